@@ -1,0 +1,1 @@
+"""Tests mirror src/thalweg one to one."""
