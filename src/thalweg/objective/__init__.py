@@ -1,0 +1,12 @@
+"""Any model + loss + data as a function L(θ) of one flat parameter vector.
+
+`layout` places parameters in θ; `batches` holds the data with sample counts; `structure` recognises networks with exact
+formulas; `program` evaluates many θ at once; `derivatives` sums values, gradients and products over the data;
+`objective` joins them.
+"""
+
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.objective import Objective
+from thalweg.objective.seeds import replica_seed
+
+__all__ = ["Objective", "ParameterLayout", "replica_seed"]

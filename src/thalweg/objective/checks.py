@@ -1,0 +1,164 @@
+"""What an objective demands of its arguments, each said in one sentence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from thalweg.errors import InputError, nearest
+from thalweg.objective import batches as data_batches
+from thalweg.objective.normalization import POLICIES
+from thalweg.objective.program import check_scalar
+
+if TYPE_CHECKING:
+    from thalweg.objective.objective import Metric, Objective
+
+log = logging.getLogger("thalweg")
+PROBE = 64  # samples that the checks look at
+
+
+def arguments(model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, batch_size: int | None,
+              memory: int) -> None:
+    """Checks what can be checked without evaluating anything."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
+    if not callable(loss):
+        raise InputError(f"loss must be callable, found {type(loss).__name__}")
+    for name, value, options in (("loss_on", loss_on, ("output", "batch")), ("batchnorm", batchnorm, POLICIES)):
+        if value not in options:
+            raise InputError(f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}")
+    if not 0 <= l2 < float("inf"):
+        raise InputError(f"l2 must be finite and not negative, found {l2}")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, found {batch_size}")
+    if memory < 1:
+        raise InputError(f"memory must be a positive number of bytes, found {memory}")
+
+
+def replicas(number: int | None) -> None:
+    """Checks a number of replicas."""
+    if number is not None and number < 1:
+        raise InputError(f"replicas must be at least 1, found {number}")
+
+
+def floating(dtype: torch.dtype, name: str) -> torch.dtype:
+    """Checks that a dtype carries enough digits for derivatives."""
+    if dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{name} must be float32 or float64, found {str(dtype).removeprefix('torch.')}")
+    return dtype
+
+
+def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Checks the dtype, device and state of θ or of a vector beside it."""
+    if theta.requires_grad:
+        raise InputError(f"{name} must not require gradients (derivatives are taken inside), found requires_grad=True: "
+                         f"pass {name}.detach()")
+    floating(theta.dtype, name)
+    if theta.device != device:
+        raise InputError(f"{name} must be on the objective's device {device}, found {theta.device}")
+    if torch.finfo(theta.dtype).bits > torch.finfo(dtype).bits:
+        raise InputError(f"{name} must not be more precise than the objective ({str(dtype).removeprefix('torch.')}), "
+                         f"found {str(theta.dtype).removeprefix('torch.')}: use objective.double()")
+
+
+def loss(objective: Objective) -> None:
+    """Evaluates a probe twice: the loss must be a scalar, deterministic, and a mean over samples.
+
+    A loss that is a mean but not over samples (class weights, a contrastive loss) is kept on whole batches.
+    """
+    program, held = objective.program, objective.batches
+    batch = held.first(PROBE)
+    params = objective.layout.unravel(objective.theta)
+    before = {name: value.clone() for name, value in program.fixed.items()}
+    devices = [objective.device] if objective.device.type == "cuda" else []
+
+    def evaluate(part: Any) -> float:
+        value = program.loss_one(params, part)
+        check_scalar(value)
+        return float(value)
+
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        _target_shape(objective, params, batch)
+        once, twice = evaluate(batch), evaluate(batch)
+        if any(not torch.equal(before[name], value) for name, value in program.fixed.items()):
+            program.mutates = True
+            program.fixed.update(before)
+            once, twice = evaluate(batch), evaluate(batch)
+        _same(once, twice, "the model or the loss is stochastic: dropout is on, say (call model.eval() first)")
+        if held.loader is not None or not held.held or not held.divisible:
+            _same_pass(objective)
+        elif held.samples > 1:
+            _mean(objective, batch, once, evaluate)
+
+
+def _mean(objective: Objective, batch: Any, once: float, evaluate: Any) -> None:
+    count = objective.batches.count(batch)
+    doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
+    tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
+    if abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance:
+        raise InputError(f"loss must be the mean over the batch, found a sum: {once:.6g} for {count} samples, "
+                         f"{doubled:.6g} for the same samples twice")
+    if count < 2:
+        return
+    half = count // 2
+    parts = [data_batches.cut(batch, slice(0, half)), data_batches.cut(batch, slice(half, None))]
+    weighted = (half * evaluate(parts[0]) + (count - half) * evaluate(parts[1])) / count
+    if abs(weighted - once) > tolerance and once == once:
+        objective.batches = objective.batches.whole()
+        log.info("the loss is no plain mean over samples (%.6g whole, %.6g in halves): the data are kept in one piece",
+                 once, weighted)
+
+
+def _target_shape(objective: Objective, params: dict[str, Tensor], batch: Any) -> None:
+    if objective.loss_on == "batch":
+        return
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InputError("data must be pairs (input, target) for a loss on the output; for other batches pass "
+                         "loss_on='batch' and a loss that takes (model, batch)")
+    if objective.loss_kind == "mse":
+        output = objective.program.output_one(params, batch)
+        if output.shape != batch[1].shape:
+            raise InputError("data targets must have the shape of the model's output for a squared error, "
+                             f"found targets {tuple(batch[1].shape)} and outputs {tuple(output.shape)}")
+
+
+def _same_pass(objective: Objective) -> None:
+    """A loader must give the same samples at every pass, in whatever order."""
+    loader = objective.batches.loader
+    if loader is None:
+        return
+    first, second = data_batches.fingerprint(loader), data_batches.fingerprint(loader)
+    if not torch.allclose(first, second, rtol=1e-9, atol=0):
+        theta = objective.theta[None]
+        once, twice = float(objective.evaluation.value(theta)), float(objective.evaluation.value(theta))
+        _same(once, twice, "the data change between passes (augmentation, or a shuffled loader that drops samples)",
+              always=True)
+
+
+def _same(once: float, twice: float, why: str, *, always: bool = False) -> None:
+    if always or (once != twice and not (once != once and twice != twice)):
+        difference = abs(once - twice) / max(abs(once), abs(twice), 1e-300)
+        raise InputError(f"the objective must be deterministic, found {once:.8g} and {twice:.8g} at the same theta "
+                         f"(relative difference {difference:.2g}): {why}")
+
+
+def default_metrics(objective: Objective) -> dict[str, Metric]:
+    """Accuracy where targets are class numbers and outputs are scores of classes."""
+    if objective.loss_on == "batch":
+        return {}
+    batch = objective.batches.first(2)
+    with torch.no_grad():
+        output = objective.program.output_one(objective.layout.unravel(objective.theta), batch)
+    target = batch[1]
+    classes = (isinstance(target, Tensor) and not target.is_floating_point() and isinstance(output, Tensor)
+               and output.dim() == target.dim() + 1)
+    return {"accuracy": accuracy} if classes else {}
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Share of samples whose largest score is that of their class: scores (N, C, …), classes (N, …) -> scalar."""
+    return (output.argmax(1) == target).to(output.dtype).mean()

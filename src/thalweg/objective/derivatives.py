@@ -1,0 +1,174 @@
+"""Values, gradients and Hessian-vector products of a program over all its data, in chunks that fit a memory budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg.objective.batches import Batch, Batches
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.program import Program, twice_differentiable
+
+# Activations kept for one (replica, sample) pair, as multiples of what one forward pass saves for its backward pass.
+VALUE, GRADIENT, PRODUCT = 1, 2, 6
+SMALLEST_CHUNK = 32  # samples; below it, fewer replicas at once are faster than fewer samples
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How work is cut: `replicas` parameter sets and `samples` samples at once."""
+
+    replicas: int
+    samples: int
+
+
+def plan(replicas: int, samples: int, pair_bytes: int, replica_bytes: int, memory: int) -> Plan:
+    """Cuts `replicas` × `samples` evaluations so that they fit into `memory` bytes.
+
+    Args:
+        replicas: Parameter sets to evaluate.
+        samples: Samples to evaluate each on.
+        pair_bytes: Bytes for one (replica, sample) pair.
+        replica_bytes: Bytes for one replica whatever the number of samples (parameters, gradients).
+        memory: The budget in bytes; at least one replica and one sample are always evaluated.
+
+    Example:
+        >>> plan(100, 60_000, 1000, 0, 100_000_000)
+        Plan(replicas=100, samples=1000)
+    """
+    least = min(samples, SMALLEST_CHUNK)
+    together = max(1, min(replicas, memory // max(1, replica_bytes + least * pair_bytes)))
+    left = memory - together * replica_bytes
+    return Plan(together, max(1, min(samples, left // max(1, together * pair_bytes))))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One objective's pieces, ready to be evaluated on theta (B, P).
+
+    Args:
+        program: Evaluates losses.
+        layout: Places parameters in theta.
+        batches: The data.
+        l2: The weight of ½·l2·‖θ‖².
+        pair_bytes: Activation bytes of one replica and sample.
+        memory: Budget in bytes.
+        extra: theta (B, P) -> buffers that differ between replicas, name -> (B, …); empty for most models.
+    """
+
+    program: Program
+    layout: ParameterLayout
+    batches: Batches
+    l2: float
+    pair_bytes: int
+    memory: int
+    extra: Callable[[Tensor], dict[str, Tensor]]
+
+    def plan(self, replicas: int, factor: int) -> Plan:
+        """Cuts the work of `replicas` parameter sets; `factor` is VALUE, GRADIENT or PRODUCT."""
+        element = torch.finfo(self.program_dtype).bits // 8
+        return plan(replicas, self.batches.samples, factor * self.pair_bytes,
+                    2 * factor * self.layout.size * element, self.memory)
+
+    @property
+    def program_dtype(self) -> torch.dtype:
+        """The dtype of the model's parameters."""
+        return next(p.dtype for p in self.program.model.parameters() if p.is_floating_point())
+
+    def _pieces(self, theta: Tensor, factor: int) -> Iterator[tuple[slice, Tensor, Plan]]:
+        cut = self.plan(len(theta), factor)
+        for start in range(0, len(theta), cut.replicas):
+            part = slice(start, start + cut.replicas)
+            yield part, theta[part], cut
+
+    def _leaves(self, theta: Tensor) -> list[Tensor]:
+        return [value.clone().requires_grad_() for value in self.layout.unravel(theta).values()]
+
+    def mean(self, theta: Tensor, function: Callable[[dict[str, Tensor], Batch], Tensor]) -> Tensor:
+        """Sample-weighted mean over the data of a function (params, batch) -> (B,), without derivatives."""
+        out = []
+        with torch.no_grad():
+            for _, part, cut in self._pieces(theta, VALUE):
+                params = {**self.layout.unravel(part), **self.extra(part)}
+                total = torch.zeros(len(part), dtype=theta.dtype, device=theta.device)
+                for batch, count in self.batches.chunks(cut.samples):
+                    total += (count / self.batches.samples) * function(params, batch)
+                out.append(total)
+        return torch.cat(out)
+
+    def value(self, theta: Tensor) -> Tensor:
+        """L(θ): (B, P) -> (B,)."""
+        return self.mean(theta, self.program.losses) + 0.5 * self.l2 * theta.square().sum(-1)
+
+    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
+        values, gradients = [], []
+        for _, part, cut in self._pieces(theta, GRADIENT):
+            leaves = self._leaves(part)
+            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self.extra(part)}
+            value = 0.5 * self.l2 * part.square().sum(-1)
+            gradient = self.l2 * part
+            for batch, count in self.batches.chunks(cut.samples):
+                with torch.enable_grad():
+                    losses = self.program.losses(params, batch)
+                weight = count / self.batches.samples
+                value = value + weight * losses.detach()
+                gradient = gradient + weight * self._flat(_gradients(losses.sum(), leaves), len(part))
+            values.append(value)
+            gradients.append(gradient)
+        return torch.cat(values), torch.cat(gradients)
+
+    def products(self, theta: Tensor, *, retain: bool) -> Callable[[Tensor], Tensor]:
+        """Returns v (K, B, P) -> H(θ) v (K, B, P).
+
+        Args:
+            theta: (B, P).
+            retain: Keep the differentiated graph of all data between calls, if it fits into the memory budget: a
+                product then costs one backward pass. Otherwise every call builds it anew, chunk by chunk.
+        """
+        graphs: list[tuple[slice, list[Tensor], list[Tensor | None], float]] = []
+
+        def build(part: slice, leaves: list[Tensor], extra: dict[str, Tensor], batch: Batch,
+                  weight: float) -> tuple[slice, list[Tensor], list[Tensor | None], float]:
+            params = {**dict(zip(self.layout.names, leaves, strict=True)), **extra}
+            with torch.enable_grad(), twice_differentiable():
+                losses = self.program.losses(params, batch)
+                first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
+            return part, leaves, list(first), weight
+
+        def all_graphs() -> Iterator[tuple[slice, list[Tensor], list[Tensor | None], float]]:
+            for part, values, cut in self._pieces(theta, PRODUCT):
+                leaves = self._leaves(values)
+                extra = self.extra(values)
+                for batch, count in self.batches.chunks(cut.samples):
+                    yield build(part, leaves, extra, batch, count / self.batches.samples)
+
+        if retain and PRODUCT * self.pair_bytes * self.batches.samples * len(theta) <= self.memory:
+            graphs.extend(all_graphs())
+
+        def product(v: Tensor) -> Tensor:
+            out = self.l2 * v
+            for part, leaves, first, weight in graphs or all_graphs():
+                linked = [g for g in first if g is not None and g.requires_grad]
+                for k in range(len(v)):
+                    vectors = self.layout.unravel(v[k, part])
+                    with torch.enable_grad():
+                        chosen = [vectors[name] for name, g in zip(self.layout.names, first, strict=True)
+                                  if g is not None and g.requires_grad]
+                        second = torch.autograd.grad(linked, leaves, chosen, retain_graph=True, allow_unused=True,
+                                                     materialize_grads=True) if linked else None
+                    if second is not None:
+                        out[k, part] += weight * self._flat(list(second), len(leaves[0]))
+            return out
+
+        return product
+
+    def _flat(self, parts: list[Tensor], replicas: int) -> Tensor:
+        return torch.cat([part.detach().reshape(replicas, -1) for part in parts], dim=1)
+
+
+def _gradients(total: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))

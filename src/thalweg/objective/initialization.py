@@ -1,0 +1,58 @@
+"""Draws initial parameters of replicas by the modules' own rules, each replica from its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import InputError
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.seeds import replica_seed
+
+
+def initial_theta(maker: nn.Module | Callable[[], nn.Module], layout: ParameterLayout, replicas: int, seed: int,
+                  first: int) -> Tensor:
+    """Returns θ (R, P) on the CPU.
+
+    Args:
+        maker: A model to re-initialise (it is changed), or a function that makes a fresh one.
+        layout: Places the parameters in θ.
+        replicas: R.
+        seed: The experiment's seed.
+        first: Number of the first replica.
+
+    Raises:
+        InputError: A parameter belongs to a module that cannot be re-initialised.
+    """
+    reset = _resetter(maker, layout) if isinstance(maker, nn.Module) else maker
+    rows = []
+    with torch.random.fork_rng(devices=[]):
+        for replica in range(first, first + replicas):
+            torch.manual_seed(replica_seed(seed, replica, "init"))
+            model = reset()
+            rows.append(layout.ravel({name: p.detach().cpu() for name, p in model.named_parameters()}).clone())
+    return torch.stack(rows)
+
+
+def _resetter(model: nn.Module, layout: ParameterLayout) -> Callable[[], nn.Module]:
+    owners = []
+    covered: set[str] = set()
+    named = {id(p): name for name, p in model.named_parameters()}
+    for module in reversed(list(model.modules())):  # children before parents, as constructors run
+        rule = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        if callable(rule):
+            owners.append(rule)
+            covered |= {named[id(p)] for p in module.parameters(recurse=False)}
+    for name in layout.names:
+        if name not in covered:
+            raise InputError(f"init must be given: parameter '{name}' belongs to a module without reset_parameters")
+
+    def reset() -> nn.Module:
+        with torch.no_grad():
+            for rule in owners:
+                rule()
+        return model
+
+    return reset

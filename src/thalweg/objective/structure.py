@@ -1,0 +1,171 @@
+"""Recognises stacks of `Linear` + elementwise activation, for which batched and exact formulas exist.
+
+A hundred small networks are one batched matrix product a layer, and their Hessian has closed layer-by-layer formulas.
+Recognition traces the model symbolically, so a user's own class counts as well as `nn.Sequential`; whatever does not
+fit is evaluated by the general path, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from thalweg.objective import activations
+from thalweg.objective.activations import SMOOTH, Activation
+
+
+@dataclass(frozen=True)
+class LinearStack:
+    """f(x) = W_L phi(… phi(W_1 x + b_1) …) + b_L.
+
+    Args:
+        weights: Names of W_1 … W_L in the model; W_l has shape (outputs, inputs).
+        biases: Names of b_1 … b_L, None where a layer has none.
+        activations: phi_1 … phi_L; the last is the identity unless the model ends in an activation.
+        flatten: Whether x (N, …) is flattened to (N, D) first.
+    """
+
+    weights: tuple[str, ...]
+    biases: tuple[str | None, ...]
+    activations: tuple[Activation, ...]
+    flatten: bool
+
+    def accepts(self, inputs: object, lead: int) -> bool:
+        """Whether inputs with `lead` leading axes (N, or R and N) are vectors to this stack."""
+        return isinstance(inputs, Tensor) and (inputs.dim() > lead if self.flatten else inputs.dim() == lead + 1)
+
+    def __call__(self, parameters: Mapping[str, Tensor], inputs: Tensor, lead: int = 1) -> Tensor:
+        """Evaluates the stack.
+
+        Args:
+            parameters: name -> (R, *shape), or name -> shape for a parameter that all replicas share.
+            inputs: (N, …) shared by all replicas (`lead` 1), or (R, N, …) (`lead` 2).
+            lead: Number of leading axes of `inputs`.
+
+        Returns:
+            Outputs (R, N, C).
+        """
+        h = inputs.flatten(lead) if self.flatten else inputs
+        for weight, bias, phi in zip(self.weights, self.biases, self.activations, strict=True):
+            h = phi.value(_linear(h, parameters[weight], None if bias is None else parameters[bias]))
+        return h
+
+
+def _linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, I) or (R, N, I) through (R, O, I) or (O, I) -> (R, N, O)."""
+    if weight.dim() == 2:
+        return F.linear(h, weight, bias)
+    replicas = weight.shape[0]
+    if replicas == 1:  # one replica: the plain kernel, at the plain price
+        return F.linear(h, weight[0], None if bias is None else bias.reshape(-1)).reshape(1, -1, weight.shape[1])
+    if h.dim() == 2:
+        h = h.expand(replicas, *h.shape)
+    if bias is None:
+        return torch.bmm(h, weight.mT)
+    return torch.baddbmm(bias.reshape(-1, 1, weight.shape[1]), h, weight.mT)
+
+
+def linear_stack(model: nn.Module) -> LinearStack | None:
+    """Returns the stack that the model computes, or None if it computes anything else.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> linear_stack(model).weights
+        ('0.weight', '2.weight')
+        >>> linear_stack(nn.Conv1d(1, 1, 3)) is None
+        True
+    """
+    traced = trace(model)
+    if traced is None:
+        return None
+    modules = dict(traced.named_modules())
+    previous: fx.Node | None = None
+    layers: list[tuple[str, str | None]] = []
+    phis: list[Activation] = []
+    flatten = False
+    for node in traced.graph.nodes:
+        if node.op == "placeholder":
+            if previous is not None:
+                return None
+        elif node.op == "get_attr" or not node.args or node.args[0] is not previous:
+            return None
+        elif node.op == "call_module" and type(modules[str(node.target)]) is nn.Linear:
+            target, module = str(node.target), modules[str(node.target)]
+            layers.append((f"{target}.weight", f"{target}.bias" if module.bias is not None else None))
+            phis.append(SMOOTH["identity"])
+        elif node.op != "output":
+            step = _step(node, modules)
+            if step is None:
+                return None
+            if step == "flatten":
+                if layers:
+                    return None
+                flatten = True
+            elif step.name != "identity":
+                if not layers or phis[-1].name != "identity":
+                    return None
+                phis[-1] = step
+        if node.op != "output" and len(node.users) != 1:
+            return None
+        previous = node
+    names = dict(model.named_parameters())  # a tied weight stands once: a second name is missing here
+    used = [name for pair in layers for name in pair if name is not None]
+    if not layers or any(name not in names for name in used) or len(set(used)) != len(used):
+        return None
+    return LinearStack(tuple(w for w, _ in layers), tuple(b for _, b in layers), tuple(phis), flatten)
+
+
+def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Activation | str | None:
+    """One node that is no Linear: an activation, "flatten", or None if it is neither."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        if isinstance(module, nn.Flatten):
+            return "flatten" if (module.start_dim, module.end_dim) == (1, -1) else None
+        if isinstance(module, nn.Dropout):
+            return SMOOTH["identity"] if not module.training or module.p == 0 else None
+        return activations.of_module(module)
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if name == "flatten":
+        return "flatten" if (*node.args[1:], *node.kwargs.values()) in ((1,), (1, -1)) else None
+    plain = len(node.args) == 1 and all(key == "inplace" for key in node.kwargs)
+    return activations.of_function(name) if plain else None
+
+
+def trace(model: nn.Module) -> fx.GraphModule | None:
+    """Traces the model symbolically; None where its control flow or inputs do not allow it."""
+    try:
+        return fx.symbolic_trace(model)
+    except Exception:  # noqa: BLE001 - any failure of a stranger's forward under tracing only means "not recognised"
+        return None
+
+
+def kinks(model: nn.Module) -> tuple[str, ...]:
+    """Names the piecewise-linear operations of a model, at which autograd's Hessian misses the jumps of the gradient.
+
+    Modules are found always, functions (`F.relu(x)`) where the model can be traced.
+
+    Example:
+        >>> kinks(nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)))
+        ('ReLU',)
+    """
+    found = {type(m).__name__ for m in model.modules() if isinstance(m, activations.KINKED)}
+    traced = trace(model)
+    for node in traced.graph.nodes if traced is not None else ():
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        if node.op in ("call_function", "call_method") and name in activations.KINKED_FUNCTIONS:
+            found.add("max_pool" if name == "boolean_dispatch" else name)
+    return tuple(sorted(found))
+
+
+def loss_kind(loss: Callable[..., Tensor]) -> str | None:
+    """Returns "mse" or "cross_entropy" for the plain mean losses that have closed formulas, else None."""
+    if loss is F.mse_loss or (isinstance(loss, nn.MSELoss) and loss.reduction == "mean"):
+        return "mse"
+    if loss is F.cross_entropy:
+        return "cross_entropy"
+    plain = isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean" and loss.weight is None
+    return "cross_entropy" if plain and loss.label_smoothing == 0 and loss.ignore_index == -100 else None
