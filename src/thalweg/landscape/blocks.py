@@ -1,0 +1,114 @@
+"""Reading snapshots a block of parameters at a time, from memory or from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError
+
+__all__ = ["Points"]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Snapshots (S, R, P) restricted to some of their parameters.
+
+    Args:
+        snapshots: Anything that knows `shape` and reads `[:, :, a:b]`.
+        columns: Indices of the parameters, or None for all.
+    """
+
+    snapshots: Any
+    columns: Tensor | None
+
+    @classmethod
+    def of(cls, snapshots: Any, columns: Tensor | Sequence[int] | None = None) -> Points:
+        """Checks the shape and the columns.
+
+        Raises:
+            InputError: Not three axes, an empty axis, or columns that are out of range, repeated or none.
+        """
+        if not hasattr(snapshots, "shape") or not hasattr(snapshots, "__getitem__"):
+            raise InputError(f"snapshots must be an array of shape (S, R, P), found {type(snapshots).__name__}")
+        shape = tuple(snapshots.shape)
+        if len(shape) != 3 or 0 in shape:
+            raise InputError(f"snapshots must have the axes (snapshot, replica, parameter), none empty, found {shape}")
+        if columns is None:
+            return cls(snapshots, None)
+        index = torch.as_tensor(columns).cpu()
+        if index.dim() != 1 or index.numel() == 0 or index.is_floating_point() or index.dtype == torch.bool:
+            raise InputError(f"columns must be a non-empty list of parameter indices, found {_short(columns)}")
+        low, high = int(index.min()), int(index.max())
+        if low < 0 or high >= shape[2]:
+            raise InputError(f"columns must lie in 0 … {shape[2] - 1}, found {low if low < 0 else high}")
+        if index.unique().numel() != index.numel():
+            raise InputError("columns must name each parameter once, found a repeated index")
+        return cls(snapshots, index.long())
+
+    @property
+    def size(self) -> int:
+        """Number of parameters looked at."""
+        return self.snapshots.shape[2] if self.columns is None else len(self.columns)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, R, number of parameters looked at)."""
+        return self.snapshots.shape[0], self.snapshots.shape[1], self.size
+
+    @property
+    def eps(self) -> float:
+        """Relative spacing of the numbers that the snapshots are stored as."""
+        return torch.finfo(_float(self.snapshots[0:1, 0:1, 0:1]).dtype).eps
+
+    def replicas(self, chosen: Sequence[int] | None) -> tuple[int, ...]:
+        """Checks a choice of replicas and returns it in ascending order; None is all."""
+        count = self.snapshots.shape[1]
+        if chosen is None:
+            return tuple(range(count))
+        out = tuple(sorted({int(r) for r in chosen}))
+        if not out or out[0] < 0 or out[-1] >= count:
+            raise InputError(f"replicas must be a non-empty choice out of 0 … {count - 1}, found {list(chosen)}")
+        return out
+
+    def blocks(self, memory: int) -> Iterator[tuple[int, int]]:
+        """Yields ranges of positions whose float64 block and working copies fit into `memory` bytes."""
+        length, count, size = self.shape
+        width = max(1, int(memory) // (5 * 8 * length * count))
+        for start in range(0, size, width):
+            yield start, min(start + width, size)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Returns (S, R, stop − start) in float64."""
+        if self.columns is None:
+            return _float(self.snapshots[:, :, start:stop]).double()
+        index = self.columns[start:stop]
+        if isinstance(self.snapshots, Tensor):
+            return self.snapshots[:, :, index.to(self.snapshots.device)].double()
+        # neighbouring columns are read as one range: files are read in ranges, and a layer is one
+        cuts = (index.diff() != 1).nonzero().flatten() + 1
+        parts = [
+            _float(self.snapshots[:, :, int(run[0]) : int(run[-1]) + 1])
+            for run in torch.tensor_split(index, cuts.tolist())
+        ]
+        return torch.cat(parts, dim=2).double()
+
+
+def _float(block: Tensor | np.ndarray) -> Tensor:
+    if isinstance(block, np.ndarray) and not block.flags.writeable:
+        block = block.copy()  # torch has no read-only tensors: memory-mapped files come read-only
+    tensor = torch.as_tensor(block)
+    if not tensor.is_floating_point():
+        raise InputError(f"snapshots must hold floating-point numbers, found {tensor.dtype}")
+    return tensor.detach()
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
+    return repr(value)[:60]

@@ -1,0 +1,311 @@
+"""Principal components of trajectories, all runs in one frame.
+
+Eight paths in a space of 16,750 dimensions span at most as many dimensions as they have points. So nothing of the size
+P×P is ever needed: the inner products between the points (the Gram matrix, M×M for M points) determine every distance
+between them, and their eigenvectors give the coordinates of all points in all components at once. The snapshots are
+read once, a block of parameters at a time, centred in float64 within the block (subtracting the mean before
+multiplying: the usual "double centring" afterwards would cancel the leading digits where the weights are large and
+their changes small).
+
+One frame for all runs is the point: a PCA of each run alone, drawn into one picture, puts paths side by side that never
+were near each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg import progress
+from thalweg.errors import InputError
+from thalweg.landscape.blocks import Points
+
+__all__ = ["PCA", "pca"]
+
+
+@dataclass(frozen=True, eq=False)
+class PCA:
+    """Trajectories in the frame of their common principal components.
+
+    The frame is complete: `scores` holds *all* components that rise above rounding, so that distances between scores
+    are the distances between the weights. Projections, off-plane distances and the t-SNE start from here without
+    reading the snapshots again.
+
+    Args:
+        scores: (S, R, rank) float64, coordinates of θ − mean in the components, by falling variance. NaN for excluded
+            replicas.
+        variance: (rank,) float64, sum over all points of the squared coordinate, divided by M − 1 (M points used).
+        total: Total variance, weak components included; squared units of the weights.
+        mean: (P,) float64, mean over all snapshots of all replicas used.
+        steps: (S − 1, R) float64, ‖θ_{s+1} − θ_s‖; NaN for excluded replicas.
+        replicas: The replicas used, ascending.
+        excluded: The replicas left out because a snapshot of theirs is NaN or infinite.
+        floor: Variance below which a component is rounding of the weights or of the arithmetic, and is not reported.
+        points: Where the snapshots came from; read again only for `components`.
+    """
+
+    scores: Tensor
+    variance: Tensor
+    total: float
+    mean: Tensor
+    steps: Tensor
+    replicas: tuple[int, ...]
+    excluded: tuple[int, ...]
+    floor: float
+    points: Points = field(repr=False)
+
+    @property
+    def rank(self) -> int:
+        """Number of components whose variance rises above rounding."""
+        return self.scores.shape[-1]
+
+    def coordinates(self, count: int = 3) -> Tensor:
+        """Returns (S, R, count), the first coordinates; a component that does not exist is zero, never noise."""
+        _check_count(count)
+        kept = self.scores[..., :count]
+        missing = kept[..., :1].new_zeros(*kept.shape[:-1], count - kept.shape[-1])
+        out = torch.cat([kept, missing], dim=-1)
+        return out.masked_fill(self.distance.isnan()[..., None], torch.nan)
+
+    def ratio(self, count: int = 3) -> Tensor:
+        """Returns (count,), the share of the total variance that each component explains; 0 where there is none."""
+        _check_count(count)
+        out = self.variance.new_zeros(count)
+        kept = self.variance[:count] / self.total
+        out[: len(kept)] = kept
+        return out
+
+    def status(self, count: int = 3) -> tuple[str, ...]:
+        """Says of each component whether it is "resolved" or "missing" (its variance is zero or within rounding)."""
+        _check_count(count)
+        return tuple("resolved" if k < self.rank else "missing" for k in range(count))
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """(S, R), ‖θ − mean‖."""
+        return self.scores.norm(dim=-1)
+
+    def off_plane(self, count: int = 2) -> Tensor:
+        """Returns (S, R), what a picture of `count` components hides: ‖(θ − mean) − its projection‖."""
+        _check_count(count)
+        return self.scores[..., count:].norm(dim=-1).masked_fill(self.distance.isnan(), torch.nan)
+
+    def off_plane_share(self, count: int = 2) -> Tensor:
+        """Returns (S, R), the off-plane distance divided by ‖θ − mean‖: 0 lies in the picture, 1 is invisible there."""
+        return self.off_plane(count) / self.distance.clamp_min(torch.finfo(torch.float64).tiny)
+
+    @property
+    def between(self) -> float:
+        """Share of the total variance that lies between the runs (the variance of their time averages)."""
+        used = self.scores[:, list(self.replicas)]
+        means = used.mean(dim=0)
+        return (len(used) * means.square().sum() / used.square().sum()).item()
+
+    @cached_property
+    def final_distances(self) -> Tensor:
+        """(R, R), distance between the last snapshots of two runs, in the full space."""
+        last = self.scores[-1]
+        out = torch.cdist(last, last, compute_mode="donot_use_mm_for_euclid_dist")
+        lost = last.isnan().any(dim=-1)
+        return out.masked_fill(lost[:, None] | lost[None, :], torch.nan)
+
+    def components(self, count: int = 3, *, memory: int = 2**30) -> Tensor:
+        """Reads the snapshots once more and returns (count, P), the orthonormal directions; zero rows where missing.
+
+        Args:
+            count: How many.
+            memory: Bytes of working memory for a block of parameters.
+        """
+        _check_count(count)
+        kept = min(count, self.rank)
+        used = self.scores[:, list(self.replicas), :kept].flatten(0, 1)  # (M, kept)
+        # θ − mean = scores @ components, and the columns of scores are orthogonal with these squared lengths
+        weights = used / used.square().sum(dim=0)
+        out = self.mean.new_zeros(count, self.points.size)
+        for start, stop in self.points.blocks(memory):
+            block = self.points.read(start, stop)[:, list(self.replicas)].flatten(0, 1)  # (M, b)
+            out[:kept, start:stop] = weights.T @ (block - block.mean(dim=0))
+        return out
+
+
+def pca(
+    snapshots: Float[Tensor, "S R P"] | Any,
+    *,
+    columns: Tensor | Sequence[int] | None = None,
+    replicas: Sequence[int] | None = None,
+    memory: int = 2**30,
+) -> PCA:
+    """Principal components of all trajectories jointly, by the eigenvectors of their Gram matrix in float64.
+
+    The sign of a component is a convention, made here so that a rerun draws the same picture: training moves
+    towards positive coordinates, that is, the coordinate of the last snapshot minus that of the first, averaged over
+    the runs, is positive. Where that average vanishes (relative to the spread, 1e-6), the coordinate of largest
+    magnitude is positive.
+
+    A variance is accurate to about 1e-15·M of the *largest* one: components weaker than that, or weaker than the
+    rounding of the snapshots' own dtype can produce, are reported as missing instead of drawn from noise.
+
+    Args:
+        snapshots: (S, R, P), any float dtype: a tensor, an array, or anything lazy that knows `shape` and reads
+            `[:, :, a:b]`, such as the snapshots of a recorded run. May be larger than memory.
+        columns: Indices of the parameters to look at, such as those of one layer (`layout.select("0.*")`); default all.
+        replicas: The replicas to use; default all. One with a NaN or infinite snapshot is left out and listed in
+            `excluded`: it does not touch the others.
+        memory: Bytes of working memory, for the Gram matrix and the block of parameters that is being read.
+
+    Returns:
+        A :class:`PCA`; replicas not used have NaN scores.
+
+    Raises:
+        InputError: Fewer than two snapshots, all points identical, no finite replica, indices out of range, or more
+            points than the Gram matrix of min(S·R, P) rows has memory for.
+
+    Example:
+        Two runs, each on its own line through a space of five parameters:
+
+        >>> path = torch.linspace(0, 1, 4)[:, None, None] * torch.eye(2, 5)
+        >>> found = pca(path)
+        >>> found.rank, found.coordinates(3).shape, found.status(3)
+        (2, torch.Size([4, 2, 3]), ('resolved', 'resolved', 'missing'))
+        >>> found.ratio(3)
+        tensor([0.7368, 0.2632, 0.0000], dtype=torch.float64)
+    """
+    points = Points.of(snapshots, columns)
+    used = points.replicas(replicas)
+    length, _, size = points.shape
+    if length < 2:
+        raise InputError(f"snapshots must hold at least 2 points of each trajectory, found {length}")
+    count = length * len(used)
+    wide = size > count
+    # the Gram matrix of the shorter side, its eigenvectors and the solver's workspace; else also the rows themselves
+    need = 4 * 8 * count**2 if wide else 8 * (4 * size**2 + 3 * size * count)
+    if need > memory:
+        raise InputError(
+            f"memory must be at least {need:,} bytes for {count:,} points of {size:,} parameters, found {memory:,}: "
+            "raise it, or take every second snapshot"
+        )
+
+    bad: tuple[int, ...] = ()
+    while True:
+        used = tuple(r for r in used if r not in bad)
+        if not used:
+            raise InputError("snapshots must hold at least one replica whose weights are finite throughout, found none")
+        accumulated = _accumulate(points, used, memory, wide=wide)
+        if isinstance(accumulated, _Sums):
+            break
+        bad += accumulated
+    sums = accumulated
+
+    count = length * len(used)
+    floor = _rounding(sums, points, count)
+    if wide:
+        values, vectors = _descending(sums.gram)
+        rank = int((values > floor).sum())
+        scores = vectors[:, :rank] * values[:rank].sqrt()
+    else:
+        centred = sums.centred
+        values, vectors = _descending(centred.T @ centred)
+        rank = int((values > floor).sum())
+        scores = centred @ vectors[:, :rank]
+    if rank == 0:
+        raise InputError("snapshots must differ from each other, found the same point throughout (to rounding)")
+
+    scores = scores.unflatten(0, (length, len(used)))
+    full = scores.new_full((length, points.shape[1], rank), torch.nan)
+    full[:, list(used)] = scores * _signs(scores)
+    steps = scores.new_full((length - 1, points.shape[1]), torch.nan)
+    steps[:, list(used)] = sums.steps.sqrt()
+    return PCA(
+        scores=full,
+        variance=values[:rank] / (count - 1),
+        total=sums.square / (count - 1),
+        mean=sums.mean,
+        steps=steps,
+        replicas=used,
+        excluded=tuple(sorted(bad)),
+        floor=floor / (count - 1),
+        points=points,
+    )
+
+
+@dataclass
+class _Sums:
+    """What one pass over the parameters gathers."""
+
+    gram: Tensor  # (M, M); empty when there are fewer parameters than points
+    centred: Tensor  # (M, P); empty when there are fewer points than parameters
+    mean: Tensor  # (P,)
+    steps: Tensor  # (S - 1, R) squared
+    square: float  # Σ ‖θ − mean‖²
+    weight: float  # Σ ‖θ‖²
+
+
+def _accumulate(points: Points, used: tuple[int, ...], memory: int, *, wide: bool) -> _Sums | tuple[int, ...]:
+    """Reads all blocks; returns the replicas of the first block that holds a non-finite number as soon as it is met."""
+    length, _, size = points.shape
+    count = length * len(used)
+    device = points.read(0, 1).device
+    new = {"dtype": torch.float64, "device": device}
+    sums = _Sums(
+        gram=torch.zeros((count, count) if wide else (0, 0), **new),
+        centred=torch.zeros((0, 0) if wide else (count, size), **new),
+        mean=torch.zeros(size, **new),
+        steps=torch.zeros(length - 1, len(used), **new),
+        square=0.0,
+        weight=0.0,
+    )
+    with progress.track("principal components", total=size) as advance:
+        for start, stop in points.blocks(memory - sums.gram.nbytes * 4):
+            block = points.read(start, stop)[:, list(used)]  # (S, R, b)
+            finite = block.isfinite().all(dim=2).all(dim=0)
+            if not finite.all():
+                return tuple(r for r, good in zip(used, finite.tolist(), strict=True) if not good)
+            sums.weight += block.square().sum().item()
+            sums.steps += block.diff(dim=0).square().sum(dim=-1)
+            rows = block.flatten(0, 1)  # (M, b)
+            sums.mean[start:stop] = rows.mean(dim=0)
+            rows = rows - sums.mean[start:stop]
+            sums.square += rows.square().sum().item()
+            if wide:
+                sums.gram.addmm_(rows, rows.T)
+            else:
+                sums.centred[:, start:stop] = rows
+            advance(stop)
+    return sums
+
+
+def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(matrix)
+    return values.flip(0), vectors.flip(1)
+
+
+def _rounding(sums: _Sums, points: Points, count: int) -> float:
+    """Eigenvalue of the Gram matrix that rounding alone can produce.
+
+    Two sources: the float64 arithmetic, relative to the largest eigenvalue (bounded by their sum); and the snapshots'
+    dtype. A weight w is stored to within eps·|w|/2, an error of variance eps²w²/12, and M×P independent errors of
+    variance v have a Gram matrix whose largest eigenvalue is v(√M + √P)² (Marchenko & Pastur 1967).
+    """
+    arithmetic = torch.finfo(torch.float64).eps * count * sums.square
+    entry = points.eps**2 / 12 * sums.weight / (count * points.size)
+    return max(arithmetic, 2 * entry * (count**0.5 + points.size**0.5) ** 2)
+
+
+def _signs(scores: Tensor) -> Tensor:
+    """(rank,) of ±1 by the convention that :func:`pca` documents; scores (S, R, rank)."""
+    moved = (scores[-1] - scores[0]).mean(dim=0)
+    flat = scores.flatten(0, 1)
+    largest = flat.gather(0, flat.abs().argmax(dim=0, keepdim=True))[0]
+    decided = torch.where(moved.abs() > 1e-6 * largest.abs(), moved, largest)
+    return torch.where(decided < 0, -1.0, 1.0)
+
+
+def _check_count(count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"count must be a whole number of at least 1 component, found {count!r}")

@@ -1,0 +1,110 @@
+"""Neighbourhoods of trajectories in two dimensions, by t-SNE with a fixed start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError
+from thalweg.landscape.pca import PCA
+
+__all__ = ["TSNE", "tsne"]
+
+DIMENSIONS = 50
+"""Principal components handed to t-SNE (van der Maaten & Hinton 2008 use 30 to 50)."""
+
+EXACT = 800
+"""Up to this many points the gradient is exact and of one thread, so that a rerun gives the same picture to the bit."""
+
+
+@dataclass(frozen=True, eq=False)
+class TSNE:
+    """A t-SNE picture of trajectories.
+
+    Only neighbourhoods are kept: distances between clusters, their sizes and the straightness of a path mean nothing.
+
+    Args:
+        coordinates: (S, R, 2) float64; NaN for excluded replicas.
+        perplexity: The one used.
+        divergence: Kullback–Leibler divergence that remains.
+        iterations: Gradient steps taken.
+        dimensions: Principal components that went in.
+        kept: Share of the variance in them.
+    """
+
+    coordinates: Tensor
+    perplexity: float
+    divergence: float
+    iterations: int
+    dimensions: int
+    kept: float
+
+
+def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iterations: int = 1000) -> TSNE:
+    """Embeds all snapshots of all runs in one plane so that near stays near.
+
+    The points enter as coordinates in their first 50 principal components (float64), and the picture starts from the
+    first two of them (Kobak & Berens 2019: otherwise its large-scale arrangement is arbitrary), shrunk to a standard
+    deviation of 1e-4, plus one hundredth of that as seeded noise: without it points on a line would stay on it.
+
+    Args:
+        found: The principal components of the trajectories, jointly over the runs.
+        perplexity: Effective number of neighbours, in [1, (M − 1)/3] for M points, because a point's neighbours within
+            three times the perplexity are weighed. Default the smaller of 30 and (M − 1)/3.
+        seed: Seed of the noise in the start.
+        iterations: Gradient steps, at least 250: the first 250 exaggerate attraction.
+
+    Returns:
+        A :class:`TSNE`. Up to 800 points the gradient is exact; above, Barnes–Hut (angle 0.5) approximates it.
+
+    Raises:
+        InputError: Fewer than 4 points, or a perplexity out of bounds.
+
+    Source:
+        L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", JMLR 2008; D. Kobak, P. Berens, "The art of using
+        t-SNE for single-cell transcriptomics", Nature Communications 2019.
+    """
+    used = list(found.replicas)
+    points = found.scores[:, used, :DIMENSIONS].flatten(0, 1).cpu()  # (M, D)
+    count = len(points)
+    if count < 4:
+        raise InputError(f"t-SNE needs at least 4 points, found {count}")
+    most = (count - 1) / 3
+    chosen = min(30.0, most) if perplexity is None else float(perplexity)
+    if not 1 <= chosen <= most:
+        raise InputError(f"perplexity must lie in 1 … {most:.4g} for {count} points, found {perplexity}")
+    if iterations < 250:
+        raise InputError(f"iterations must be at least 250, found {iterations}")
+
+    plane = found.coordinates(2)[:, used].flatten(0, 1).cpu()
+    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    start = 1e-4 * (plane / plane[:, 0].std() + 0.01 * noise)
+
+    # deferred: scikit-learn takes seconds to import
+    from sklearn.manifold import TSNE as Embedding
+
+    embedding = Embedding(
+        perplexity=chosen,
+        init=start.numpy().astype(np.float32),  # pyrefly: ignore[bad-argument-type]  sklearn's inferred type is wrong
+        learning_rate="auto",
+        max_iter=iterations,
+        method="exact" if count <= EXACT else "barnes_hut",
+        random_state=seed,
+        n_jobs=1,
+    )
+    # the scale of the weights is arbitrary; t-SNE's search for the bandwidth likes distances of order one
+    scaled = points / points.square().sum(dim=1).mean().sqrt()
+    placed = torch.from_numpy(embedding.fit_transform(scaled.numpy()).astype(np.float64))  # pyrefly: ignore[bad-argument-type]  likewise
+    out = torch.full((*found.scores.shape[:2], 2), torch.nan, dtype=torch.float64)
+    out[:, used] = placed.unflatten(0, (found.scores.shape[0], len(used)))
+    return TSNE(
+        coordinates=out,
+        perplexity=chosen,
+        divergence=float(embedding.kl_divergence_),
+        iterations=int(embedding.n_iter_),
+        dimensions=points.shape[1],
+        kept=found.ratio(DIMENSIONS).sum().item(),
+    )

@@ -1,0 +1,60 @@
+"""t-SNE: the same picture twice, neighbours kept, bounds on the perplexity."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from thalweg.errors import InputError
+from thalweg.landscape import pca, tsne
+
+
+def clusters() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    offsets = 20 * torch.eye(3, 400, dtype=torch.float64)
+    return torch.randn(10, 3, 400, generator=generator, dtype=torch.float64) * 0.3 + offsets
+
+
+def test_same_input_gives_the_same_picture_and_the_seed_matters() -> None:
+    found = pca(clusters())
+    first, second = tsne(found, seed=2), tsne(found, seed=2)
+    assert torch.equal(first.coordinates, second.coordinates)
+    assert not torch.equal(first.coordinates, tsne(found, seed=3).coordinates)
+    assert first.dimensions == 29
+    assert first.kept == pytest.approx(1)
+
+
+def test_neighbours_stay_neighbours() -> None:
+    placed = tsne(pca(clusters()), perplexity=5).coordinates.flatten(0, 1)  # (30, 2), replica fastest
+    distances = torch.cdist(placed, placed) + 1e9 * torch.eye(30)
+    assert (distances.argmin(1) % 3 == torch.arange(30) % 3).all()
+
+
+def test_points_on_a_line_do_not_stay_on_one() -> None:
+    line = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None, None] * torch.ones(1, 1, 6, dtype=torch.float64)
+    placed = tsne(pca(line)).coordinates[:, 0]
+    assert torch.linalg.svdvals(placed - placed.mean(0))[1] > 1
+
+
+def test_excluded_replicas_are_nan_and_the_rest_is_as_without_them() -> None:
+    snapshots = clusters()
+    snapshots[4, 1] = torch.inf
+    placed = tsne(pca(snapshots), seed=2).coordinates
+    assert placed[:, 1].isnan().all()
+    torch.testing.assert_close(placed[:, [0, 2]], tsne(pca(clusters()[:, [0, 2]]), seed=2).coordinates)
+
+
+def test_perplexity_rule() -> None:
+    found = pca(clusters())
+    assert tsne(found, iterations=250).perplexity == pytest.approx(29 / 3)
+    assert tsne(pca(clusters().repeat(4, 1, 1) + 0.1 * torch.randn(40, 3, 400)), iterations=250).perplexity == 30
+    for bad in (0.5, 10.0):
+        with pytest.raises(InputError, match=rf"perplexity must lie in 1 … 9.667 for 30 points, found {bad}"):
+            tsne(found, perplexity=bad)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="at least 4 points, found 3"):
+        tsne(pca(torch.randn(3, 1, 5)))
+    with pytest.raises(InputError, match="iterations must be at least 250, found 10"):
+        tsne(pca(clusters()), iterations=10)
