@@ -1,0 +1,102 @@
+"""Images as a reader found them, before anything is done to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thalweg.errors import InputError
+
+__all__ = ["RawImages", "digits"]
+
+DIGITS_TEST = 360
+DIGITS_SPLIT_SEED = 0
+"""The split of digits is part of the data: it is the same for every seed, so that test accuracies compare."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawImages:
+    """Images and labels of both sets.
+
+    Args:
+        title: The data set's name in figures; says so if it is a subset.
+        x: Training images (N, C, H, W), raw pixel values.
+        y: Training labels (N,), int64.
+        x_test: Test images.
+        y_test: Test labels.
+        classes: Number of classes.
+        top: Value of a fully lit pixel.
+
+    Raises:
+        InputError: If images and labels do not fit each other.
+    """
+
+    title: str
+    x: NDArray[np.generic]
+    y: NDArray[np.int64]
+    x_test: NDArray[np.generic]
+    y_test: NDArray[np.int64]
+    classes: int = 10
+    top: float = 255.0
+
+    def __post_init__(self) -> None:
+        for name, images, labels in (("training", self.x, self.y), ("test", self.x_test, self.y_test)):
+            if len(images) != len(labels) or len(images) == 0:
+                raise InputError(
+                    f"{self.title}: the {name} set must have as many labels as images, and some, "
+                    f"found {len(images)} images and {len(labels)} labels"
+                )
+            low, high = labels.min(), labels.max()
+            if low < 0 or high >= self.classes:
+                raise InputError(
+                    f"{self.title}: {name} labels must be 0 to {self.classes - 1}, found {low if low < 0 else high}"
+                )
+        if self.x.shape[1:] != self.x_test.shape[1:]:
+            raise InputError(
+                f"{self.title}: training and test images must have one size, "
+                f"found {self.x.shape[1:]} and {self.x_test.shape[1:]}"
+            )
+
+
+def digits() -> RawImages:
+    """The 1,797 handwritten digits (8×8, grey levels 0 to 16) that ship with scikit-learn: 1,437 to train, 360 to test.
+
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part).
+
+    >>> digits().x.shape, digits().x_test.shape
+    ((1437, 1, 8, 8), (360, 1, 8, 8))
+    """
+    from sklearn.datasets import load_digits
+
+    from thalweg.tasks.operations import stratified, stream
+
+    bunch = load_digits()
+    images = bunch.images[:, None].astype(np.uint8)
+    labels = bunch.target.astype(np.int64)
+    held = np.zeros(len(labels), dtype=bool)
+    held[stratified(labels, DIGITS_TEST, stream(DIGITS_SPLIT_SEED, "split"))] = True
+    return RawImages("digits", images[~held], labels[~held], images[held], labels[held], top=16.0)
+
+
+def read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.generic]]:
+    """Arrays of these names from an .npz file; nothing in it can run code.
+
+    Raises:
+        InputError: If the file is damaged, holds Python objects, or lacks one of the names.
+    """
+    import zipfile
+    import zlib
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file]
+            if missing:
+                raise InputError(f"{path} must hold the arrays {', '.join(names)}, found no {missing[0]!r}")
+            return [file[name] for name in names]
+    except InputError:
+        raise
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+        raise InputError(f"{path} must be an intact .npz file of plain arrays, found: {error}") from None
