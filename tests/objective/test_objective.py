@@ -73,14 +73,20 @@ def conv_batchnorm():
 
 
 def tied():
-    batches = [{"tokens": torch.randint(7, (n, 6)), "next": torch.randint(7, (n, 6)), "scale": torch.rand(n, 1, 1)}
-               for n in (3, 4)]
+    batches = [
+        {"tokens": torch.randint(7, (n, 6)), "next": torch.randint(7, (n, 6)), "scale": torch.rand(n, 1, 1)}
+        for n in (3, 4)
+    ]
     return Tied(), token_loss, batches, {"loss_on": "batch"}
 
 
 def transformer():
-    return Transformer().eval(), nn.CrossEntropyLoss(), [(torch.randint(9, (n, 5)), torch.randint(3, (n,)))
-                                                         for n in (3, 4)], {}
+    return (
+        Transformer().eval(),
+        nn.CrossEntropyLoss(),
+        [(torch.randint(9, (n, 5)), torch.randint(3, (n,))) for n in (3, 4)],
+        {},
+    )
 
 
 CASES = {case.__name__: case for case in (mlp, conv_batchnorm, tied, transformer)}
@@ -109,7 +115,9 @@ def test_value_gradient_and_product_equal_plain_pytorch(case):
         value, gradient = reference.value_and_gradient(function, theta[r])
         torch.testing.assert_close(values[r], value, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradients[r], gradient, rtol=1e-10, atol=1e-13)
-        slope = reference.central_difference(lambda t, f=function: reference.value_and_gradient(f, t)[1], theta[r], v[r])
+        slope = reference.central_difference(
+            lambda t, f=function: reference.value_and_gradient(f, t)[1], theta[r], v[r]
+        )
         torch.testing.assert_close(products[r], slope, rtol=1e-5, atol=1e-7)
 
 
@@ -197,8 +205,10 @@ def test_batchnorm_policies_differ_as_they_say():
     torch.manual_seed(0)
     model, loss, _, _ = conv_batchnorm()
     x, y = torch.randn(12, 1, 6, 6), torch.randint(4, (12,))
-    frozen, batch, recomputed = (Objective(model, loss, (x, y), batchnorm=policy, dtype=torch.float64)
-                                 for policy in ("frozen", "batch", "recomputed"))
+    frozen, batch, recomputed = (
+        Objective(model, loss, (x, y), batchnorm=policy, dtype=torch.float64)
+        for policy in ("frozen", "batch", "recomputed")
+    )
     theta = frozen.theta
     with torch.no_grad():
         evaluated = loss(plain(model)(x.double()), y)
@@ -305,7 +315,10 @@ def with_dropout():
         (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(reduction="sum"), (x, y)), "found a sum"),
         (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x[:0], y[:0])), "at least one sample, found none"),
         (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), []), "at least one sample, found none"),
-        (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x.log(), y)), r"data must be finite, found nan at index"),
+        (
+            lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x.log(), y)),
+            r"data must be finite, found nan at index",
+        ),
         (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x, y[:3])), r"common first axis.*\[3, 7\]"),
         (lambda x, y: Objective(nn.Linear(3, 1), nn.MSELoss(), (x, y[:, 0])), r"targets \(7,\) and outputs \(7, 1\)"),
         (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x, y), batchnorm="frozzen"), "did you mean 'frozen'"),
@@ -314,7 +327,10 @@ def with_dropout():
         (lambda x, y: Objective(nn.Linear(3, 2).half(), nn.MSELoss(), (x, y)), "float32 or float64, found float16"),
         (lambda x, y: Objective(nn.Linear(3, 2).requires_grad_(False), nn.MSELoss(), (x, y)), "requires_grad=True"),
         (lambda x, y: Objective(with_dropout(), nn.MSELoss(), (x, y)), r"relative difference .*dropout"),
-        (lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x, y)).initial(0), "replicas must be at least 1, found 0"),
+        (
+            lambda x, y: Objective(nn.Linear(3, 2), nn.MSELoss(), (x, y)).initial(0),
+            "replicas must be at least 1, found 0",
+        ),
     ],
 )
 def test_bad_arguments_are_named(build, message):

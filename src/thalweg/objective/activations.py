@@ -66,17 +66,22 @@ def _silu_second(z: Tensor) -> Tensor:
 
 def _leaky(slope: float) -> Activation:
     return Activation(
-        "leaky_relu", lambda z: F.leaky_relu(z, slope),
-        lambda z: torch.where(z > 0, 1.0, slope).to(z.dtype), torch.zeros_like, kink=True,
+        "leaky_relu",
+        lambda z: F.leaky_relu(z, slope),
+        lambda z: torch.where(z > 0, 1.0, slope).to(z.dtype),
+        torch.zeros_like,
+        kink=True,
     )
 
 
 def _elu(alpha: float) -> Activation:
     # phi' is continuous only for alpha = 1; phi'' jumps at 0 even then, which is no kink of the gradient.
     return Activation(
-        "elu", lambda z: F.elu(z, alpha),
+        "elu",
+        lambda z: F.elu(z, alpha),
         lambda z: torch.where(z > 0, 1.0, alpha * torch.exp(z.clamp(max=0))),
-        lambda z: torch.where(z > 0, 0.0, alpha * torch.exp(z.clamp(max=0))), kink=alpha != 1.0,
+        lambda z: torch.where(z > 0, 0.0, alpha * torch.exp(z.clamp(max=0))),
+        kink=alpha != 1.0,
     )
 
 
@@ -87,21 +92,61 @@ SMOOTH: dict[str, Activation] = {
         Activation("identity", lambda z: z, torch.ones_like, torch.zeros_like),
         Activation("tanh", torch.tanh, _tanh_first, _tanh_second),
         Activation("sigmoid", torch.sigmoid, _sigmoid_first, _sigmoid_second),
-        Activation("gelu", F.gelu, lambda z: 0.5 * torch.erfc(-z / math.sqrt(2)) + z * _density(z),
-                   lambda z: (2 - z * z) * _density(z)),
+        Activation(
+            "gelu",
+            F.gelu,
+            lambda z: 0.5 * torch.erfc(-z / math.sqrt(2)) + z * _density(z),
+            lambda z: (2 - z * z) * _density(z),
+        ),
         Activation("silu", F.silu, _silu_first, _silu_second),
-        Activation("softplus", F.softplus, lambda z: torch.where(z > 20, 1.0, torch.sigmoid(z)),
-                   lambda z: torch.where(z > 20, 0.0, _sigmoid_first(z))),
+        Activation(
+            "softplus",
+            F.softplus,
+            lambda z: torch.where(z > 20, 1.0, torch.sigmoid(z)),
+            lambda z: torch.where(z > 20, 0.0, _sigmoid_first(z)),
+        ),
         Activation("sine", torch.sin, torch.cos, lambda z: -torch.sin(z)),
     )
 }
 RELU = Activation("relu", torch.relu, lambda z: (z > 0).to(z.dtype), torch.zeros_like, kink=True)
 
 # Modules that make a loss piecewise smooth: autograd's Hessian misses the jumps of the gradient there.
-KINKED = (nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.PReLU, nn.RReLU, nn.Threshold,
-          nn.Softshrink, nn.Hardshrink, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
-KINKED_FUNCTIONS = ("relu", "leaky_relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "prelu", "threshold", "abs",
-                    "max_pool1d", "max_pool2d", "max_pool3d", "boolean_dispatch", "clamp", "maximum", "minimum")
+KINKED = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.PReLU,
+    nn.RReLU,
+    nn.Threshold,
+    nn.Softshrink,
+    nn.Hardshrink,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+)
+KINKED_FUNCTIONS = (
+    "relu",
+    "leaky_relu",
+    "relu6",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "prelu",
+    "threshold",
+    "abs",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "boolean_dispatch",
+    "clamp",
+    "maximum",
+    "minimum",
+)
 
 
 def of_module(module: nn.Module) -> Activation | None:
@@ -130,7 +175,14 @@ def of_module(module: nn.Module) -> Activation | None:
 
 def of_function(name: str) -> Activation | None:
     """Returns the activation that a function or tensor method of torch with this name computes by default."""
-    names = {"tanh": "tanh", "sigmoid": "sigmoid", "silu": "silu", "gelu": "gelu", "softplus": "softplus", "sin": "sine"}
+    names = {
+        "tanh": "tanh",
+        "sigmoid": "sigmoid",
+        "silu": "silu",
+        "gelu": "gelu",
+        "softplus": "softplus",
+        "sin": "sine",
+    }
     if name in names:
         return SMOOTH[names[name]]
     return RELU if name in ("relu", "relu_") else None

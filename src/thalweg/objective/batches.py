@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class Batches:
                 continue
             pieces = -(-count // size)
             bounds = [count * i // pieces for i in range(pieces + 1)]  # equal pieces: no tiny last one
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            for start, stop in pairwise(bounds):
                 yield cut(batch, slice(start, stop)), stop - start
 
     def first(self, size: int) -> Batch:
@@ -72,7 +73,9 @@ class Batches:
         generator = torch.Generator().manual_seed(seed)
         if self.divisible:
             order = torch.randperm(self.samples, generator=generator)
-            return replace(self, held=(pytree.tree_map_only(Tensor, lambda leaf: leaf[order.to(leaf.device)], self.held[0]),))
+            return replace(
+                self, held=(pytree.tree_map_only(Tensor, lambda leaf: leaf[order.to(leaf.device)], self.held[0]),)
+            )
         order = torch.randperm(len(self.held), generator=generator).tolist()
         return replace(self, held=tuple(self.held[i] for i in order), counts=tuple(self.counts[i] for i in order))
 
@@ -85,8 +88,14 @@ class Batches:
         return replace(self, held=tuple(place(batch) for batch in self.held), place=place)
 
 
-def gather(data: Any, *, batch_size: int | None, memory: int, count: Callable[[Batch], int] | None,
-           place: Callable[[Batch], Batch]) -> Batches:
+def gather(
+    data: Any,
+    *,
+    batch_size: int | None,
+    memory: int,
+    count: Callable[[Batch], int] | None,
+    place: Callable[[Batch], Batch],
+) -> Batches:
     """Turns tensors, a Dataset, a DataLoader or a list of batches into `Batches`.
 
     Args:
@@ -105,7 +114,7 @@ def gather(data: Any, *, batch_size: int | None, memory: int, count: Callable[[B
     if isinstance(data, DataLoader):
         return _from_loader(data, memory, counter, place)
     if isinstance(data, Dataset):
-        if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
+        if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
         _nonempty(len(data))
         loaded = _from_loader(DataLoader(data, batch_size=batch_size or 256), memory, counter, place)
@@ -119,8 +128,9 @@ def gather(data: Any, *, batch_size: int | None, memory: int, count: Callable[[B
             _finite(batch, f"data[{number}]")
         return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place)
     elif not isinstance(data, tuple | dict | Tensor):
-        raise InputError("data must be tensors, a Dataset, a DataLoader or a list of batches, "
-                         f"found {type(data).__name__}")
+        raise InputError(
+            f"data must be tensors, a Dataset, a DataLoader or a list of batches, found {type(data).__name__}"
+        )
     lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in _leaves(data)}
     if len(lengths) != 1:
         raise InputError(f"data must be tensors with one common first axis of samples, found lengths {sorted(lengths)}")
@@ -135,8 +145,9 @@ def gather(data: Any, *, batch_size: int | None, memory: int, count: Callable[[B
     return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place)
 
 
-def _from_loader(loader: DataLoader, memory: int, count: Callable[[Batch], int],
-                 place: Callable[[Batch], Batch]) -> Batches:
+def _from_loader(
+    loader: DataLoader, memory: int, count: Callable[[Batch], int], place: Callable[[Batch], Batch]
+) -> Batches:
     held: list[Batch] = []
     counts: list[int] = []
     size = 0
@@ -162,8 +173,10 @@ def sample_count(batch: Batch) -> int:
     """The common length of the first axis of a batch's tensors."""
     lengths = {leaf.shape[0] for leaf in _leaves(batch) if leaf.dim()}
     if len(lengths) != 1:
-        raise InputError("count must be given where the tensors of a batch have no common first axis, "
-                         f"found lengths {sorted(lengths)}")
+        raise InputError(
+            "count must be given where the tensors of a batch have no common first axis, "
+            f"found lengths {sorted(lengths)}"
+        )
     return lengths.pop()
 
 

@@ -21,8 +21,9 @@ log = logging.getLogger("thalweg")
 PROBE = 64  # samples that the checks look at
 
 
-def arguments(model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, batch_size: int | None,
-              memory: int) -> None:
+def arguments(
+    model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, batch_size: int | None, memory: int
+) -> None:
     """Checks what can be checked without evaluating anything."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
@@ -30,7 +31,9 @@ def arguments(model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, ba
         raise InputError(f"loss must be callable, found {type(loss).__name__}")
     for name, value, options in (("loss_on", loss_on, ("output", "batch")), ("batchnorm", batchnorm, POLICIES)):
         if value not in options:
-            raise InputError(f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}")
+            raise InputError(
+                f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}"
+            )
     if not 0 <= l2 < float("inf"):
         raise InputError(f"l2 must be finite and not negative, found {l2}")
     if batch_size is not None and batch_size < 1:
@@ -55,14 +58,18 @@ def floating(dtype: torch.dtype, name: str) -> torch.dtype:
 def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -> None:
     """Checks the dtype, device and state of θ or of a vector beside it."""
     if theta.requires_grad:
-        raise InputError(f"{name} must not require gradients (derivatives are taken inside), found requires_grad=True: "
-                         f"pass {name}.detach()")
+        raise InputError(
+            f"{name} must not require gradients (derivatives are taken inside), found requires_grad=True: "
+            f"pass {name}.detach()"
+        )
     floating(theta.dtype, name)
     if theta.device != device:
         raise InputError(f"{name} must be on the objective's device {device}, found {theta.device}")
     if torch.finfo(theta.dtype).bits > torch.finfo(dtype).bits:
-        raise InputError(f"{name} must not be more precise than the objective ({str(dtype).removeprefix('torch.')}), "
-                         f"found {str(theta.dtype).removeprefix('torch.')}: use objective.double()")
+        raise InputError(
+            f"{name} must not be more precise than the objective ({str(dtype).removeprefix('torch.')}), "
+            f"found {str(theta.dtype).removeprefix('torch.')}: use objective.double()"
+        )
 
 
 def loss(objective: Objective) -> None:
@@ -100,8 +107,10 @@ def _mean(objective: Objective, batch: Any, once: float, evaluate: Any) -> None:
     doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
     tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
     if abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance:
-        raise InputError(f"loss must be the mean over the batch, found a sum: {once:.6g} for {count} samples, "
-                         f"{doubled:.6g} for the same samples twice")
+        raise InputError(
+            f"loss must be the mean over the batch, found a sum: {once:.6g} for {count} samples, "
+            f"{doubled:.6g} for the same samples twice"
+        )
     if count < 2:
         return
     half = count // 2
@@ -109,21 +118,28 @@ def _mean(objective: Objective, batch: Any, once: float, evaluate: Any) -> None:
     weighted = (half * evaluate(parts[0]) + (count - half) * evaluate(parts[1])) / count
     if abs(weighted - once) > tolerance and once == once:
         objective.batches = objective.batches.whole()
-        log.info("the loss is no plain mean over samples (%.6g whole, %.6g in halves): the data are kept in one piece",
-                 once, weighted)
+        log.info(
+            "the loss is no plain mean over samples (%.6g whole, %.6g in halves): the data are kept in one piece",
+            once,
+            weighted,
+        )
 
 
 def _target_shape(objective: Objective, params: dict[str, Tensor], batch: Any) -> None:
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InputError("data must be pairs (input, target) for a loss on the output; for other batches pass "
-                         "loss_on='batch' and a loss that takes (model, batch)")
+        raise InputError(
+            "data must be pairs (input, target) for a loss on the output; for other batches pass "
+            "loss_on='batch' and a loss that takes (model, batch)"
+        )
     if objective.loss_kind == "mse":
         output = objective.program.output_one(params, batch)
         if output.shape != batch[1].shape:
-            raise InputError("data targets must have the shape of the model's output for a squared error, "
-                             f"found targets {tuple(batch[1].shape)} and outputs {tuple(output.shape)}")
+            raise InputError(
+                "data targets must have the shape of the model's output for a squared error, "
+                f"found targets {tuple(batch[1].shape)} and outputs {tuple(output.shape)}"
+            )
 
 
 def _same_pass(objective: Objective) -> None:
@@ -135,15 +151,21 @@ def _same_pass(objective: Objective) -> None:
     if not torch.allclose(first, second, rtol=1e-9, atol=0):
         theta = objective.theta[None]
         once, twice = float(objective.evaluation.value(theta)), float(objective.evaluation.value(theta))
-        _same(once, twice, "the data change between passes (augmentation, or a shuffled loader that drops samples)",
-              always=True)
+        _same(
+            once,
+            twice,
+            "the data change between passes (augmentation, or a shuffled loader that drops samples)",
+            always=True,
+        )
 
 
 def _same(once: float, twice: float, why: str, *, always: bool = False) -> None:
     if always or (once != twice and not (once != once and twice != twice)):
         difference = abs(once - twice) / max(abs(once), abs(twice), 1e-300)
-        raise InputError(f"the objective must be deterministic, found {once:.8g} and {twice:.8g} at the same theta "
-                         f"(relative difference {difference:.2g}): {why}")
+        raise InputError(
+            f"the objective must be deterministic, found {once:.8g} and {twice:.8g} at the same theta "
+            f"(relative difference {difference:.2g}): {why}"
+        )
 
 
 def default_metrics(objective: Objective) -> dict[str, Metric]:
@@ -154,8 +176,12 @@ def default_metrics(objective: Objective) -> dict[str, Metric]:
     with torch.no_grad():
         output = objective.program.output_one(objective.layout.unravel(objective.theta), batch)
     target = batch[1]
-    classes = (isinstance(target, Tensor) and not target.is_floating_point() and isinstance(output, Tensor)
-               and output.dim() == target.dim() + 1)
+    classes = (
+        isinstance(target, Tensor)
+        and not target.is_floating_point()
+        and isinstance(output, Tensor)
+        and output.dim() == target.dim() + 1
+    )
     return {"accuracy": accuracy} if classes else {}
 
 

@@ -70,8 +70,13 @@ class Evaluation:
     def plan(self, replicas: int, factor: int) -> Plan:
         """Cuts the work of `replicas` parameter sets; `factor` is VALUE, GRADIENT or PRODUCT."""
         element = torch.finfo(self.program_dtype).bits // 8
-        return plan(replicas, self.batches.samples, factor * self.pair_bytes,
-                    2 * factor * self.layout.size * element, self.memory)
+        return plan(
+            replicas,
+            self.batches.samples,
+            factor * self.pair_bytes,
+            2 * factor * self.layout.size * element,
+            self.memory,
+        )
 
     @property
     def program_dtype(self) -> torch.dtype:
@@ -131,8 +136,9 @@ class Evaluation:
         """
         graphs: list[tuple[slice, list[Tensor], list[Tensor | None], float]] = []
 
-        def build(part: slice, leaves: list[Tensor], extra: dict[str, Tensor], batch: Batch,
-                  weight: float) -> tuple[slice, list[Tensor], list[Tensor | None], float]:
+        def build(
+            part: slice, leaves: list[Tensor], extra: dict[str, Tensor], batch: Batch, weight: float
+        ) -> tuple[slice, list[Tensor], list[Tensor | None], float]:
             params = {**dict(zip(self.layout.names, leaves, strict=True)), **extra}
             with torch.enable_grad(), twice_differentiable():
                 losses = self.program.losses(params, batch)
@@ -156,10 +162,18 @@ class Evaluation:
                 for k in range(len(v)):
                     vectors = self.layout.unravel(v[k, part])
                     with torch.enable_grad():
-                        chosen = [vectors[name] for name, g in zip(self.layout.names, first, strict=True)
-                                  if g is not None and g.requires_grad]
-                        second = torch.autograd.grad(linked, leaves, chosen, retain_graph=True, allow_unused=True,
-                                                     materialize_grads=True) if linked else None
+                        chosen = [
+                            vectors[name]
+                            for name, g in zip(self.layout.names, first, strict=True)
+                            if g is not None and g.requires_grad
+                        ]
+                        second = (
+                            torch.autograd.grad(
+                                linked, leaves, chosen, retain_graph=True, allow_unused=True, materialize_grads=True
+                            )
+                            if linked
+                            else None
+                        )
                     if second is not None:
                         out[k, part] += weight * self._flat(list(second), len(leaves[0]))
             return out

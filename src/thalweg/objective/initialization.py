@@ -12,8 +12,9 @@ from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
 
 
-def initial_theta(maker: nn.Module | Callable[[], nn.Module], layout: ParameterLayout, replicas: int, seed: int,
-                  first: int) -> Tensor:
+def initial_theta(
+    maker: nn.Module | Callable[[], nn.Module], layout: ParameterLayout, replicas: int, seed: int, first: int
+) -> Tensor:
     """Returns θ (R, P) on the CPU.
 
     Args:

@@ -120,6 +120,7 @@ def _matching(names: tuple[str, ...], globs: str | Sequence[str]) -> tuple[str, 
     globs = (globs,) if isinstance(globs, str) else tuple(globs)
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
-            raise InputError(f"parameters must match at least one parameter name, '{glob}' matches none"
-                             f"{nearest(glob, names)}")
+            raise InputError(
+                f"parameters must match at least one parameter name, '{glob}' matches none{nearest(glob, names)}"
+            )
     return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))

@@ -16,7 +16,8 @@ POLICIES: tuple[BatchNormPolicy, ...] = ("frozen", "batch", "recomputed")
 def layers(model: nn.Module) -> dict[str, _NormBase]:
     """The layers of a model that keep running statistics, by name."""
     return {
-        name: module for name, module in model.named_modules()
+        name: module
+        for name, module in model.named_modules()
         if isinstance(module, _NormBase) and module.track_running_stats and module.running_mean is not None
     }
 
@@ -37,12 +38,16 @@ def apply_policy(model: nn.Module, policy: BatchNormPolicy) -> None:
             module.eval()
 
 
-def statistics(model: nn.Module, forward: Callable[[Mapping[str, Tensor], Any], object],
-               buffers: Mapping[str, Tensor], batches: Iterable[tuple[Any, int]]) -> dict[str, Tensor]:
+def statistics(
+    model: nn.Module,
+    forward: Callable[[Mapping[str, Tensor], Any], object],
+    buffers: Mapping[str, Tensor],
+    batches: Iterable[tuple[Any, int]],
+) -> dict[str, Tensor]:
     """Recomputes the running statistics of one theta over all batches, each weighted by its samples.
 
-    Every batch passes through the network normalised by its own statistics, as in training (Izmailov et al. 2018, §3.3);
-    means and second moments are averaged over samples, so that ragged batches count rightly.
+    Every batch passes through the network normalised by its own statistics, as in training (Izmailov et al. 2018,
+    §3.3); means and second moments are averaged over samples, so that ragged batches count rightly.
 
     Args:
         model: The private copy that `forward` evaluates.

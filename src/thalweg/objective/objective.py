@@ -27,8 +27,8 @@ class Objective:
     """The loss of any module on any data as a function of one flat vector: L(θ) + ½·l2·‖θ‖².
 
     Every method takes θ of shape (…, P) and works on all leading axes at once: one checkpoint, a hundred replicas, a
-    surface. The model is copied: neither its parameters nor its buffers ever change, and modules keep the mode (train or
-    eval) that they have, except normalisation layers, which follow `batchnorm`.
+    surface. The model is copied: neither its parameters nor its buffers ever change, and modules keep the mode (train
+    or eval) that they have, except normalisation layers, which follow `batchnorm`.
 
     Args:
         model: Any module. Parameters with requires_grad=False are constants.
@@ -121,7 +121,7 @@ class Objective:
 
     @property
     def loss_kind(self) -> str | None:
-        """ "mse" or "cross_entropy" where the loss is one of these plain means, else None."""
+        """Either "mse" or "cross_entropy" where the loss is one of these plain means, else None."""
         return loss_kind(self.loss) if self.loss_on == "output" else None
 
     @cached_property
@@ -131,13 +131,13 @@ class Objective:
 
     @cached_property
     def metric_functions(self) -> dict[str, Metric]:
-        """name -> metric; accuracy by default where targets are class numbers."""
+        """Named metrics; accuracy by default where targets are class numbers."""
         if self._metrics is not None:
             return dict(self._metrics)
         return checks.default_metrics(self)
 
     def build_program(self, prepare: Callable[[nn.Module], None]) -> Program:
-        """Returns a program on a fresh copy of the model after `prepare(copy)`; for trainings, which need other modes."""
+        """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
         model = copy.deepcopy(self._model).to(self.device, self.dtype)
         prepare(model)
         outside = {name: p.detach() for name, p in model.named_parameters() if name not in self.layout.slices}
@@ -233,7 +233,7 @@ class Objective:
 
         def apply(v: Tensor) -> Tensor:
             v = self._checked(v, "v")
-            if v.shape[v.dim() - 1 - len(lead):-1] != lead or v.dim() < len(lead) + 1:
+            if v.shape[v.dim() - 1 - len(lead) : -1] != lead or v.dim() < len(lead) + 1:
                 raise InputError(f"v must end in the shape of theta {(*lead, self.size)}, found {tuple(v.shape)}")
             return product(v.reshape(-1, *flat.shape)).reshape(v.shape)
 
@@ -245,8 +245,10 @@ class Objective:
         program, mean = self.program, self.evaluation.mean
         out = {"loss": mean(flat, program.losses).reshape(lead)}
         for name, metric in self.metric_functions.items():
+
             def one(params: dict[str, Tensor], batch: Any, metric: Metric = metric) -> Tensor:
                 return program.map_metric(metric, params, batch)
+
             out[name] = mean(flat, one).reshape(lead)
         return out
 
@@ -306,8 +308,13 @@ class Objective:
     # -- inside
 
     def _gather(self, data: Any) -> data_batches.Batches:
-        gathered = data_batches.gather(data, batch_size=self._batch_size, memory=self.memory, count=self._count,
-                                       place=data_batches.placer(self.device, self.dtype))
+        gathered = data_batches.gather(
+            data,
+            batch_size=self._batch_size,
+            memory=self.memory,
+            count=self._count,
+            place=data_batches.placer(self.device, self.dtype),
+        )
         whole = self.batchnorm != "frozen" and bool(normalization.layers(self._model))
         return gathered.whole() if whole else gathered
 
@@ -327,9 +334,14 @@ class Objective:
         rows = []
         for one in theta:
             params = self.layout.unravel(one)
-            rows.append(normalization.statistics(
-                self.program.model, lambda buffers, batch, p=params: self.program.loss_one({**p, **buffers}, batch),
-                dict(self.program.model.named_buffers()), self.batches.chunks(None)))
+            rows.append(
+                normalization.statistics(
+                    self.program.model,
+                    lambda buffers, batch, p=params: self.program.loss_one({**p, **buffers}, batch),
+                    dict(self.program.model.named_buffers()),
+                    self.batches.chunks(None),
+                )
+            )
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _flat(self, theta: Tensor) -> tuple[Tensor, torch.Size]:

@@ -7,6 +7,7 @@ Three ways, tried in this order and equal to rounding: the layer-by-layer formul
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Program:
     kind: str | None = None
     mutates: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
+    _tried: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_batch:
@@ -137,21 +139,30 @@ class Program:
 
     def _each(self, function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool) -> Any:
         replicas = next(iter(params.values())).shape[0]
-        if self.vectorized and replicas > 1:
-            try:
-                mapped = torch.vmap(function, in_dims=(0, 0 if own_batch else None), randomness=self.randomness)
+        if not self.vectorized or replicas == 1:
+            with without_fused_layers():
+                return self._loop(function, params, batch, own_batch, replicas)
+        with twice_differentiable():  # the fused attention kernels have no batching rule
+            mapped = torch.vmap(function, in_dims=(0, 0 if own_batch else None), randomness=self.randomness)
+            if self._tried:
                 return mapped(dict(params), batch)
-            except (RuntimeError, NotImplementedError, ValueError) as refusal:
+            try:
+                with warnings.catch_warnings():
+                    # An operation without a batching rule runs in a hidden loop, slower than ours: count it as refused.
+                    warnings.filterwarnings("error", message=".*batching rule")
+                    out = mapped(dict(params), batch)
+            except (RuntimeError, NotImplementedError, ValueError, UserWarning) as refusal:
                 # A fault of the model itself would show in the loop as well: it is raised from there, plainly.
                 out = self._loop(function, params, batch, own_batch, replicas)
                 self.vectorized = False
                 log.info("vmap refused this model (%s): replicas are evaluated in a loop", _first_line(refusal))
-                return out
-        return self._loop(function, params, batch, own_batch, replicas)
+            self._tried = True
+            return out
 
     @staticmethod
-    def _loop(function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool,
-              replicas: int) -> Any:
+    def _loop(
+        function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool, replicas: int
+    ) -> Any:
         out = []
         for r in range(replicas):
             one = pytree.tree_map(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
@@ -191,15 +202,21 @@ def saved_bytes(function: Callable[[], Tensor], ignore: Params) -> int:
 
 
 @contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Chooses attention kernels that can be differentiated twice, and restores the choice after."""
+def without_fused_layers() -> Iterator[None]:
+    """Switches off the fused transformer layers of inference, which vmap cannot batch, and restores them after."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Chooses attention kernels that can be differentiated twice, and restores the choice after."""
+    with without_fused_layers(), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def _first_line(error: BaseException) -> str:

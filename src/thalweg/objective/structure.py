@@ -99,11 +99,9 @@ def linear_stack(model: nn.Module) -> LinearStack | None:
             phis.append(SMOOTH["identity"])
         elif node.op != "output":
             step = _step(node, modules)
-            if step is None:
+            if step is None or (step == "flatten" and layers):
                 return None
-            if step == "flatten":
-                if layers:
-                    return None
+            if isinstance(step, str):
                 flatten = True
             elif step.name != "identity":
                 if not layers or phis[-1].name != "identity":
@@ -167,5 +165,6 @@ def loss_kind(loss: Callable[..., Tensor]) -> str | None:
         return "mse"
     if loss is F.cross_entropy:
         return "cross_entropy"
-    plain = isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean" and loss.weight is None
-    return "cross_entropy" if plain and loss.label_smoothing == 0 and loss.ignore_index == -100 else None
+    if isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean" and loss.weight is None:
+        return "cross_entropy" if loss.label_smoothing == 0 and loss.ignore_index == -100 else None
+    return None
