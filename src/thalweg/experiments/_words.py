@@ -1,0 +1,43 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from thalweg.figures.scales import number
+
+__all__ = ["counted", "percent", "range_words"]
+
+
+def percent(share: float) -> str:
+    """A share as a person writes it: three digits, more where fewer would say "all".
+
+    >>> percent(0.97125), percent(0.1), percent(1.0), percent(0.99999), percent(0.0000012)
+    ('97.1 %', '10 %', '100 %', '99.999 %', '1.2×10⁻⁴ %')
+    """
+    value = 100 * share
+    return f"{number(value, 3 if not 99.9 < value < 100 else 6)} %"
+
+
+def range_words(values: Iterable[float], words: Callable[[float], str] = number) -> str:
+    """Median, lowest and highest of values over runs; a single value is given alone, NaN is left out.
+
+    >>> range_words([0.5, 0.7, 0.6], percent), range_words([2.0]), range_words([float("nan")])
+    ('60 % (50 % to 70 %)', '2', 'nan')
+    """
+    finite = np.array([value for value in values if np.isfinite(value)], dtype=np.float64)
+    if finite.size == 0:
+        return "nan"
+    low, middle, high = words(float(finite.min())), words(float(np.median(finite))), words(float(finite.max()))
+    return middle if finite.size == 1 or low == high else f"{middle} ({low} to {high})"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun in the right number.
+
+    >>> counted(1, "run"), counted(16750, "parameter")
+    ('1 run', '16,750 parameters')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,48 @@
+"""What the configurations of all experiments share."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from thalweg.errors import InputError
+
+__all__ = ["ExperimentConfig"]
+
+
+class ExperimentConfig(BaseModel):
+    """Base of every experiment's ``Config``: frozen, without unknown fields, documented by the text under each field.
+
+    Nested tables are frozen pydantic models of their own. A run folder is named after the whole configuration, so two
+    runs differ if any field does.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        protected_namespaces=(),  # `model` is the field's natural name for the network
+    )
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random: data, initial weights, batch order, dropout, probes."""
+
+    device: str = "cpu"
+    """Where tensors live: cpu, cuda, cuda:N or mps."""
+
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of training."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of torch; None leaves torch's own choice."""
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+            raise InputError(f"device must be cpu, cuda, cuda:N or mps, found {device!r}")
+        return device

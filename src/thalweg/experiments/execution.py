@@ -1,0 +1,157 @@
+"""An experiment in its run folder: opened or resumed, locked, computed, its findings kept, marked complete last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from thalweg.errors import InputError
+from thalweg.experiments.config import ExperimentConfig
+from thalweg.experiments.discovery import find
+from thalweg.experiments.findings import Findings
+from thalweg.experiments.options import validated
+from thalweg.runs import Run
+from thalweg.runs.files import temporary_folder, writing_to
+from thalweg.runs.lock import locked
+
+__all__ = ["compute", "execute", "load_findings", "reopen", "start"]
+
+
+def execute(name: str, config: ExperimentConfig, root: str | Path = "runs", command: str = "") -> Run:
+    """Run an experiment to its end, from wherever an earlier attempt stopped.
+
+    The run folder is named after the configuration: calling this again resumes an interrupted run at its last commit,
+    with results identical to an undisturbed one, and returns at once if the run is complete. Reports are rendered from
+    the saved findings by :func:`thalweg.report.write`.
+
+    Args:
+        name: Which experiment.
+        config: Its configuration.
+        root: Folder of all runs.
+        command: The command line, kept in ``environment.json``; empty if called from Python.
+
+    Raises:
+        InputError: Unknown experiment, a configuration of another experiment, a device that this machine lacks, or a
+            run that another process is writing.
+        OSError: The folder cannot be written.
+    """
+    run = start(name, config, root, command)
+    compute(run)
+    return run
+
+
+def start(
+    name: str, config: ExperimentConfig, root: str | Path = "runs", command: str = "", *, fresh: bool = False
+) -> Run:
+    """Open or make the run folder of a configuration, without computing anything.
+
+    Args:
+        name: As :func:`execute`, like the next three.
+        config: See there.
+        root: See there.
+        command: See there.
+        fresh: Remove first what an earlier run of this configuration has kept.
+
+    Raises:
+        InputError: As :func:`execute`.
+    """
+    experiment = find(name)
+    if type(config) is not experiment.config:
+        raise InputError(f"config must be a Config of {name}, found {type(config).__module__}.{type(config).__name__}")
+    _check_device(config.device)
+
+    def create() -> Run:
+        return Run.create(
+            root,
+            name,
+            config.model_dump(mode="json"),
+            seed=config.seed,
+            device=config.device,
+            data_checksum=None,  # the experiment tells it as soon as it has read its data
+            command=command,
+        )
+
+    if fresh:
+        _discard(create())
+    return create()
+
+
+def reopen(path: str | Path) -> Run:
+    """Open a run that was started before.
+
+    Raises:
+        InputError: The folder is no run, or its experiment or configuration is not known to this version.
+    """
+    run = Run.open(path)
+    _configuration(run)
+    return run
+
+
+def compute(run: Run) -> Findings:
+    """Do what is missing in a run; a complete one is left as it is.
+
+    Returns:
+        What was found, the same whether it was computed now or before.
+
+    Raises:
+        InputError: Another process is writing the run, or its configuration is not valid.
+    """
+    if run.state == "complete":
+        return load_findings(run)
+    experiment, config = find(run.experiment), _configuration(run)
+    _check_device(config.device)
+    with run.writing(), _threads(config.threads):
+        found = experiment.run(config, run)
+        run.save("findings", found.to_json())
+        run.complete()
+    return found
+
+
+def load_findings(run: Run) -> Findings:
+    """What a run has found.
+
+    Raises:
+        InputError: The run has not come to its end, or its findings are damaged.
+    """
+    if run.state != "complete":
+        raise InputError(f"run {run.path} has no findings, it is {run.state}: `thalweg resume {run.path}` completes it")
+    return Findings.from_json(run.load("findings"))
+
+
+def _discard(run: Run) -> None:
+    """Remove a run that nobody writes: moved aside at once, so that no half-removed run is ever seen."""
+    aside = temporary_folder(run.path.parent, run.name)
+    with locked(run.files.lock), writing_to(run.path):
+        run.path.rename(aside)
+    shutil.rmtree(aside)
+
+
+def _configuration(run: Run) -> ExperimentConfig:
+    try:
+        return validated(find(run.experiment).config, run.config)
+    except InputError as error:
+        raise InputError(f"run {run.path} cannot be continued by this version: {error}") from error
+
+
+def _check_device(name: str) -> None:
+    device = torch.device(name)
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        count = torch.cuda.device_count()
+        raise InputError(f"device must be one of this machine, found '{name}' where torch sees {count} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device must be one of this machine, found 'mps' where torch sees none")
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,104 @@
+"""The fields of a configuration as rows: for error messages, help and the docs."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from thalweg.errors import nearest
+
+__all__ = ["FieldRow", "closest", "rows", "tables"]
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """One field of a configuration.
+
+    Attributes:
+        name: Dotted from the top, ``training.batch_size``.
+        annotation: Its type.
+        default: Its default in the class (a preset may differ); pydantic's ``PydanticUndefined`` if it must be given.
+        text: What it means.
+        tables: The models that a table of this name may be; empty for a plain value.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    text: str
+    tables: tuple[type[BaseModel], ...]
+
+    @property
+    def kind(self) -> str:
+        """The type as a person reads it."""
+        return _readable(self.annotation)
+
+
+def rows(config: type[BaseModel], prefix: str = "") -> Iterator[FieldRow]:
+    """All fields of a configuration, a table followed by the fields in it.
+
+    >>> class Training(BaseModel):
+    ...     rate: float = 0.1
+    >>> class Config(BaseModel):
+    ...     epochs: int | None = None
+    ...     training: Training = Training()
+    >>> [(row.name, row.kind, row.default) for row in rows(Config) if not row.tables]
+    [('epochs', 'int | None', None), ('training.rate', 'float', 0.1)]
+    """
+    seen = set()
+    for name, field in config.model_fields.items():
+        row = FieldRow(
+            prefix + name, field.annotation, _default(field), field.description or "", tables(field.annotation)
+        )
+        yield row
+        for table in row.tables:  # fields that several members of a union share are listed once
+            for inner in rows(table, f"{row.name}."):
+                if inner.name not in seen:
+                    seen.add(inner.name)
+                    yield inner
+
+
+def tables(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The pydantic models in an annotation such as ``Training`` or ``Training | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return tuple(table for member in typing.get_args(annotation) for table in tables(member))
+    return ()
+
+
+def closest(name: str, known: list[str]) -> str:
+    """As :func:`~thalweg.errors.nearest`, and a field is also found by its last part alone.
+
+    >>> closest("lr", ["seed", "training.lr"])
+    ", did you mean 'training.lr'?"
+    """
+    last = [option for option in known if option.rpartition(".")[2] == name.rpartition(".")[2]]
+    return nearest(name, known) or (f", did you mean '{last[0]}'?" if last else "")
+
+
+def _default(field: FieldInfo) -> Any:
+    # A factory that looks at other fields has no default of its own.
+    return None if field.default_factory_takes_validated_data else field.get_default(call_default_factory=True)
+
+
+def _readable(annotation: Any) -> str:
+    origin, members = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is type(None):
+        return "None"
+    if origin is Literal:
+        return " | ".join(map(repr, members))
+    if origin is typing.Annotated:
+        return _readable(members[0])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_readable, members))
+    if origin is not None:
+        inner = ", ".join("..." if member is Ellipsis else _readable(member) for member in members)
+        return f"{origin.__name__}[{inner}]"
+    return getattr(annotation, "__name__", str(annotation))

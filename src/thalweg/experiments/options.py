@@ -1,0 +1,200 @@
+"""From a preset, a TOML file and overrides to one validated configuration.
+
+All three speak of the same thing, dotted keys with values, and meet in :func:`override`: the command line, the TOML
+file and a sweep accept exactly the same and refuse it in the same words.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from thalweg.errors import InputError
+from thalweg.experiments.fields import FieldRow, closest, rows
+from thalweg.experiments.sentences import sentence
+
+if TYPE_CHECKING:
+    from thalweg.experiments.config import ExperimentConfig
+    from thalweg.experiments.discovery import Experiment
+
+__all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "validated"]
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def configure(
+    experiment: Experiment,
+    *,
+    preset: str = "quick",
+    file: Path | None = None,
+    changes: Mapping[str, object] | None = None,
+) -> ExperimentConfig:
+    """A preset, changed by a TOML file, changed by overrides.
+
+    Args:
+        experiment: Whose configuration.
+        preset: Where to start.
+        file: TOML whose keys are fields; tables are nested.
+        changes: Dotted field to value, as for :func:`override`; these win.
+
+    Raises:
+        InputError: An unknown preset or field, a value that is not allowed, a file that is no TOML.
+    """
+    config = experiment.preset(preset)
+    if file is not None:
+        try:
+            config = override(config, flatten(read_toml(file), type(config)))
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+    return override(config, changes or {})
+
+
+def override(config: C, changes: Mapping[str, object]) -> C:
+    """The same configuration with some fields changed, validated as a whole.
+
+    Args:
+        config: Any pydantic model.
+        changes: Dotted field (``training.batch_size``; hyphens count as underscores) to its new value. Text is
+            converted to the field's type: ``"64"``, ``"true"``, ``"None"``, ``"10,10"`` or ``"[10, 10]"`` for a
+            sequence, a TOML value for anything else.
+
+    Raises:
+        InputError: An unknown field (the nearest is offered), or values that are not allowed.
+
+    >>> class Training(BaseModel):
+    ...     rate: float = 0.1
+    ...     widths: tuple[int, ...] = (8,)
+    >>> class Config(BaseModel):
+    ...     training: Training = Training()
+    >>> override(Config(), {"training.rate": "1e-3", "training.widths": "10,10"})
+    Config(training=Training(rate=0.001, widths=(10, 10)))
+    >>> override(Config(), {"training.rte": 1})
+    Traceback (most recent call last):
+        ...
+    thalweg.errors.InputError: unknown field 'training.rte', did you mean 'training.rate'?
+    """
+    if not changes:
+        return config
+    known = {row.name: row for row in rows(type(config))}
+    data = config.model_dump()
+    for key, value in changes.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise InputError(
+                f"unknown field '{key}'{closest(name, list(known)) or ', see `thalweg run EXPERIMENT --help`'}"
+            )
+        _assign(data, name.split("."), _converted(value, known[name]))
+    return validated(type(config), data)
+
+
+def validated(kind: type[C], data: Mapping[str, object]) -> C:
+    """A configuration from nested data, such as the ``config.json`` of a run.
+
+    Raises:
+        InputError: It is no valid configuration; one sentence names the fields, the rules and the values.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise InputError(sentence(error, kind)) from None
+
+
+def flatten(data: Mapping[str, object], kind: type[BaseModel]) -> dict[str, object]:
+    """Nested tables as dotted fields; a table that the configuration does not know is kept under its own name.
+
+    >>> class Training(BaseModel):
+    ...     rate: float = 0.1
+    >>> class Config(BaseModel):
+    ...     seed: int = 0
+    ...     training: Training = Training()
+    >>> flatten({"seed": 1, "training": {"rate": 0.5}}, Config)
+    {'seed': 1, 'training.rate': 0.5}
+    """
+    known = {row.name for row in rows(kind) if row.tables}
+
+    def walk(table: Mapping[str, object], prefix: str) -> Iterable[tuple[str, object]]:
+        for key, value in table.items():
+            name = prefix + key.replace("-", "_")
+            if isinstance(value, Mapping) and name in known:
+                yield from walk(value, f"{name}.")
+            else:
+                yield name, value
+
+    return dict(walk(data, ""))
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The content of a TOML file.
+
+    Raises:
+        InputError: It is no TOML, or no text.
+        OSError: It cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML file: {error}") from None
+
+
+def read_arguments(arguments: Sequence[str]) -> dict[str, str | list[str]]:
+    """Overrides as they stand on a command line.
+
+    Args:
+        arguments: ``--any.field VALUE``, ``--any.field=VALUE``, ``--a.sequence VALUE VALUE``.
+
+    Raises:
+        InputError: A value without a field, or a field given twice.
+
+    >>> read_arguments(["--seed", "3", "--training.widths", "10", "10", "--data.name=mnist"])
+    {'seed': '3', 'training.widths': ['10', '10'], 'data.name': 'mnist'}
+    """
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for argument in arguments:
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            if name in found:
+                raise InputError(f"option --{name} is given twice")
+            current = found[name] = [value] if equals else []
+        elif current is None:
+            raise InputError(f"unexpected argument '{argument}': fields are given as --field VALUE")
+        else:
+            current.append(argument)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _assign(data: dict[str, Any], path: list[str], value: object) -> None:
+    for key in path[:-1]:
+        data[key] = data.get(key) or {}  # an optional table that is None becomes one
+        data = data[key]
+    data[path[-1]] = value
+
+
+def _converted(value: object, row: FieldRow) -> object:
+    """Text in the type of its field, if any reading of it fits; else unchanged, for validation to refuse."""
+    if not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))):
+        return value
+    adapter = TypeAdapter(row.annotation)
+    for reading in _readings(value) if isinstance(value, str) else [value]:
+        with suppress(ValidationError):
+            return adapter.validate_python(reading)
+    if value == []:
+        raise InputError(f"field '{row.name}' must be given a value")
+    return value
+
+
+def _readings(text: str) -> Iterable[object]:
+    if text == "None":  # before the text itself, which an optional str or path would take
+        yield None
+    yield text
+    if re.fullmatch("none|null", text, re.IGNORECASE):
+        yield None
+    with suppress(tomllib.TOMLDecodeError):
+        yield tomllib.loads(f"value = {text}")["value"]
+    yield [part.strip() for part in text.split(",")]
