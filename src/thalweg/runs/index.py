@@ -1,0 +1,153 @@
+"""What a recording has committed: the small table of contents that makes its files a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Chunk", "Index", "checked_status"]
+
+STATUSES = ("completed", "diverged", "running")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What was recorded since the last commit.
+
+    Attributes:
+        replicas: R; None if nothing says how many there are.
+        theta: (s, R, P), or None without snapshots.
+        steps: Steps of the snapshots, (s,).
+        epochs: Epochs of the snapshots, (s,).
+        metrics: Rows of the metrics table, or None without any.
+        last: The last step of either.
+    """
+
+    replicas: int | None
+    theta: Tensor | None
+    steps: tuple[int, ...]
+    epochs: tuple[float, ...]
+    metrics: pl.DataFrame | None
+    last: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """Committed contents of one recording.
+
+    Attributes:
+        replicas: R; None before the first commit.
+        parameters: P; None before the first snapshot.
+        dtype: Name of the snapshots' dtype, such as ``"float32"``; None before the first snapshot.
+        shards: Number of snapshots in each shard.
+        parts: Number of metrics parts.
+        steps: Steps of all snapshots, (S,).
+        epochs: Epochs of all snapshots, (S,).
+        last: Last step recorded, with or without a snapshot; -1 before the first.
+        status: Per replica, as :func:`checked_status` returns it; None until one was given.
+        finished: Whether the recording is closed.
+    """
+
+    replicas: int | None = None
+    parameters: int | None = None
+    dtype: str | None = None
+    shards: tuple[int, ...] = ()
+    parts: int = 0
+    steps: tuple[int, ...] = ()
+    epochs: tuple[float, ...] = ()
+    last: int = -1
+    status: tuple[Mapping[str, Any], ...] | None = None
+    finished: bool = False
+
+    def extended(self, chunk: Chunk) -> Index:
+        """The contents after a chunk was added."""
+        if chunk.theta is None:
+            shape = {}
+        else:
+            shape = {"parameters": chunk.theta.shape[2], "dtype": str(chunk.theta.dtype).removeprefix("torch.")}
+        return replace(
+            self,
+            replicas=chunk.replicas,
+            shards=(*self.shards, *(() if chunk.theta is None else (len(chunk.theta),))),
+            parts=self.parts + (chunk.metrics is not None),
+            steps=self.steps + chunk.steps,
+            epochs=self.epochs + chunk.epochs,
+            last=max(self.last, chunk.last),
+            **shape,
+        )
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The snapshots' dtype; torch's default before the first."""
+        return torch.get_default_dtype() if self.dtype is None else getattr(torch, self.dtype)
+
+    def header(self) -> dict[str, Any]:
+        """Everything but steps and epochs, for JSON."""
+        return {
+            "format": 1,
+            "replicas": self.replicas,
+            "parameters": self.parameters,
+            "dtype": self.dtype,
+            "shards": list(self.shards),
+            "parts": self.parts,
+            "last": self.last,
+            "status": None if self.status is None else [dict(one) for one in self.status],
+            "finished": self.finished,
+        }
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any], steps: Tensor, epochs: Tensor) -> Index:
+        """The inverse of :meth:`header`; a newer format is refused."""
+        if header.get("format") != 1:
+            raise InputError(f"the format must be 1 for this version of thalweg, found {header.get('format')!r}")
+        status = header["status"]
+        return cls(
+            replicas=header["replicas"],
+            parameters=header["parameters"],
+            dtype=header["dtype"],
+            shards=tuple(header["shards"]),
+            parts=header["parts"],
+            steps=tuple(steps.tolist()),
+            epochs=tuple(epochs.tolist()),
+            last=header["last"],
+            status=None if status is None else tuple(status),
+            finished=header["finished"],
+        )
+
+
+def checked_status(
+    status: Sequence[Mapping[str, Any]] | None, replicas: int | None, last: int, *, default: str
+) -> tuple[dict[str, Any], ...]:
+    """One dict {status, step, message} per replica, checked.
+
+    Args:
+        status: What became of each replica; None means `default` at step `last` for all.
+        replicas: R; None if nothing was recorded yet.
+        last: The last step recorded.
+        default: One of completed, diverged, running.
+
+    Raises:
+        InputError: Wrong number of entries, an unknown status or missing field.
+    """
+    count = replicas or 0
+    if status is None:
+        return tuple({"status": default, "step": last, "message": ""} for _ in range(count))
+    if len(status) != count:
+        raise InputError(f"status must have one entry per replica ({count}), found {len(status)}")
+    result = []
+    for replica, entry in enumerate(status):
+        kind = entry.get("status")
+        if kind not in STATUSES:
+            hint = nearest(str(kind), STATUSES)
+            raise InputError(f"status of replica {replica} must be one of {', '.join(STATUSES)}, found {kind!r}{hint}")
+        result.append({"status": kind, "step": int(entry.get("step", last)), "message": str(entry.get("message", ""))})
+    return tuple(result)

@@ -1,0 +1,154 @@
+"""Metrics of all replicas over the steps: collected as tensors while training runs, a table once it is written.
+
+A row of the table is one replica at one step: columns step, epoch, replica and one per metric. A metric that was not
+measured at a step is null there; NaN and infinities are values and stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError
+from thalweg.runs.files import replacing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["KEYS", "Value", "MetricsBuffer", "joined", "read_frame", "write_frame"]
+
+KEYS = ("step", "epoch", "replica")
+Value = Tensor | Sequence[float] | float
+_RESERVED = frozenset({*KEYS, "recording"})
+
+
+class MetricsBuffer:
+    """Rows not yet written. Adding one costs a copy of each small tensor; the table is built once, in :meth:`frame`."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, float, dict[str, Tensor]]] = []
+        self._names: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, step: int, epoch: float, metrics: Mapping[str, Value], replicas: int) -> None:
+        """Keep the metrics of one step; each has one value per replica.
+
+        Raises:
+            InputError: A reserved or empty name, or a wrong number of values.
+        """
+        row: dict[str, Tensor] = {}
+        for name, value in metrics.items():
+            if name not in self._names:
+                if not isinstance(name, str) or not name or name in _RESERVED:
+                    raise InputError(
+                        f"a metric's name must be text other than {', '.join(sorted(_RESERVED))}, found {name!r}"
+                    )
+                self._names.add(name)
+            if not isinstance(value, Tensor):
+                value = _tensor(name, value)
+            if value.shape != (replicas,):
+                if value.numel() != 1 or replicas != 1:
+                    raise InputError(f"metric '{name}' must have shape ({replicas},), found {tuple(value.shape)}")
+                value = value.reshape(1)
+            row[name] = value.detach().clone()
+        self._rows.append((step, epoch, row))
+
+    def frame(self, replicas: int) -> pl.DataFrame:
+        """The table of all rows so far, in the order they came."""
+        import polars as pl
+
+        groups: dict[tuple[str, ...], list[int]] = {}  # rows that hold the same metrics become one dense block
+        for index, (_, _, row) in enumerate(self._rows):
+            groups.setdefault(tuple(row), []).append(index)
+        frames = [self._block(names, indices, replicas) for names, indices in groups.items()]
+        if not frames:
+            return empty()
+        frame = pl.concat(frames, how="diagonal_relaxed")
+        if len(frames) > 1:
+            frame = frame.sort("__order", "replica", maintain_order=True)
+        return frame.drop("__order")
+
+    def _block(self, names: tuple[str, ...], indices: list[int], replicas: int) -> pl.DataFrame:
+        import numpy as np
+        import polars as pl
+
+        rows = [self._rows[index] for index in indices]
+        columns = {
+            "__order": np.repeat(np.asarray(indices, dtype=np.int64), replicas),
+            "step": np.repeat(np.asarray([step for step, _, _ in rows], dtype=np.int64), replicas),
+            "epoch": np.repeat(np.asarray([epoch for _, epoch, _ in rows], dtype=np.float64), replicas),
+            "replica": np.tile(np.arange(replicas, dtype=np.int64), len(rows)),
+        }
+        for name in names:
+            values = torch.stack([row[name] for _, _, row in rows]).reshape(-1).cpu()  # (rows·R,)
+            if values.dtype in (torch.float16, torch.bfloat16):
+                values = values.float()  # tables know no shorter floats; this loses nothing
+            columns[name] = values.numpy()
+        return pl.DataFrame(columns)
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    """A number or an array as a tensor; Python's floats keep their 64 bits."""
+    try:
+        tensor = torch.as_tensor(value)
+        # torch would round a float, or a list of them, to its default dtype.
+        return (
+            torch.as_tensor(value, dtype=torch.float64)
+            if tensor.is_floating_point() and not hasattr(value, "dtype")
+            else tensor
+        )
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"metric '{name}' must be a tensor of numbers, found {type(value).__name__}") from None
+
+
+def empty() -> pl.DataFrame:
+    """A table without rows."""
+    import polars as pl
+
+    return pl.DataFrame(schema={"step": pl.Int64, "epoch": pl.Float64, "replica": pl.Int64})
+
+
+def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables below each other; a metric that one of them lacks is null there."""
+    import polars as pl
+
+    return pl.concat(frames, how="diagonal_relaxed") if frames else empty()
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table as parquet, atomically.
+
+    Raises:
+        WriteError: The file could not be written.
+    """
+    import polars as pl
+
+    with replacing(path) as temporary:
+        try:
+            # Through Python's own file object: an error of the operating system arrives as an OSError with its number.
+            with temporary.open("wb") as file:
+                frame.write_parquet(file)
+        except pl.exceptions.PolarsError as error:
+            raise OSError(None, str(error)) from error
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """Read a parquet table.
+
+    Raises:
+        InputError: The file is missing or corrupt; the message names it.
+    """
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path} is corrupt: {str(error).splitlines()[0]}") from error

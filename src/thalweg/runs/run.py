@@ -1,0 +1,313 @@
+"""One run: a folder that knows its config, seed, versions, recordings and results.
+
+::
+
+    <experiment>-<10 hex of the config>/
+        config.json  environment.json  state.json  lock  complete.json
+        snapshots/<recording>/   results/   figures/   metrics.parquet   report.html
+
+The folder's name follows from the config, so starting the same experiment again finds the same folder and goes on
+there. ``complete.json`` is written last: a run that has it is whole. This module imports no torch, so that listing runs
+is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thalweg.errors import InputError, nearest
+from thalweg.runs import environment, results
+from thalweg.runs.files import canonical, read_json, size, write_json
+from thalweg.runs.layout import RunFiles, config_hash, make_folder
+from thalweg.runs.session import Session, session
+from thalweg.runs.state import State, message_of, state_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.runs.folder import FolderRecording
+    from thalweg.runs.results import Result
+    from thalweg.runs.snapshots import Snapshots
+
+__all__ = ["Run", "find_runs"]
+
+PRIMARY = "training"  # the recording that a run's own snapshots are
+
+
+class Run:
+    """A run folder; made by :meth:`create`, read by :meth:`open`.
+
+    Writing needs the lock: ``with run.writing(): ...``; reading never does, also while another process writes.
+
+    >>> import tempfile
+    >>> origin = {"seed": 0, "device": "cpu", "data_checksum": None, "command": "demo"}
+    >>> run = Run.create(tempfile.mkdtemp(), "demo", {"width": 10}, **origin)
+    >>> run.name, run.state
+    ('demo-e52eb00dce', 'new')
+    >>> with run.writing():
+    ...     _ = run.save("answer", {"loss": 0.25})
+    ...     run.complete()
+    >>> Run.open(run.path).load("answer"), run.state
+    ({'loss': 0.25}, 'complete')
+    """
+
+    def __init__(self, path: Path, *, command: str | None = None, fields: Mapping[str, Any] | None = None) -> None:
+        self.path = path
+        self.files = RunFiles(path)
+        self._command = command
+        self._fields = dict(fields or {})
+        self._recordings: dict[str, FolderRecording] = {}
+        self._session: Session | None = None  # while this object writes
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    # ---- making and finding
+
+    @classmethod
+    def create(
+        cls,
+        root: str | os.PathLike[str],
+        experiment: str,
+        config: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str,
+        data_checksum: str | None,
+        command: str,
+    ) -> Run:
+        """Open the run of this config below `root`, or make it if there is none.
+
+        Args:
+            root: Folder of runs; made if missing.
+            experiment: Lower-case letters, digits and dashes.
+            config: Everything that the numbers depend on, as JSON allows it.
+            seed: Base of all random numbers.
+            device: Such as ``"cpu"``.
+            data_checksum: SHA-256 of the data used; None while it is not known (:meth:`set_environment` adds it).
+            command: What the user typed.
+
+        Raises:
+            InputError: A bad name or config; a folder of that name that is no run, or has another seed or other data.
+            WriteError: The folder cannot be made.
+        """
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", experiment):
+            raise InputError(f"experiment must be lower-case letters, digits, '-' and '_', found {experiment!r}")
+        name = f"{experiment}-{config_hash(config)}"
+        path = Path(root) / name
+        if not (path / "config.json").is_file():
+            begun = environment.begun(
+                experiment, seed=seed, device=device, data_checksum=data_checksum, command=command
+            )
+            make_folder(path, {"config.json": config, "environment.json": begun})
+        run = cls(path, command=command, fields={"seed": seed, "data_checksum": data_checksum})
+        if canonical(run.config) != canonical(config):
+            raise InputError(f"run {path} holds another config than its name says; remove it or use another folder")
+        environment.with_fields(run.environment, run._fields)  # refuses another seed and other data
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """Open an existing run.
+
+        Raises:
+            InputError: The folder is no run.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no run: there is no such folder")
+        for name in ("config.json", "environment.json"):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} is no run: {name} is missing")
+        return cls(folder)
+
+    # ---- what it is
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config it was made with."""
+        value = read_json(self.files.config)
+        if not isinstance(value, dict):
+            raise InputError(f"{self.files.config} is corrupt: it is no config of a run")
+        return value
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, seed, data, command and sessions; see :mod:`thalweg.runs.environment`."""
+        return environment.read(self.files.environment)
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return str(self.environment["experiment"])
+
+    @property
+    def state(self) -> State:
+        """One of "new", "running", "interrupted" (also if it was killed), "failed", "complete"."""
+        return state_of(self.files)
+
+    @property
+    def message(self) -> str:
+        """Why it failed or was interrupted, in one line; empty otherwise."""
+        return message_of(self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return size(self.path)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was created."""
+        try:
+            created = datetime.fromisoformat(self.environment["created"])
+        except (InputError, KeyError, ValueError):  # a damaged run is still listed
+            created = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        return (datetime.now(UTC) - created).total_seconds()
+
+    # ---- writing
+
+    @contextmanager
+    def writing(self) -> Iterator[Run]:
+        """Hold the run for writing; leaves "failed" with a message on an error, "interrupted" on Ctrl-C.
+
+        Raises:
+            InputError: Somebody else writes, or the run is complete.
+            WriteError: The folder is read-only, or the disk full.
+        """
+        command = self._command or environment.command_line()
+        with session(self.files, command=command, fields=self._fields) as held:
+            self._session = held
+            try:
+                yield self
+            finally:
+                self._session = None
+
+    def _writing(self) -> Session:
+        if self._session is None or not self._session.mine:
+            raise InputError(f"run {self.path} must be open for writing here: use `with run.writing():`")
+        return self._session
+
+    def set_environment(self, **fields: Any) -> None:
+        """Add fields to ``environment.json``.
+
+        Raises:
+            InputError: Not open for writing; a field that the run writes itself; another seed or data checksum.
+        """
+        self._writing()
+        write_json(self.files.environment, environment.with_fields(self.environment, fields))
+
+    def complete(self) -> None:
+        """Declare the run whole: merge the metrics, close the environment, and write the marker last.
+
+        Raises:
+            InputError: Not open for writing, or a recording holds steps that were never committed.
+            WriteError: The disk is full.
+        """
+        held = self._writing()
+        for recording in self._recordings.values():
+            if recording.pending:
+                raise InputError(
+                    f"recording '{recording.name}' holds steps that were never committed; commit or finish it"
+                )
+        from thalweg.runs import table
+
+        columns = table.merge(self)
+        held.close(complete=True)
+        write_json(self.files.complete, {"finished": environment.now(), "columns": columns})
+        table.remove_parts(self)
+
+    # ---- recordings
+
+    @property
+    def recordings(self) -> list[str]:
+        """Names of the recordings that hold a commit, the primary one first."""
+        found = [path.parent.name for path in self.files.snapshots.glob("*/state.safetensors")]
+        return sorted(found, key=lambda name: (name != PRIMARY, name))
+
+    def recording(self, name: str = PRIMARY) -> FolderRecording:
+        """The recording of that name; a new one comes into being with its first commit.
+
+        Raises:
+            InputError: A bad name, or one that a complete run does not have.
+        """
+        if name not in self._recordings:
+            from thalweg.runs import table
+            from thalweg.runs.folder import FolderRecording
+
+            results.checked_name(name, "recording")
+            if self.files.complete.is_file() and name not in self.recordings:
+                known = self.recordings
+                raise InputError(
+                    f"run {self.path} has no recording '{name}'{nearest(name, known) or f' (it has {known})'}"
+                )
+            folder = self.files.snapshots / name
+            self._recordings[name] = FolderRecording(name, folder, self._writing, lambda n: table.part(self, n))
+        return self._recordings[name]
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of the recording "training", or of the only one there is.
+
+        Raises:
+            InputError: There is none, or several and none of them is called "training".
+        """
+        names = self.recordings
+        if PRIMARY not in names and len(names) != 1:
+            raise InputError(f"run {self.path} must have one recording or one called '{PRIMARY}', found {names}")
+        return self.recording(names[0]).snapshots
+
+    @property
+    def metrics(self) -> pl.DataFrame:
+        """The metrics of all recordings: columns recording, step, epoch, replica and every metric."""
+        from thalweg.runs import table
+
+        return table.read(self)
+
+    # ---- results
+
+    @property
+    def results(self) -> list[str]:
+        """Names of the saved results."""
+        return results.names(self.files.results)
+
+    def save(self, name: str, value: Result) -> Path:
+        """Save a result; see :func:`thalweg.runs.results.save`."""
+        return results.save(self.files.results, name, value)
+
+    def load(self, name: str) -> Any:
+        """Load a result; see :func:`thalweg.runs.results.load`."""
+        return results.load(self.files.results, name)
+
+    def cached(self, name: str, compute: Callable[[], Result]) -> Any:
+        """Load a result, or compute and save it first; see :func:`thalweg.runs.results.cached`."""
+        return results.cached(self.files.results, name, compute)
+
+
+def find_runs(root: str | os.PathLike[str]) -> list[Run]:
+    """All runs directly below a folder, sorted by name; none if the folder does not exist.
+
+    Raises:
+        InputError: `root` is a file.
+    """
+    folder = Path(root)
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise InputError(f"root must be a folder of runs, found the file {folder}")
+    runs = []
+    for path in sorted(folder.iterdir()):
+        with suppress(InputError):
+            runs += [] if path.name.startswith(".") else [Run.open(path)]
+    return runs

@@ -1,0 +1,93 @@
+"""Named tensors in safetensors files: written atomically, read lazily, never pickled."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from thalweg.errors import InputError
+from thalweg.runs.files import replacing
+
+__all__ = ["save_tensors", "open_tensors", "load_tensors"]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors of any dtype and shape (0-d and empty included) to one file, atomically.
+
+    Args:
+        path: The file.
+        tensors: Values by name; on any device, in any memory layout, sharing memory or not.
+        metadata: Text that goes into the header.
+
+    Raises:
+        InputError: A tensor that the format cannot hold (sparse, quantised, complex128).
+        WriteError: The file could not be written.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "state.safetensors"
+    >>> save_tensors(file, {"step": torch.tensor(3), "mask": torch.tensor([True, False])})
+    >>> load_tensors(file)
+    {'mask': tensor([ True, False]), 'step': tensor(3)}
+    """
+    with replacing(path) as temporary:
+        try:
+            save_file(_separate(tensors), temporary, metadata=dict(metadata or {}))
+        except SafetensorError as error:
+            # The library reports the operating system's errors as text only; the number makes it an OSError again.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise InputError(f"{path} cannot hold these tensors: {error}") from error
+            code = int(number[1])
+            raise OSError(code, os.strerror(code)) from error
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Dense tensors on the CPU, each with memory of its own: the format knows no views."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.dtype is torch.complex128 or tensor.is_quantized:
+            raise InputError(
+                f"tensor '{name}' must be dense and of a plain dtype, found {tensor.dtype}, {tensor.layout}"
+            )
+        dense = tensor.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
+        storage = dense.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != dense.nbytes:
+            dense = dense.clone(memory_format=torch.contiguous_format)
+            storage = dense.untyped_storage()
+        seen.add(storage.data_ptr())
+        result[name] = dense
+    return result
+
+
+def open_tensors(path: Path) -> Any:
+    """Open a file for lazy reading (a context manager with ``keys``, ``get_slice``, ``get_tensor``, ``metadata``).
+
+    Raises:
+        InputError: The file is missing, truncated or no safetensors file; the message names it.
+    """
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is corrupt: {error}") from error
+
+
+def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Read all tensors whose names begin with `prefix` (removed from the keys) into memory of their own.
+
+    Raises:
+        InputError: As :func:`open_tensors`.
+    """
+    with open_tensors(path) as file:
+        # The library's tensors are views of the mapped file; copies stay valid whatever happens to it.
+        return {key.removeprefix(prefix): file.get_tensor(key).clone() for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118 -- the reader is no mapping
