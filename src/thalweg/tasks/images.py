@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +36,9 @@ class RawImages:
     """
 
     title: str
-    x: NDArray[np.generic]
+    x: NDArray[Any]
     y: NDArray[np.int64]
-    x_test: NDArray[np.generic]
+    x_test: NDArray[Any]
     y_test: NDArray[np.int64]
     classes: int = 10
     top: float = 255.0
@@ -73,15 +74,15 @@ def digits() -> RawImages:
 
     from thalweg.tasks.operations import stratified, stream
 
-    bunch = load_digits()
-    images = bunch.images[:, None].astype(np.uint8)
-    labels = bunch.target.astype(np.int64)
+    flat, target = load_digits(return_X_y=True)
+    images = np.asarray(flat).reshape(-1, 1, 8, 8).astype(np.uint8)
+    labels = np.asarray(target).astype(np.int64)
     held = np.zeros(len(labels), dtype=bool)
     held[stratified(labels, DIGITS_TEST, stream(DIGITS_SPLIT_SEED, "split"))] = True
     return RawImages("digits", images[~held], labels[~held], images[held], labels[held], top=16.0)
 
 
-def read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[np.generic]]:
+def read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
     """Arrays of these names from an .npz file; nothing in it can run code.
 
     Raises:

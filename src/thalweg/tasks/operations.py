@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Labels = NDArray[np.int64]
-Images = NDArray[np.generic]
+Images = NDArray[Any]
 
 _CHUNK = 4096  # images handled at once where every image has random numbers of its own
 
@@ -172,7 +172,7 @@ class Scaling:
     shift: NDArray[np.float64]
     scale: NDArray[np.float64]
 
-    def __call__(self, x: NDArray[np.generic], dtype: type[np.floating] = np.float32) -> NDArray[np.floating]:
+    def __call__(self, x: NDArray[Any], dtype: type[np.floating] = np.float32) -> NDArray[np.floating]:
         """Scaled copy of `x` (N, C, …) in the precision asked for."""
         scaled = x.astype(dtype)
         scaled -= self.shift.astype(dtype)
@@ -180,7 +180,7 @@ class Scaling:
         return scaled
 
 
-def scaling(kind: Literal["none", "pixel-range", "zscore"], train: NDArray[np.generic], top: float = 1.0) -> Scaling:
+def scaling(kind: Literal["none", "pixel-range", "zscore"], train: NDArray[Any], top: float = 1.0) -> Scaling:
     """The standardisation of this name, from the training inputs alone.
 
     Args:
@@ -206,7 +206,7 @@ def scaling(kind: Literal["none", "pixel-range", "zscore"], train: NDArray[np.ge
     return Scaling(mean, deviation)
 
 
-def _channel_statistics(x: NDArray[np.generic]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _channel_statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each channel, (C, 1, …), accumulated in float64 without a float64 copy."""
     axes = (0, *range(2, x.ndim))
     shape = (x.shape[1],) + (1,) * (x.ndim - 2)

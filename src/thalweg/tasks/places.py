@@ -150,11 +150,8 @@ def idx_file(folder: Path, name: str) -> Path | None:
 
 
 def _batches(folder: Path, wanted: Source) -> Found | None:
-    layouts: tuple[tuple[Literal["batches-py", "batches-bin"], str], ...] = (
-        ("batches-py", ""),
-        ("batches-bin", ".bin"),
-    )
-    for layout, suffix in layouts:
+    suffixes: dict[Literal["batches-py", "batches-bin"], str] = {"batches-py": "", "batches-bin": ".bin"}
+    for layout, suffix in suffixes.items():
         names = {f"{name}{suffix}" for name in BATCHES}
         there = {name for name in names if (folder / name).is_file()}
         if _complete(there, names, folder, wanted):

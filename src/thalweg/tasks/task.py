@@ -98,7 +98,7 @@ def _checksum(arrays: Iterable[Tensor]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {tuple(array.shape)};".encode())
-        digest.update(array.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(array.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
