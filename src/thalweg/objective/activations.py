@@ -68,7 +68,7 @@ def _leaky(slope: float) -> Activation:
     return Activation(
         "leaky_relu",
         lambda z: F.leaky_relu(z, slope),
-        lambda z: torch.where(z > 0, 1.0, slope).to(z.dtype),
+        lambda z: torch.where(z > 0, torch.ones_like(z), slope),
         torch.zeros_like,
         kink=True,
     )
@@ -103,7 +103,7 @@ SMOOTH: dict[str, Activation] = {
             "softplus",
             F.softplus,
             lambda z: torch.where(z > 20, 1.0, torch.sigmoid(z)),
-            lambda z: torch.where(z > 20, 0.0, _sigmoid_first(z)),
+            lambda z: torch.where(z < 20, _sigmoid_first(z), 0.0),
         ),
         Activation("sine", torch.sin, torch.cos, lambda z: -torch.sin(z)),
     )

@@ -1,0 +1,145 @@
+"""Recognised stacks equal the general path; activations' derivatives equal autograd's; kinks are named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from thalweg.objective import Objective
+from thalweg.objective.activations import of_module
+from thalweg.objective.structure import kinks, linear_stack, loss_kind
+
+ACTIVATIONS = [
+    nn.Identity(),
+    nn.Tanh(),
+    nn.Sigmoid(),
+    nn.SiLU(),
+    nn.GELU(),
+    nn.Softplus(),
+    nn.ReLU(),
+    nn.LeakyReLU(0.2),
+    nn.ELU(1.0),
+    nn.ELU(0.7),
+]
+
+
+class Own(nn.Module):
+    """A user's own class with functions in its forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(12, 5)
+        self.second = nn.Linear(5, 4, bias=False)
+        self.third = nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = torch.sin(self.first(torch.flatten(x, 1)))
+        return self.third(F.relu(self.second(h)))
+
+
+@pytest.mark.parametrize("module", ACTIVATIONS, ids=repr)
+def test_derivatives_equal_autograd(module):
+    phi = of_module(module)
+    # Far ends as well: softplus is linear above its threshold, the exponentials must not overflow.
+    z = torch.cat([torch.linspace(-40, 40, 401), torch.tensor([-1e3, 1e3])]).double().requires_grad_()
+    value = module(z)
+    (first,) = torch.autograd.grad(value.sum(), z, create_graph=True)
+    second = torch.autograd.grad(first.sum(), z)[0] if first.requires_grad else torch.zeros_like(z)
+    torch.testing.assert_close(phi.value(z), value)
+    torch.testing.assert_close(phi.first(z), first, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(phi.second(z), second, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("own_batch", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (nn.MSELoss(), torch.randn(6, 3)),
+        (nn.CrossEntropyLoss(), torch.tensor([0, 1, 2, 2, 1, 0])),
+        (nn.CrossEntropyLoss(), torch.tensor([0, 1, -100, 2, 1, -100])),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), torch.tensor([0, 1, 2, 2, 1, 0])),
+        (nn.L1Loss(), torch.randn(6, 3)),
+    ],
+)
+def test_stack_equals_the_general_path(loss, target, replicas, own_batch):
+    x = torch.randn(6, 3, 4)
+    objective = Objective(Own(), loss, (x, target)).double()
+    program = objective.program
+    assert program.stack is not None
+    params = objective.layout.unravel(objective.initial(replicas))
+    batch = (x.double(), target.double() if target.is_floating_point() else target)
+    if own_batch:
+        batch = tuple(torch.stack([leaf.roll(r, 0) for r in range(replicas)]) for leaf in batch)
+    fast = program.losses(params, batch, own_batch=own_batch), program.outputs(params, batch, own_batch=own_batch)
+    program.stack = None
+    slow = program.losses(params, batch, own_batch=own_batch), program.outputs(params, batch, own_batch=own_batch)
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-14)
+
+
+def test_own_class_is_recognised():
+    stack = linear_stack(Own())
+    assert stack.weights == ("first.weight", "second.weight", "third.weight")
+    assert stack.biases == ("first.bias", None, "third.bias")
+    assert [phi.name for phi in stack.activations] == ["sine", "relu", "identity"]
+    assert stack.flatten
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+class Residual(nn.Module):
+    """x + f(x)."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return x + self.linear(x)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        tied(),
+        Residual(),
+        nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)),
+        nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2)),
+        nn.Sequential(nn.Linear(3, 4), nn.GELU("tanh"), nn.Linear(4, 2)),
+        nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(4, 2)),
+        nn.Sequential(nn.Tanh(), nn.Linear(3, 4)),
+        nn.Linear(3, 4).register_forward_hook(lambda *_: None) and nn.Bilinear(2, 2, 2),
+    ],
+)
+def test_other_networks_are_not_mistaken_for_stacks(model):
+    assert linear_stack(model) is None
+
+
+def test_dropout_in_evaluation_is_the_identity():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2)).eval()
+    assert len(linear_stack(model).weights) == 2
+
+
+def test_kinks_are_named():
+    assert kinks(Own()) == ("relu",)
+    assert kinks(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.MaxPool2d(2))) == ("MaxPool2d", "ReLU")
+    assert kinks(nn.Sequential(nn.Linear(1, 1), nn.Tanh())) == ()
+
+
+def test_only_plain_losses_have_formulas():
+    assert loss_kind(F.mse_loss) == loss_kind(nn.MSELoss()) == "mse"
+    assert loss_kind(F.cross_entropy) == loss_kind(nn.CrossEntropyLoss()) == "cross_entropy"
+    for other in (
+        nn.MSELoss(reduction="sum"),
+        nn.CrossEntropyLoss(weight=torch.ones(3)),
+        nn.L1Loss(),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(ignore_index=0),
+    ):
+        assert loss_kind(other) is None
