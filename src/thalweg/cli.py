@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         _run,
         "Run an experiment, or resume it if the same settings were interrupted.",
         usage="thalweg run EXPERIMENT [--preset NAME] [--config FILE] [--any.field VALUE ...]",
-        epilog=f"{RUN_OPTIONS}\n`thalweg list` names the experiments, `thalweg run EXPERIMENT --help` the fields of one.",
+        epilog=f"{RUN_OPTIONS}\n`thalweg list` names the experiments, `thalweg run EXPERIMENT --help` its fields.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("experiment", metavar="EXPERIMENT", help="which experiment, see `thalweg list`")

@@ -1,0 +1,149 @@
+"""The layout of DESIGN in force: imports run downwards, figures know no torch, analyses know no plotting library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "thalweg"
+
+RANK = {
+    "errors": 0,
+    "progress": 0,
+    "figures": 1,
+    "models": 1,
+    "runs": 1,
+    "tasks": 1,
+    "objective": 2,
+    "curvature": 3,
+    "generalization": 3,
+    "landscape": 3,
+    "training": 3,
+    "critical": 4,
+    "experiments": 5,
+    "report": 6,
+    "scale": 6,
+    "viewer": 7,
+    "cli": 8,
+}
+"""A package imports packages of its own rank or lower."""
+
+DRAWS = {"experiments", "report", "viewer", "cli"}  # who may use thalweg.figures
+PLOTTING = {"matplotlib", "plotly"}
+SLOW = {"matplotlib", "plotly", "sklearn"}  # seconds each: imported inside the functions that use them
+MAX_LINES = 350
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: where, what, and whether importing the file is enough to import it."""
+
+    package: str
+    place: str
+    module: str
+    eager: bool
+
+    @property
+    def root(self) -> str:
+        return self.module.split(".")[0]
+
+    @property
+    def part(self) -> str:
+        """The package of thalweg that is imported; empty for thalweg itself and for other libraries."""
+        parts = self.module.split(".")
+        return parts[1] if parts[0] == "thalweg" and len(parts) > 1 else ""
+
+
+def imports(tree: ast.Module, package: str, place: str) -> Iterator[Import]:
+    def visit(node: ast.AST, eager: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            where = f"{place}:{getattr(child, 'lineno', 0)}"
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(package, where, alias.name, eager)
+            elif isinstance(child, ast.ImportFrom):
+                for alias in child.names:  # `from thalweg import runs` imports thalweg.runs
+                    yield Import(package, where, f"{child.module}.{alias.name}", eager)
+            typing_only = isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")
+            yield from visit(child, eager and not typing_only and not isinstance(child, ast.FunctionDef))
+
+    yield from visit(tree, True)
+
+
+def all_imports() -> list[Import]:
+    found: list[Import] = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        place = path.relative_to(SOURCE)
+        if place.parts[0] != "__init__.py":  # the public names come from everywhere, lazily
+            found += imports(ast.parse(path.read_text()), place.parts[0].removesuffix(".py"), str(place))
+    return found
+
+
+def faults(found: list[Import]) -> list[str]:
+    """Every import that breaks a rule, as a sentence."""
+    broken = []
+    for item in found:
+        if item.part in RANK and RANK[item.part] > RANK[item.package]:
+            broken.append(f"{item.place}: {item.package} must not import {item.module}, which lies above it")
+        if item.part == "figures" and item.package != "figures" and item.package not in DRAWS:
+            broken.append(f"{item.place}: {item.package} must not know thalweg.figures")
+        if item.package == "figures" and item.root == "torch":
+            broken.append(f"{item.place}: figures must not import torch")
+        if item.root in PLOTTING and item.package not in DRAWS | {"figures"}:
+            broken.append(f"{item.place}: {item.package} must not import the plotting library {item.root}")
+        if item.root in SLOW and item.eager:
+            broken.append(f"{item.place}: {item.root} must be imported inside the function that uses it")
+        if item.root in {"pickle", "dill", "cloudpickle"} and item.package != "tasks":
+            broken.append(f"{item.place}: pickles are neither read nor written")
+    return broken
+
+
+def test_every_package_has_a_rank() -> None:
+    packages = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert packages - {"__init__"} <= RANK.keys()
+
+
+def test_imports_run_downwards() -> None:
+    assert faults(all_imports()) == []
+
+
+def test_no_cycle_between_packages() -> None:
+    edges = {(item.package, item.part) for item in all_imports() if item.part in RANK and item.part != item.package}
+    left = {package for edge in edges for package in edge}
+    while free := {package for package in left if not any(a == package and b in left for a, b in edges)}:
+        left -= free
+    assert left == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "words"),
+    [
+        ("curvature", "from thalweg.experiments import find", "lies above"),
+        ("experiments", "def f():\n    from thalweg import cli", "lies above"),
+        ("landscape", "def f():\n    import matplotlib.pyplot", "plotting library"),
+        ("landscape", "from thalweg.figures import Figure", "must not know"),
+        ("figures", "def f():\n    import torch", "must not import torch"),
+        ("figures", "import plotly.offline", "inside the function"),
+        ("runs", "import pickle", "pickles"),
+    ],
+)
+def test_the_check_finds(package: str, source: str, words: str) -> None:
+    (fault,) = faults(list(imports(ast.parse(source), package, f"{package}/x.py")))
+    assert words in fault
+
+
+def test_modules_are_one_concept_long() -> None:
+    lengths = {str(path.relative_to(SOURCE)): len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_importing_thalweg_imports_no_torch() -> None:
+    code = "import sys, thalweg; dir(thalweg); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["False", "False"]
