@@ -32,8 +32,10 @@ _CONSTRUCTORS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     # NumPy moved its internals from `core` to `_core`; old pickles name the old place
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
+    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce_ex__(2)[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce_ex__(2)[0],
+    ("numpy.core.numeric", "_frombuffer"): np.zeros(0).__reduce_ex__(5)[0],
+    ("numpy._core.numeric", "_frombuffer"): np.zeros(0).__reduce_ex__(5)[0],
 }
 """Everything that a batch may call."""
 
