@@ -43,13 +43,9 @@ class FieldRow:
 def rows(config: type[BaseModel], prefix: str = "") -> Iterator[FieldRow]:
     """All fields of a configuration, a table followed by the fields in it.
 
-    >>> class Training(BaseModel):
-    ...     rate: float = 0.1
-    >>> class Config(BaseModel):
-    ...     epochs: int | None = None
-    ...     training: Training = Training()
-    >>> [(row.name, row.kind, row.default) for row in rows(Config) if not row.tables]
-    [('epochs', 'int | None', None), ('training.rate', 'float', 0.1)]
+    >>> from thalweg.experiments import ExperimentConfig
+    >>> [(row.name, row.kind, row.default) for row in rows(ExperimentConfig)][:2]
+    [('seed', 'int', 0), ('device', 'str', 'cpu')]
     """
     seen = set()
     for name, field in config.model_fields.items():
