@@ -11,6 +11,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from thalweg.errors import InputError
 
 __all__ = [
     "WriteError",
+    "as_os_error",
     "replacing",
     "write_bytes",
     "write_json",
@@ -47,6 +49,18 @@ class WriteError(OSError):
     def __str__(self) -> str:
         reason = str(self.strerror or "unknown reason")
         return f"cannot write {self.filename}: {reason[:1].lower()}{reason[1:]}"
+
+
+def as_os_error(error: Exception) -> OSError:
+    """The operating system's error behind that of a library written in Rust, which reports it as text only.
+
+    >>> as_os_error(Exception("IO error: File too large (os error 27)")).errno == errno.EFBIG
+    True
+    """
+    number = re.search(r"os error (\d+)", str(error))
+    if number is None:
+        return OSError(errno.EIO, str(error).splitlines()[0])
+    return OSError(int(number[1]), os.strerror(int(number[1])))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.runs.files import remove_stale
-from thalweg.runs.index import Chunk, Index
+from thalweg.runs.index import FORMAT, Chunk, Index
 from thalweg.runs.metrics import joined, read_frame, write_frame
 from thalweg.runs.recording import Recording, State
 from thalweg.runs.snapshots import FileShard, Shard
@@ -75,10 +75,10 @@ class FolderRecording(Recording):
             return Index()
         with self._reading() as file:
             header = json.loads(file.metadata()["contents"])
-            # Copies: the file may be replaced while the reader still holds the index.
-            return Index.from_header(
-                header, file.get_tensor("contents/steps").clone(), file.get_tensor("contents/epochs").clone()
-            )
+            if header.get("format") != FORMAT:
+                found = header.get("format")
+                raise InputError(f"{self._state_path} must be of format {FORMAT} for this thalweg, found {found!r}")
+            return Index.from_header(header, file.get_tensor("contents/steps"), file.get_tensor("contents/epochs"))
 
     def _state(self) -> State | None:
         if not self._state_path.exists():

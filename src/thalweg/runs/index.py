@@ -14,8 +14,9 @@ from thalweg.errors import InputError, nearest
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Chunk", "Index", "checked_status"]
+__all__ = ["FORMAT", "Chunk", "Index", "checked_status"]
 
+FORMAT = 1  # of the header; to be raised when its meaning changes
 STATUSES = ("completed", "diverged", "running")
 
 
@@ -85,6 +86,10 @@ class Index:
             **shape,
         )
 
+    def same_files(self, other: Index) -> bool:
+        """Whether two indices refer to the same shards and parts."""
+        return (self.shards, self.parts, self.last) == (other.shards, other.parts, other.last)
+
     @property
     def torch_dtype(self) -> torch.dtype:
         """The snapshots' dtype; torch's default before the first."""
@@ -93,7 +98,7 @@ class Index:
     def header(self) -> dict[str, Any]:
         """Everything but steps and epochs, for JSON."""
         return {
-            "format": 1,
+            "format": FORMAT,
             "replicas": self.replicas,
             "parameters": self.parameters,
             "dtype": self.dtype,
@@ -106,9 +111,7 @@ class Index:
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any], steps: Tensor, epochs: Tensor) -> Index:
-        """The inverse of :meth:`header`; a newer format is refused."""
-        if header.get("format") != 1:
-            raise InputError(f"the format must be 1 for this version of thalweg, found {header.get('format')!r}")
+        """The inverse of :meth:`header`."""
         status = header["status"]
         return cls(
             replicas=header["replicas"],

@@ -53,7 +53,7 @@ class MemoryRecording(Recording):
         return {name: tensor.clone() for name, tensor in state.items()}, copy.deepcopy(meta)
 
     def _write(self, index: Index, chunk: Chunk, state: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
-        self._saved = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}, meta
+        self._saved = {name: tensor.clone() for name, tensor in state.items()}, meta
         self._kept += () if chunk.theta is None else (MemoryShard(chunk.theta),)
         self._frames += () if chunk.metrics is None else (chunk.metrics,)
         self._committed = index

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
-from thalweg.runs.files import replacing
+from thalweg.runs.files import as_os_error, replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,19 +44,19 @@ class MetricsBuffer:
         """
         row: dict[str, Tensor] = {}
         for name, value in metrics.items():
-            if name not in self._names:
-                if not isinstance(name, str) or not name or name in _RESERVED:
-                    raise InputError(
-                        f"a metric's name must be text other than {', '.join(sorted(_RESERVED))}, found {name!r}"
-                    )
-                self._names.add(name)
+            if name not in self._names and (not isinstance(name, str) or not name or name in _RESERVED):
+                reserved = ", ".join(sorted(_RESERVED))
+                raise InputError(f"a metric's name must be text other than {reserved}, found {name!r}")
             if not isinstance(value, Tensor):
                 value = _tensor(name, value)
             if value.shape != (replicas,):
                 if value.numel() != 1 or replicas != 1:
                     raise InputError(f"metric '{name}' must have shape ({replicas},), found {tuple(value.shape)}")
                 value = value.reshape(1)
+            if value.is_complex():
+                raise InputError(f"metric '{name}' must be a tensor of numbers, found {value.dtype}")
             row[name] = value.detach().clone()
+        self._names.update(row)
         self._rows.append((step, epoch, row))
 
     def frame(self, replicas: int) -> pl.DataFrame:
@@ -131,11 +131,9 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
 
     with replacing(path) as temporary:
         try:
-            # Through Python's own file object: an error of the operating system arrives as an OSError with its number.
-            with temporary.open("wb") as file:
-                frame.write_parquet(file)
+            frame.write_parquet(temporary)
         except pl.exceptions.PolarsError as error:
-            raise OSError(None, str(error)) from error
+            raise as_os_error(error) from error
 
 
 def read_frame(path: Path) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from thalweg.runs.files import plain
 from thalweg.runs.index import Chunk, Index, checked_status
 from thalweg.runs.metrics import Value
 from thalweg.runs.snapshots import Shard, Snapshots
+from thalweg.runs.tensors import separate
 
 if TYPE_CHECKING:
     import polars as pl
@@ -140,12 +141,15 @@ class Recording(ABC):
         *,
         finished: bool,
     ) -> None:
+        self._ready()
         buffer = self._open()
+        if not buffer.committed.same_files(self._index()):  # the run was let go and somebody else wrote meanwhile
+            raise InputError(f"recording '{self.name}' was changed by another writer; restore() continues from there")
         chunk = buffer.chunk()
         index = replace(buffer.committed.extended(chunk), finished=finished)
         if finished or status is not None:
             index = replace(index, status=checked_status(status, index.replicas, index.last, default="completed"))
-        self._write(index, chunk, state, plain(dict(meta), "meta"))
+        self._write(index, chunk, separate(state), plain(dict(meta), "meta"))
         self._buffer = None
 
     def restore(self) -> State | None:

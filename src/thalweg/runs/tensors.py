@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thalweg.errors import InputError
-from thalweg.runs.files import replacing
+from thalweg.runs.files import as_os_error, replacing
 
-__all__ = ["save_tensors", "open_tensors", "load_tensors"]
+__all__ = ["save_tensors", "separate", "open_tensors", "load_tensors"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -39,25 +37,25 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """
     with replacing(path) as temporary:
         try:
-            save_file(_separate(tensors), temporary, metadata=dict(metadata or {}))
+            save_file(separate(tensors), temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:
-            # The library reports the operating system's errors as text only; the number makes it an OSError again.
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise InputError(f"{path} cannot hold these tensors: {error}") from error
-            code = int(number[1])
-            raise OSError(code, os.strerror(code)) from error
+            raise as_os_error(error) from error
 
 
-def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Dense tensors on the CPU, each with memory of its own: the format knows no views."""
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as the format wants them: on the CPU, detached, dense, none sharing memory with another.
+
+    Raises:
+        InputError: Something that is no tensor, or one that the format cannot hold (sparse, quantised, complex128).
+    """
     seen: set[int] = set()
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"'{name}' must be a tensor, found {type(tensor).__name__}")
         if tensor.layout is not torch.strided or tensor.dtype is torch.complex128 or tensor.is_quantized:
-            raise InputError(
-                f"tensor '{name}' must be dense and of a plain dtype, found {tensor.dtype}, {tensor.layout}"
-            )
+            found = f"{tensor.dtype}, {tensor.layout}"
+            raise InputError(f"tensor '{name}' must be dense and of a plain dtype, found {found}")
         dense = tensor.detach().to("cpu").resolve_conj().resolve_neg().contiguous()
         storage = dense.untyped_storage()
         if storage.data_ptr() in seen or storage.nbytes() != dense.nbytes:
