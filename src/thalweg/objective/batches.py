@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +30,8 @@ class Batches:
         loader: A loader too large to hold.
         count: Counts the samples of a batch.
         place: Moves a batch to the objective's device and dtype.
+        indexable: Whether the data came as single samples (tensors, datasets), which a training may put together to
+            batches of its own, however `divisible` evaluations are.
     """
 
     held: tuple[Batch, ...]
@@ -37,6 +40,7 @@ class Batches:
     loader: DataLoader | None
     count: Callable[[Batch], int]
     place: Callable[[Batch], Batch]
+    indexable: bool = False
 
     @property
     def samples(self) -> int:
@@ -63,8 +67,17 @@ class Batches:
         return next(self.chunks(size))[0]
 
     def take(self, index: Tensor) -> Batch:
-        """Picks samples: index (…,) -> leaves (…, *sample). Only for divisible data."""
-        return pytree.tree_map_only(Tensor, lambda leaf: leaf[index], self.held[0])
+        """Picks samples: index (…,) -> leaves (…, *sample). Only for indexable data."""
+        flat = index.flatten()
+        return pytree.tree_map_only(
+            Tensor, lambda leaf: leaf.index_select(0, flat).reshape(*index.shape, *leaf.shape[1:]), self._joined
+        )
+
+    @cached_property
+    def _joined(self) -> Batch:
+        if len(self.held) == 1:
+            return self.held[0]
+        return pytree.tree_map(lambda *leaves: torch.cat(leaves), *self.held)
 
     def permuted(self, seed: int) -> Batches:
         """The same samples in another order (of samples, or of whole batches where they may not be cut)."""
@@ -139,10 +152,10 @@ def gather(
     data = place(data)
     _finite(data, "data")
     if batch_size is None:
-        return Batches((data,), (samples,), True, None, counter, place)
+        return Batches((data,), (samples,), True, None, counter, place, indexable=True)
     starts = range(0, samples, batch_size)
     held = tuple(cut(data, slice(start, start + batch_size)) for start in starts)
-    return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place)
+    return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place, indexable=True)
 
 
 def _from_loader(

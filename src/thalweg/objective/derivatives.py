@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -92,12 +92,24 @@ class Evaluation:
     def _leaves(self, theta: Tensor) -> list[Tensor]:
         return [value.clone().requires_grad_() for value in self.layout.unravel(theta).values()]
 
-    def mean(self, theta: Tensor, function: Callable[[dict[str, Tensor], Batch], Tensor]) -> Tensor:
-        """Sample-weighted mean over the data of a function (params, batch) -> (B,), without derivatives."""
+    def mean(
+        self,
+        theta: Tensor,
+        function: Callable[[dict[str, Tensor], Batch], Tensor],
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Sample-weighted mean over the data of a function (params, batch) -> (B,), without derivatives.
+
+        Args:
+            theta: (B, P).
+            function: What to average.
+            buffers: Buffers of each theta, name -> (B, …), instead of the model's own.
+        """
         out = []
         with torch.no_grad():
-            for _, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.unravel(part), **self.extra(part)}
+            for rows, part, cut in self._pieces(theta, VALUE):
+                own = {name: value[rows] for name, value in (buffers or {}).items()}
+                params = {**self.layout.unravel(part), **own, **self.extra(part)}
                 total = torch.zeros(len(part), dtype=theta.dtype, device=theta.device)
                 for batch, count in self.batches.chunks(cut.samples):
                     total += (count / self.batches.samples) * function(params, batch)

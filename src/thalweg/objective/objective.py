@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
@@ -239,17 +240,24 @@ class Objective:
 
         return apply
 
-    def metrics(self, theta: Tensor) -> dict[str, Tensor]:
-        """The data loss ("loss", without l2) and every metric, averaged over samples: name -> (…)."""
+    def metrics(self, theta: Tensor, buffers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The data loss ("loss", without l2) and every metric, averaged over samples: name -> (…).
+
+        Args:
+            theta: (…, P).
+            buffers: Buffers that belong to each θ, name -> (…, *shape), such as the running statistics of a training;
+                default: those of the model that the objective was made with.
+        """
         flat, lead = self._flat(theta)
         program, mean = self.program, self.evaluation.mean
-        out = {"loss": mean(flat, program.losses).reshape(lead)}
+        own = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in (buffers or {}).items()}
+        out = {"loss": mean(flat, program.losses, own).reshape(lead)}
         for name, metric in self.metric_functions.items():
 
             def one(params: dict[str, Tensor], batch: Any, metric: Metric = metric) -> Tensor:
                 return program.map_metric(metric, params, batch)
 
-            out[name] = mean(flat, one).reshape(lead)
+            out[name] = mean(flat, one, own).reshape(lead)
         return out
 
     def outputs(self, theta: Tensor, inputs: Any = None) -> Tensor:
@@ -320,7 +328,8 @@ class Objective:
 
     @cached_property
     def _pair_bytes(self) -> int:
-        batch = self.batches.first(8)
+        # Cloned: a view would be charged with the whole data that it looks at.
+        batch = pytree.tree_map_only(Tensor, Tensor.clone, self.batches.first(8))
         count = max(1, self.batches.count(batch))
         theta = self.theta[None]
         leaves = {name: value.requires_grad_() for name, value in self.layout.unravel(theta).items()}

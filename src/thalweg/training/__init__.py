@@ -1,0 +1,30 @@
+"""Training many replicas at once, recorded; and the recorder for training loops of one's own.
+
+`recipe` says how to train (schedule and cadence in closed form); `feed` which samples each replica sees at each step;
+`preparation` the model in training mode, with `dropout` by counter instead of by a generator; `stack` holds all replicas
+as one matrix under a stock optimiser; `loop` runs and records them; `recorder` serves loops written by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from thalweg.training.recipe import Cadence, Recipe
+
+if TYPE_CHECKING:
+    from thalweg.training.loop import train
+    from thalweg.training.recorder import Recorder
+
+__all__ = ["Cadence", "Recipe", "Recorder", "train"]
+
+_HOME = {"train": "loop", "Recorder": "recorder"}  # these need torch; configurations are read without it
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'thalweg.training' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"thalweg.training.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

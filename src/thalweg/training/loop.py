@@ -1,0 +1,290 @@
+"""The training loop: all replicas step by step, recorded, resumable, each replica's fate its own."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg import progress
+from thalweg.errors import InputError
+from thalweg.objective import Objective
+from thalweg.runs import MemoryRecording, Recording
+from thalweg.training.feed import make_feed
+from thalweg.training.preparation import prepare
+from thalweg.training.recipe import Recipe
+from thalweg.training.stack import Stack, all_finite
+
+__all__ = ["train"]
+
+COMMIT_SECONDS = 5.0
+"""At most this much work is lost by a kill; writing the state costs milliseconds."""
+
+
+def train(
+    objective: Objective,
+    theta: Tensor | None = None,
+    recipe: Recipe | None = None,
+    *,
+    replicas: int | None = None,
+    seed: int = 0,
+    recording: Recording | None = None,
+    evaluate: Mapping[str, Objective] | None = None,
+    first: int = 0,
+) -> Recording:
+    """Trains R replicas at once and records them.
+
+    Replica r draws its initial parameters, batch order and dropout masks from (seed, r) alone: it is the same, to
+    rounding, whatever runs beside it. The model trains in training mode (dropout on, BatchNorm by batch statistics);
+    running statistics belong to each replica. A replica whose loss or gradient is no longer finite is marked as diverged
+    and keeps its last parameters; the others go on.
+
+    Data given as tensors or as a `Dataset` are batched for each replica in its own order; a list of batches or a
+    `DataLoader` (`recipe.batch_size="given"`) is one sequence for all replicas, in an order drawn from the seed alone.
+
+    Args:
+        objective: What is minimised; its l2 is part of the gradient.
+        theta: Start, (R, P), or (P,) for one replica (for `replicas` copies, if that is given); default: `objective.initial`.
+        recipe: How; default `Recipe()`.
+        replicas: R; default 1, or as many as `theta` has.
+        seed: Seed of everything random.
+        recording: Where to; default a new `MemoryRecording`. One that was interrupted goes on after its last commit, with
+            results identical to an undisturbed training; a finished one is returned as it is.
+        evaluate: Objectives whose metrics are recorded with the weights, in columns name_metric, such as
+            {"train": objective, "test": objective.with_data(test)} -> train_loss, train_accuracy, test_loss, ….
+        first: Number of the first replica.
+
+    Returns:
+        The finished recording: snapshots (S, R, P); metrics loss and grad_norm of the batch that each step saw, at its θ
+        before the update (at the last step: of the batch that would come next); status per replica.
+
+    Raises:
+        InputError: Contradictory arguments, or a recording of another training.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> x = torch.linspace(-1, 1, 32)[:, None]
+        >>> objective = Objective(model, torch.nn.MSELoss(), (x, x.square()))
+        >>> recording = train(objective, recipe=Recipe(lr=0.01, steps=200), replicas=3)
+        >>> recording.snapshots.shape, recording.status[2]["status"]
+        ((201, 3, 25), 'completed')
+    """
+    recipe = Recipe() if recipe is None else recipe
+    recording = MemoryRecording() if recording is None else recording
+    if recording.finished:
+        return recording
+    start = _start(objective, theta, replicas, seed, first)
+    training = _Training(objective, start, recipe, seed, first, recording, dict(evaluate or {}))
+    training.resume()
+    training.run()
+    return recording
+
+
+def _start(objective: Objective, theta: Tensor | None, replicas: int | None, seed: int, first: int) -> Tensor:
+    if replicas is not None and replicas < 1:
+        raise InputError(f"replicas must be at least 1, found {replicas}")
+    if first < 0:
+        raise InputError(f"first must not be negative, found {first}")
+    if theta is None:
+        return objective.initial(1 if replicas is None else replicas, seed, first=first)
+    objective.layout.check(theta)
+    if theta.dim() == 1:
+        theta = theta.expand(1 if replicas is None else replicas, -1)
+    if theta.dim() != 2 or len(theta) == 0:
+        raise InputError(f"theta must have shape (P,) or (R, P) with R at least 1, found {tuple(theta.shape)}")
+    if replicas is not None and replicas != len(theta):
+        raise InputError(f"replicas must be the number of rows of theta ({len(theta)}), found {replicas}")
+    return theta.detach().to(objective.device, objective.dtype)
+
+
+class _Training:
+    """One call of `train`."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        start: Tensor,
+        recipe: Recipe,
+        seed: int,
+        first: int,
+        recording: Recording,
+        evaluate: dict[str, Objective],
+    ) -> None:
+        for name, other in evaluate.items():
+            if other.layout != objective.layout:
+                raise InputError(f"evaluate['{name}'] must be an objective of the same model, found other parameters")
+        self.objective, self.recipe, self.recording, self.evaluate = objective, recipe, recording, evaluate
+        self.replicas = len(start)
+        prepared = prepare(objective)
+        numbers = list(range(first, first + self.replicas))
+        feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable)
+        self.stack = Stack(
+            prepared, objective.layout, feed, recipe, start,
+            l2=objective.l2, seed=seed, numbers=numbers, memory=objective.memory,
+        )  # fmt: skip
+        self.per_epoch = feed.per_epoch
+        self.total = recipe.total_steps(feed.per_epoch)
+        if recipe.warmup > self.total:
+            raise InputError(f"warmup must be at most the number of steps ({self.total}), found {recipe.warmup}")
+        self.snapshot_at = recipe.record.test(self.total, feed.per_epoch)
+        self.row_at = self.snapshot_at if recipe.metrics is None else recipe.metrics.test(self.total, feed.per_epoch)
+        self.step = 0
+        self.alive = torch.arange(self.replicas, device=start.device)
+        self.full = self.stack.theta  # (R, P); beside the stack only once a replica has left it
+        self.full_buffers = self.stack.buffers
+        self.status = [{"status": "running", "step": 0, "message": ""} for _ in range(self.replicas)]
+        self.identity = {
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": seed,
+            "first": first,
+            "start": hashlib.sha256(start.cpu().contiguous().numpy().tobytes()).hexdigest(),
+            "samples": objective.samples,
+            "l2": objective.l2,
+        }
+
+    # -- going on
+
+    def resume(self) -> None:
+        """Continues after the recording's last commit, if there is one."""
+        saved = self.recording.restore()
+        if saved is None:
+            return
+        state, meta = saved
+        before = meta.get("training", {})
+        for name, value in self.identity.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"the recording to resume must be of the same training, found another {name}"
+                    + ("" if name == "start" else f": {before.get(name)!r} instead of {value!r}")
+                )
+        self.step, self.status = meta["step"], meta["status"]
+        alive = state["alive"].to(self.alive.device)
+        theta = state["theta"].to(self.full.device)
+        buffers = {n.removeprefix("buffers/"): v.to(theta.device) for n, v in state.items() if n.startswith("buffers/")}
+        if len(alive) < self.replicas:
+            self.full, self.full_buffers = theta, buffers
+            self.alive = alive
+            if len(alive):
+                self.stack.keep(alive)
+        if len(alive):
+            self.stack.restore(theta[alive], {n: v[alive] for n, v in buffers.items()}, state)
+
+    def _commit(self, *, finished: bool = False) -> None:
+        state = {
+            "theta": self._all(self.full, self.stack.theta),
+            "alive": self.alive,
+            **(self.stack.state() if len(self.alive) else {}),
+            **{f"buffers/{n}": v for n, v in self._all_buffers().items()},
+        }
+        meta = {"training": self.identity, "step": self.step, "status": self.status}
+        if finished:
+            self.recording.finish(self.status, state, meta)
+        else:
+            self.recording.commit(state, meta, self.status)
+
+    def _all(self, full: Tensor, part: Tensor) -> Tensor:
+        """All replicas' rows: those in the stack as they are now, the others as they were left."""
+        if len(self.alive) == self.replicas:
+            return part
+        if len(self.alive):
+            full[self.alive] = part
+        return full
+
+    def _all_buffers(self) -> dict[str, Tensor]:
+        return {name: self._all(self.full_buffers[name], value) for name, value in self.stack.buffers.items()}
+
+    # -- running
+
+    def run(self) -> None:
+        """Trains to the end and closes the recording."""
+        label = f"training {self.replicas} replica{'s' if self.replicas > 1 else ''}"
+        committed, pending = time.monotonic(), 0
+        room = max(2**24, self.objective.memory // 8)  # bytes of snapshots that wait for a commit
+        with progress.track(label, total=self.total) as advance:
+            while True:
+                last = self.step == self.total
+                pending += self._one(last)
+                if last:
+                    break
+                self.step += 1
+                advance(self.step)
+                if pending > room or time.monotonic() - committed > COMMIT_SECONDS:
+                    self._commit()
+                    committed, pending = time.monotonic(), 0
+        for entry in self.status:
+            if entry["status"] == "running":
+                entry.update(status="completed", step=self.total)
+        self._commit(finished=True)
+
+    def _one(self, last: bool) -> int:
+        """One step: gradient, record, update. Returns the bytes that were recorded."""
+        snapshot = self.snapshot_at(self.step)
+        row = snapshot or self.row_at(self.step)
+        if not len(self.alive):
+            return self._record(None, None, snapshot, row)
+        stack = self.stack
+        before = {name: value.clone() for name, value in stack.buffers.items()}  # the statistics that belong to this θ
+        losses, gradient, norms = stack.gradient(self.step)
+        after, stack.buffers = stack.buffers, before
+        size = self._record(losses, norms, snapshot, row)
+        if not all_finite(losses, norms):
+            fine = losses.isfinite() & gradient.isfinite().all(1)
+            if not bool(fine.all()):
+                self._drop(fine, losses)
+                rows = fine.nonzero().flatten()
+                gradient, norms = gradient[rows], norms[rows]
+                after = {name: value[rows] for name, value in after.items()}
+        if not last and len(self.alive):
+            stack.buffers = after
+            stack.update(gradient, norms, self.recipe.lr_at(self.step, self.per_epoch))
+        return size
+
+    def _drop(self, fine: Tensor, losses: Tensor) -> None:
+        """Marks the replicas that are not fine and freezes them where they are."""
+        self.full = self._all(self.full, self.stack.theta).clone()
+        self.full_buffers = {name: value.clone() for name, value in self._all_buffers().items()}
+        for position in (~fine).nonzero().flatten().tolist():
+            what = "loss" if not bool(losses[position].isfinite()) else "gradient"
+            message = f"the {what} was no longer finite at step {self.step}"
+            self.status[int(self.alive[position])] = {"status": "diverged", "step": self.step, "message": message}
+        keep = fine.nonzero().flatten()
+        self.alive = self.alive[keep]
+        if len(self.alive):
+            self.stack.keep(keep)
+
+    def _record(self, losses: Tensor | None, norms: Tensor | None, snapshot: bool, row: bool) -> int:
+        if not (snapshot or row):
+            return 0
+        metrics: dict[str, Tensor] = {}
+        if losses is not None and norms is not None:
+            metrics = {"loss": losses, "grad_norm": norms}
+        if snapshot:
+            metrics |= self._evaluated()
+        if len(self.alive) < self.replicas:
+            names = metrics or {"loss": None, "grad_norm": None}
+            metrics = {name: self._spread(metrics.get(name)) for name in names}
+        theta = self._all(self.full, self.stack.theta) if snapshot else None
+        self.recording.append(self.step, self.step / self.per_epoch, theta, metrics)
+        return 0 if theta is None else theta.nbytes
+
+    def _spread(self, values: Tensor | None) -> Tensor:
+        """Values of the replicas in the stack as values of all, NaN for the others."""
+        out = torch.full((self.replicas,), float("nan"), dtype=self.objective.dtype, device=self.full.device)
+        if values is not None:
+            out[self.alive] = values.to(out.dtype)
+        return out
+
+    def _evaluated(self) -> dict[str, Tensor]:
+        out: dict[str, Tensor] = {}
+        if not len(self.alive):
+            return out
+        for name, objective in self.evaluate.items():
+            theta = self.stack.theta.to(objective.device, objective.dtype)
+            buffers: dict[str, Any] = self.stack.buffers if objective.batchnorm == "frozen" else {}
+            for metric, values in objective.metrics(theta, buffers).items():
+                out[f"{name}_{metric}"] = values
+        return out

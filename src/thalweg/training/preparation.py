@@ -1,0 +1,120 @@
+"""The model as training needs it: in training mode, with stateless dropout, and what varies in it found by trying."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils import _pytree as pytree
+
+from thalweg.errors import InputError
+from thalweg.objective.objective import Objective
+from thalweg.objective.program import Program, saved_bytes
+from thalweg.training.dropout import CounterDropout, replace_dropout
+
+__all__ = ["Prepared", "prepare"]
+
+log = logging.getLogger("thalweg")
+PROBE = 8  # samples
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for training.
+
+    Attributes:
+        program: Evaluates its losses, in training mode.
+        buffers: Initial values of the buffers that its forward pass changes (running statistics): one set per replica.
+        dropouts: Its dropout layers by name.
+        stochastic: Whether it draws random numbers elsewhere too; replicas are then evaluated one by one.
+        cuttable: Whether a batch may be evaluated in chunks: not with normalisation by batch statistics.
+        pair_bytes: Memory for the activations of one replica and sample.
+    """
+
+    program: Program
+    buffers: Mapping[str, Tensor]
+    dropouts: Mapping[str, CounterDropout]
+    stochastic: bool
+    cuttable: bool
+    pair_bytes: int
+
+
+def prepare(objective: Objective) -> Prepared:
+    """Prepares the model of an objective for training; the objective itself is not touched.
+
+    All modules are put into training mode; dropout layers become `CounterDropout`.
+
+    Raises:
+        InputError: The loss does not depend on the parameters.
+    """
+    program = objective.build_program(_training_mode)
+    modules = dict(program.model.named_modules())
+    dropouts = {name: module for name, module in modules.items() if isinstance(module, CounterDropout)}
+    if dropouts:
+        top = program.model if program._closure is None else program._closure  # noqa: SLF001 - counts uses per pass
+        top.register_forward_pre_hook(_Recount(tuple(dropouts.values())))
+    with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
+        batch = pytree.tree_map_only(Tensor, Tensor.clone, objective.batches.first(PROBE))
+        params = {name: value[None] for name, value in objective.layout.unravel(objective.theta).items()}
+
+        def evaluate(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+            torch.manual_seed(seed)
+            fixed = {name: value.clone() for name, value in program.fixed.items()}
+            with torch.no_grad():
+                one = {name: value[0] for name, value in params.items()}
+                return program.loss_one({**fixed, **one}, batch), fixed
+
+        loss, after = evaluate(1)
+        again, _ = evaluate(2)
+        stochastic = not torch.equal(loss.nan_to_num(), again.nan_to_num())
+        changed = {n: v for n, v in program.fixed.items() if not torch.equal(after[n], v)}
+        pair = _pair_bytes(program, params, changed, batch, objective.batches.count(batch))
+        if stochastic:
+            log.info("the model draws random numbers outside its dropout layers: replicas are evaluated one by one")
+        else:
+            _try_vmap(program, params, changed, batch)
+    normed = any(isinstance(m, _NormBase) and m.training for m in modules.values())
+    return Prepared(program, changed, dropouts, stochastic, not normed, pair)
+
+
+def _training_mode(model: nn.Module) -> None:
+    replace_dropout(model)
+    model.train()
+
+
+class _Recount:
+    """Starts the dropout layers' count of uses anew at every forward pass."""
+
+    def __init__(self, layers: tuple[CounterDropout, ...]) -> None:
+        self.layers = layers
+
+    def __call__(self, _module: nn.Module, _inputs: object) -> None:
+        for layer in self.layers:
+            layer.calls = 0
+
+
+def _pair_bytes(
+    program: Program, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: object, count: int
+) -> int:
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
+    own = {name: value[None].clone() for name, value in buffers.items()}
+
+    def total() -> Tensor:
+        loss = program.losses({**leaves, **own}, batch).sum()
+        if not loss.requires_grad:
+            raise InputError("loss must depend on the parameters, found one without a gradient")
+        return loss
+
+    return max(64, saved_bytes(total, {**leaves, **own}) // max(1, count))
+
+
+def _try_vmap(program: Program, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: object) -> None:
+    """Lets vmap refuse now, on copies: half a forward pass must not write into running statistics."""
+    two: dict[str, Tensor] = {name: torch.cat([value, value]) for name, value in params.items()}
+    two |= {name: torch.stack([value, value]) for name, value in buffers.items()}
+    with torch.no_grad():
+        program.losses(two, batch)
