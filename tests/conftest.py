@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: xdist already uses every core
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+
+import thalweg.experiments
+
+if TYPE_CHECKING:
+    from thalweg.experiments import Experiment
+
+EXTRA = Path(__file__).parent / "experiments" / "extra"
 
 torch.set_num_threads(1)
 
@@ -28,3 +37,17 @@ def dtype() -> torch.dtype:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def extra(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an experiment that only the tests have, put on the search path as a user's own would be."""
+    if str(EXTRA) not in thalweg.experiments.__path__:
+        monkeypatch.setattr(thalweg.experiments, "__path__", [*thalweg.experiments.__path__, str(EXTRA)])
+    return EXTRA
+
+
+@pytest.fixture
+def ladder(extra: Path) -> Experiment:
+    """The smallest experiment."""
+    return thalweg.experiments.find("ladder")

@@ -14,10 +14,16 @@ def test_input_error_is_a_value_error() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("spektrum", ", did you mean 'spectrum'?"), ("SPECTRUM", ", did you mean 'spectrum'?"), ("zzz", ""), ("", "")],
+    [
+        ("spektrum", ", did you mean 'spectrum'?"),
+        ("SPECTRUM", ", did you mean 'spectrum'?"),
+        ("zzz", ""),
+        ("", ""),
+        ("tyni", ", did you mean 'tiny'?"),
+    ],
 )
 def test_nearest(name: str, expected: str) -> None:
-    assert nearest(name, iter(["trajectory", "spectrum"])) == expected
+    assert nearest(name, iter(["trajectory", "spectrum", "tiny"])) == expected
 
 
 def test_nearest_keeps_the_spelling_of_the_option() -> None:

@@ -69,11 +69,21 @@ def main(arguments: Sequence[str]) -> int:
         return int(done.code or 0)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (InputError, OSError) as error:
+    except InputError as error:
         return _complain(str(error), 2)
+    except OSError as error:
+        return _complain(_sentence(error), 2)
     except KeyboardInterrupt as interrupt:
         return _complain(str(interrupt) or "interrupted", 130)
     return 0
+
+
+def _sentence(error: OSError) -> str:
+    """The library's own errors are sentences; the operating system's are turned into one."""
+    if not str(error).startswith("[Errno") or not error.strerror:
+        return str(error)
+    about = f" {error.filename}" if error.filename else ""
+    return f"cannot use{about}: {error.strerror[:1].lower()}{error.strerror[1:]}"
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -102,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sub.add_argument("experiment", metavar="EXPERIMENT", help="which experiment, see `thalweg list`")
-    sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # Python 3.11 would ask for it by name when EXPERIMENT is missing
 
     sub = add("runs", _runs, "Show all runs: state, size, age.")
     _add_root(sub)

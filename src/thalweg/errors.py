@@ -35,5 +35,8 @@ def nearest(name: str, options: Iterable[str]) -> str:
     ''
     """
     known = {option.casefold(): option for option in options}
-    found = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.6)
+    folded = name.casefold()
+    found = difflib.get_close_matches(folded, known, n=1, cutoff=0.6)
+    if not found:  # letters in another order count little for difflib, although it is the commonest slip
+        found = [option for option in known if sorted(option) == sorted(folded)]
     return f", did you mean '{known[found[0]]}'?" if found else ""

@@ -48,8 +48,9 @@ def configure(
     """
     config = experiment.preset(preset)
     if file is not None:
+        data = read_toml(file)
         try:
-            config = override(config, flatten(read_toml(file), type(config)))
+            config = override(config, flatten(data, type(config)))
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
     return override(config, changes or {})
@@ -129,11 +130,12 @@ def read_toml(path: Path) -> dict[str, object]:
     """The content of a TOML file.
 
     Raises:
-        InputError: It is no TOML, or no text.
-        OSError: It cannot be read.
+        InputError: It cannot be read, or is no TOML.
     """
     try:
         return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {str(error.strerror).lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML file: {error}") from None
 
