@@ -31,10 +31,11 @@ Recipes:
 *Two frames, one x axis*: ``Figure(..., panels=(loss, gradient), share_x=True)``.
 
 *Points by run or by loss*: ``Scatter(x, y, categories=runs)``, or ``Scatter(x, y, values=loss, scale=colours)`` with
-``colours = ColourScale("loss", scale="log")``; ``texts=`` writes beside points (leave most empty), ``hover=`` under the cursor, ``markers=`` gives
-symbols by a second category, ``keys=`` opens a ``Detail`` on a click.
+``colours = ColourScale("loss", scale="log")``; ``texts=`` writes beside points (leave most empty), ``hover=`` under the
+cursor, ``markers=`` gives symbols by a second category, ``keys=`` opens a ``Detail`` on a click.
 
-*A surface with the path on it*: ``Heatmap(x, y, z, scale=colours)`` or ``Contour(x, y, z, scale=colours, filled=True)`` with ``Line`` and ``Scatter`` above; in 3-D ``Surface3D`` and ``Path3D`` in a panel with ``z=Axis("loss")``.
+*A surface with the path on it*: ``Heatmap(x, y, z, scale=colours)`` or ``Contour(..., filled=True)``,
+then ``Line`` and ``Scatter`` above; in 3-D ``Surface3D`` and ``Path3D`` in a panel with ``z=Axis("loss")``.
 
 *A fan of curves with a close-up*: ``Lines(offsets, losses, values=index)`` and ``inset=Inset(x=(-0.1, 0.1))``.
 
@@ -44,24 +45,11 @@ symbols by a second category, ``keys=`` opens a ``Detail`` on a click.
 ``ColourScale(palette="diverging")``. *Named places on an axis*: ``Axis(ticks=((0, "start"), (1, "end")))``.
 """
 
+from thalweg.figures.annotations import Arrows, HLine, Span, Text, VLine
+from thalweg.figures.fields import Contour, Heatmap
 from thalweg.figures.figure import Detail, Figure, Inset, Panel
-from thalweg.figures.marks import (
-    Arrows,
-    Band,
-    Bars,
-    Contour,
-    ErrorBars,
-    Heatmap,
-    Histogram,
-    HLine,
-    Line,
-    Lines,
-    Mark,
-    Scatter,
-    Span,
-    Text,
-    VLine,
-)
+from thalweg.figures.mark import Mark
+from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines, Scatter
 from thalweg.figures.scales import Axis, ColourScale
 from thalweg.figures.spatial import Path3D, Scatter3D, Spatial, Surface3D
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from thalweg.figures.marks import Bars, Contour, Heatmap, Lines, Mark, Scatter
+from thalweg.figures.mark import Mark
+from thalweg.figures.marks import Bars
 from thalweg.figures.record import Record
 from thalweg.figures.scales import Axis, ColourScale
-from thalweg.figures.spatial import Path3D, Scatter3D, Spatial, Surface3D
+from thalweg.figures.spatial import Spatial
 
 __all__ = ["Detail", "Figure", "Inset", "Panel"]
 
@@ -92,14 +93,8 @@ class Panel(Record):
         """The different colour scales in use, in order of appearance."""
         found: list[ColourScale] = []
         for mark in self.marks:
-            if isinstance(mark, Scatter | Lines | Path3D | Scatter3D):
-                scale = None if mark.values is None else mark.scale
-            elif isinstance(mark, Heatmap | Surface3D):
-                scale = mark.scale
-            else:
-                scale = mark.scale if isinstance(mark, Contour) and mark.colour is None else None
-            if scale is not None and scale not in found:
-                found.append(scale)
+            if mark.shaded and mark.shaded[0] not in found:
+                found.append(mark.shaded[0])
         return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""What is drawn inside a flat panel: lines, bands, points, bars, fields and annotations.
+"""Marks made of points: lines, bands, scatters, intervals, bars.
 
 Arrays follow the axis letters M (points of a curve), K (curves or points), R × C (rows × columns of a field, rows along
 y). Common keywords of every mark that carries data:
@@ -18,66 +18,14 @@ y). Common keywords of every mark that carries data:
 from __future__ import annotations
 
 import dataclasses
-import re
-from typing import Any
 
-from thalweg.errors import InputError, nearest
-from thalweg.figures.record import Matrix, Record, Vector
+import numpy as np
+
+from thalweg.figures.mark import STYLES, SYMBOLS, Mark
+from thalweg.figures.record import Matrix, Vector
 from thalweg.figures.scales import ColourScale
 
-__all__ = [
-    "Arrows", "Band", "Bars", "Contour", "ErrorBars", "HLine", "Heatmap", "Histogram", "Line", "Lines", "Mark",
-    "Scatter", "Span", "Text", "VLine",
-]  # fmt: skip
-
-STYLES = ("solid", "dashed", "dotted", "dashdot")
-SYMBOLS = ("circle", "square", "triangle", "diamond", "cross", "plus", "triangle-down", "star")
-NAMED_COLOURS = ("ink", "muted", "accent")
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Mark(Record):
-    """What every mark has: its place in the legend, its colour and its axis (see the module)."""
-
-    label: str = ""
-    group: str = ""
-    colour: int | str | None = None
-    side: str = "left"
-    opacity: float = 1.0
-
-    @property
-    def key(self) -> str:
-        """What decides the colour: the group, else the label."""
-        return self.group or self.label
-
-    def _check(self) -> None:
-        colour = self.colour
-        if isinstance(colour, str) and colour not in NAMED_COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
-            raise self._refuse("colour", f"must be a palette slot, one of {NAMED_COLOURS} or #rrggbb, found {colour!r}")
-        if isinstance(colour, int) and colour < 0:
-            raise self._refuse("colour", f"must be a palette slot of at least 0, found {colour}")
-        self._one_of("side", ("left", "right"))
-        if not 0 < self.opacity <= 1:
-            raise self._refuse("opacity", f"must be in (0, 1], found {self.opacity}")
-
-    def _one_of(self, field: str, options: tuple[str, ...]) -> None:
-        found = getattr(self, field)
-        if found not in options:
-            raise self._refuse(field, f"must be one of {', '.join(options)}, found {found!r}{nearest(found, options)}")
-
-    def _lengths(self, reference: str, *fields: str) -> None:
-        """Every given per-point field is as long as the reference."""
-        expected = len(getattr(self, reference))
-        for field in fields:
-            value = getattr(self, field)
-            absent = value is None or (isinstance(value, tuple) and not value)
-            if not absent and len(value) != expected:
-                raise self._refuse(field, f"must have as many entries as {reference} ({expected}), found {len(value)}")
-
-
-def _shape(name: str, z: Any, x: Any, y: Any) -> None:
-    if z.shape != (len(y), len(x)):
-        raise InputError(f"{name}.z must have shape [len(y), len(x)] = {[len(y), len(x)]}, found {list(z.shape)}")
+__all__ = ["Band", "Bars", "ErrorBars", "Histogram", "Line", "Lines", "Scatter"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -125,6 +73,11 @@ class Lines(Mark):
     scale: ColourScale = dataclasses.field(default_factory=ColourScale, kw_only=True)
     names: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     width: float = dataclasses.field(default=0.8, kw_only=True)
+
+    @property
+    def shaded(self) -> tuple[ColourScale, np.ndarray] | None:
+        """See ``Mark``."""
+        return None if self.values is None else (self.scale, self.values)
 
     def _check(self) -> None:
         super()._check()
@@ -176,6 +129,11 @@ class Scatter(Mark):
     keys: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     size: float | tuple[float, ...] = dataclasses.field(default=5.0, kw_only=True)
     joined: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def shaded(self) -> tuple[ColourScale, np.ndarray] | None:
+        """See ``Mark``."""
+        return None if self.values is None else (self.scale, self.values)
 
     def _check(self) -> None:
         super()._check()
@@ -259,148 +217,3 @@ class Bars(Mark):
         self._lengths("names", "values", "low", "high")
         if (self.low is None) != (self.high is None):
             raise self._refuse("low", "and high must be given together")
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Heatmap(Mark):
-    """A field z (R, C) as coloured cells centred at x (C,), y (R,), both ascending; NaN cells stay visibly empty.
-
-    Attributes:
-        scale: The colour scale, drawn beside the panel.
-        texts: Words in the cells, R rows of C; none if empty.
-    """
-
-    x: Vector
-    y: Vector
-    z: Matrix
-    scale: ColourScale = dataclasses.field(default_factory=ColourScale, kw_only=True)
-    texts: tuple[tuple[str, ...], ...] = dataclasses.field(default=(), kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        _shape("Heatmap", self.z, self.x, self.y)
-        if self.texts and [len(row) for row in self.texts] != [len(self.x)] * len(self.y):
-            raise self._refuse("texts", f"must be {len(self.y)} rows of {len(self.x)} words")
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Contour(Mark):
-    """Level lines of a field z (R, C) given at x (C,), y (R,), both ascending.
-
-    Attributes:
-        scale: The colour scale; the automatic levels are even on it (powers for ``log``).
-        levels: (L,) ascending levels instead of automatic ones.
-        count: About how many automatic levels.
-        filled: Colour the areas between the lines (and draw a colour bar); else the lines carry the colour, or have
-            the one given by ``colour``.
-        labels: Write the level on its line.
-    """
-
-    x: Vector
-    y: Vector
-    z: Matrix
-    levels: Vector | None = None
-    scale: ColourScale = dataclasses.field(default_factory=ColourScale, kw_only=True)
-    count: int = dataclasses.field(default=12, kw_only=True)
-    filled: bool = dataclasses.field(default=False, kw_only=True)
-    labels: bool = dataclasses.field(default=True, kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        _shape("Contour", self.z, self.x, self.y)
-        if min(self.z.shape) < 2:
-            raise self._refuse("z", f"must be at least 2 × 2, found shape {list(self.z.shape)}")
-        if self.levels is not None and not (self.levels[1:] > self.levels[:-1]).all():
-            raise self._refuse("levels", "must be ascending")
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Arrows(Mark):
-    """Straight links from x0 (K,), y0 (K,) to x1 (K,), y1 (K,): edges of a graph, steps, forces.
-
-    Attributes:
-        head: Draw an arrow head at the far end.
-        width: In points.
-        style: As for ``Line``.
-    """
-
-    x0: Vector
-    y0: Vector
-    x1: Vector
-    y1: Vector
-    head: bool = dataclasses.field(default=True, kw_only=True)
-    width: float = dataclasses.field(default=1.0, kw_only=True)
-    style: str = dataclasses.field(default="solid", kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        self._lengths("x0", "y0", "x1", "y1")
-        self._one_of("style", STYLES)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class HLine(Mark):
-    """A level across the panel at y, with a word written on it if ``text`` is given."""
-
-    y: float
-    text: str = ""
-    style: str = dataclasses.field(default="dashed", kw_only=True)
-    width: float = dataclasses.field(default=1.0, kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        self._one_of("style", STYLES)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class VLine(Mark):
-    """A position across the panel at x (a phase that begins, a threshold), with a word on it if ``text`` is given."""
-
-    x: float
-    text: str = ""
-    style: str = dataclasses.field(default="dashed", kw_only=True)
-    width: float = dataclasses.field(default=1.0, kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        self._one_of("style", STYLES)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Span(Mark):
-    """A shaded interval of an axis: the zero band of eigenvalues, a phase of training."""
-
-    low: float
-    high: float
-    along: str = "x"
-    text: str = ""
-    opacity: float = dataclasses.field(default=0.12, kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        self._one_of("along", ("x", "y"))
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Text(Mark):
-    """Words at (x, y).
-
-    Attributes:
-        frame: ``"data"`` for data coordinates, ``"panel"`` for shares of the panel, from the lower left corner.
-        anchor: Which side of the text touches the point: ``"left"``, ``"centre"`` or ``"right"``.
-        offset: Shift (right, up) in points.
-        boxed: On a background of its own.
-    """
-
-    x: float
-    y: float
-    text: str
-    frame: str = dataclasses.field(default="data", kw_only=True)
-    anchor: str = dataclasses.field(default="left", kw_only=True)
-    offset: tuple[float, float] = dataclasses.field(default=(0.0, 0.0), kw_only=True)
-    boxed: bool = dataclasses.field(default=False, kw_only=True)
-
-    def _check(self) -> None:
-        super()._check()
-        self._one_of("frame", ("data", "panel"))
-        self._one_of("anchor", ("left", "centre", "right"))

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from thalweg.figures.marks import STYLES, SYMBOLS, Mark, _shape
+import numpy as np
+
+from thalweg.figures.fields import check_shape
+from thalweg.figures.mark import STYLES, SYMBOLS, Mark
 from thalweg.figures.record import Matrix, Vector
 from thalweg.figures.scales import ColourScale
 
@@ -36,9 +39,14 @@ class Surface3D(Spatial):
     scale: ColourScale = dataclasses.field(default_factory=ColourScale, kw_only=True)
     floor: bool = dataclasses.field(default=False, kw_only=True)
 
+    @property
+    def shaded(self) -> tuple[ColourScale, np.ndarray] | None:
+        """See ``Mark``."""
+        return (self.scale, self.z if self.values is None else self.values)
+
     def _check(self) -> None:
         super()._check()
-        _shape("Surface3D", self.z, self.x, self.y)
+        check_shape("Surface3D", self.z, self.x, self.y)
         if self.values is not None and self.values.shape != self.z.shape:
             raise self._refuse("values", f"must have z's shape {list(self.z.shape)}, found {list(self.values.shape)}")
 
@@ -63,6 +71,11 @@ class Path3D(Spatial):
     width: float = dataclasses.field(default=1.8, kw_only=True)
     hover: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
+    @property
+    def shaded(self) -> tuple[ColourScale, np.ndarray] | None:
+        """See ``Mark``."""
+        return None if self.values is None else (self.scale, self.values)
+
     def _check(self) -> None:
         super()._check()
         self._lengths("x", "y", "z", "values", "hover")
@@ -86,6 +99,11 @@ class Scatter3D(Spatial):
     hover: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     keys: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     size: float | tuple[float, ...] = dataclasses.field(default=4.0, kw_only=True)
+
+    @property
+    def shaded(self) -> tuple[ColourScale, np.ndarray] | None:
+        """See ``Mark``."""
+        return None if self.values is None else (self.scale, self.values)
 
     def _check(self) -> None:
         super()._check()

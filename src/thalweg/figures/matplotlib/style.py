@@ -1,0 +1,120 @@
+"""The look: sizes, strokes, axes and their ticks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axis import Axis as Ruler
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
+
+from thalweg.figures.palette import EMPTY, GRID, INK, MUTED, anchors
+from thalweg.figures.scales import Axis, ColourScale, Scale, forward, inverse, ticks
+
+__all__ = ["DASHES", "RC", "SYMBOLS", "colormap", "dress", "mark_ticks"]
+
+DASHES = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1.6)), "dashdot": (0, (6, 2, 1, 2))}
+SYMBOLS = {
+    "circle": "o", "square": "s", "triangle": "^", "diamond": "D", "cross": "X", "plus": "P", "triangle-down": "v",
+    "star": "*",
+}  # fmt: skip
+
+RC = {
+    "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same everywhere
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "semibold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6.0,
+    "axes.labelsize": 9.0,
+    "axes.labelpad": 3.0,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "text.parse_math": False,  # labels are plain words: a dollar sign is a dollar sign
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "xtick.minor.size": 1.8,
+    "ytick.minor.size": 1.8,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.borderaxespad": 0.0,
+    "figure.titlesize": 11.0,
+    "figure.titleweight": "semibold",
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "butt",
+    "path.simplify": True,
+    "svg.fonttype": "none",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.h_pad": 0.06,
+}
+
+
+def colormap(scale: ColourScale) -> Colormap:
+    """The palette of a scale, with a grey for values that are missing."""
+    found = LinearSegmentedColormap.from_list("values", list(anchors(scale)), N=512)
+    found.set_bad(EMPTY)
+    return found
+
+
+def dress(axes: Any, which: str, axis: Axis, view: tuple[float, float], *, label: bool = True) -> None:
+    """Scale, limits, ticks and title of one axis (``which`` is x, y or right)."""
+    x = which == "x"
+    if axis.scale == "log":
+        (axes.set_xscale if x else axes.set_yscale)("log")
+    elif axis.scale != "linear":
+        functions = partial(forward, axis), partial(inverse, axis)
+        (axes.set_xscale if x else axes.set_yscale)("function", functions=functions)
+    (axes.set_xlim if x else axes.set_ylim)(view)
+    if label:
+        (axes.set_xlabel if x else axes.set_ylabel)(axis.title)
+    size = axes.get_window_extent().width if x else axes.get_window_extent().height
+    # About one tick in 50 points along x, where words are wide, and in 28 along y.
+    count = int(np.clip(size / axes.get_figure(root=True).dpi * 72 / (52 if x else 32), 3, 9))
+    mark_ticks(axes.xaxis if x else axes.yaxis, axis, view, count)
+
+
+def mark_ticks(ruler: Ruler, axis: Scale, view: tuple[float, float], count: int, *, drawn: bool = False) -> None:
+    """Put the ticks of a scale on an axis.
+
+    Args:
+        ruler: Matplotlib's axis.
+        axis: The scale.
+        view: Lowest and highest value shown.
+        count: About how many.
+        drawn: The axis has drawn coordinates (see ``forward``) instead of values.
+    """
+    named = axis.ticks if isinstance(axis, Axis) else ()
+    if named:
+        places, words = np.array([place for place, _ in named]), [word for _, word in named]
+    else:
+        places, words = ticks(axis, *view, count)
+    ruler.set_major_locator(FixedLocator((forward(axis, places) if drawn else places).tolist()))
+    ruler.set_major_formatter(FixedFormatter(words))
+    ruler.set_minor_formatter(NullFormatter())
+    if axis.scale == "log" and not named and not drawn:
+        decades = np.arange(np.floor(np.log10(view[0])), np.ceil(np.log10(view[1])))
+        steps = range(2, 10) if len(decades) <= 8 else (1,)
+        minor = [m * 10.0**d for d in decades for m in steps if not np.isclose(places, m * 10.0**d).any()]
+        ruler.set_minor_locator(FixedLocator([m for m in minor if view[0] <= m <= view[1]]))
+    else:
+        ruler.set_minor_locator(NullLocator())
