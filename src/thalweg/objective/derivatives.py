@@ -14,6 +14,8 @@ from thalweg.objective.program import Program, twice_differentiable
 
 # Activations kept for one (replica, sample) pair, as multiples of what one forward pass saves for its backward pass.
 VALUE, GRADIENT, PRODUCT = 1, 2, 6
+# On a CPU larger pieces fall out of the cache: 16–64 MiB measured 1.2–1.6× faster than one piece of 1 GiB.
+CPU_WORKING_SET = 64 * 2**20
 SMALLEST_CHUNK = 32  # samples; below it, fewer replicas at once are faster than fewer samples
 
 
@@ -70,6 +72,8 @@ class Evaluation:
     def plan(self, replicas: int, factor: int) -> Plan:
         """Cuts the work of `replicas` parameter sets; `factor` is VALUE, GRADIENT or PRODUCT."""
         element = torch.finfo(self.program_dtype).bits // 8
+        on_cpu = next(self.program.model.parameters()).device.type == "cpu"
+        memory = min(self.memory, CPU_WORKING_SET) if on_cpu else self.memory
         return plan(
             replicas,
             self.batches.samples,
