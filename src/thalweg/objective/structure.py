@@ -49,24 +49,29 @@ class LinearStack:
         Returns:
             Outputs (R, N, C).
         """
-        h = inputs.flatten(lead) if self.flatten else inputs
+        # Samples are the last axis inside: a batch of products (O, I) @ (I, N) with few units and many samples runs
+        # several times faster that way on a CPU than (N, I) @ (I, O), and no slower where units are many.
+        h = (inputs.flatten(lead) if self.flatten else inputs).mT  # (I, N) or (R, I, N)
         for weight, bias, phi in zip(self.weights, self.biases, self.activations, strict=True):
             h = phi.value(_linear(h, parameters[weight], None if bias is None else parameters[bias]))
-        return h
+        return h.mT
 
 
 def _linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(N, I) or (R, N, I) through (R, O, I) or (O, I) -> (R, N, O)."""
-    if weight.dim() == 2:
-        return F.linear(h, weight, bias)
-    replicas = weight.shape[0]
-    if replicas == 1:  # one replica: the plain kernel, at the plain price
-        return F.linear(h, weight[0], None if bias is None else bias.reshape(-1)).reshape(1, -1, weight.shape[1])
-    if h.dim() == 2:
-        h = h.expand(replicas, *h.shape)
+    """(I, N) or (R, I, N) through (R, O, I) or (O, I) -> (R, O, N), or (O, N) where nothing varies yet."""
+    if weight.dim() == 3 and weight.shape[0] == 1 and h.dim() == 3:
+        h = h[0]  # one replica: the plain kernel, at the plain price
+    if weight.dim() == 3 and h.dim() == 2:  # an input that all share: one large product
+        flat = weight.reshape(-1, weight.shape[2])
+        if bias is None:
+            return torch.mm(flat, h).reshape(*weight.shape[:2], -1)
+        column = bias.expand(weight.shape[:2]).reshape(-1, 1)
+        return torch.addmm(column, flat, h).reshape(*weight.shape[:2], -1)
     if bias is None:
-        return torch.bmm(h, weight.mT)
-    return torch.baddbmm(bias.reshape(-1, 1, weight.shape[1]), h, weight.mT)
+        return torch.matmul(weight, h)
+    if weight.dim() == 3 and bias.dim() == 2:
+        return torch.baddbmm(bias[:, :, None], weight, h)
+    return torch.matmul(weight, h) + bias[..., None]
 
 
 def linear_stack(model: nn.Module) -> LinearStack | None:
