@@ -110,6 +110,8 @@ class Run:
         if canonical(run.config) != canonical(config):
             raise InputError(f"run {path} holds another config than its name says; remove it or use another folder")
         environment.with_fields(run.environment, run._fields)  # refuses another seed and other data
+        if run.files.complete.is_file():
+            run._remove_parts()  # killed after the marker, its last process may have left them
         return run
 
     @classmethod
@@ -226,7 +228,13 @@ class Run:
         columns = table.merge(self)
         held.close(complete=True)
         write_json(self.files.complete, {"finished": environment.now(), "columns": columns})
-        table.remove_parts(self)
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        """Remove the metrics parts that the table has replaced; one that cannot be removed only costs room."""
+        for path in self.files.snapshots.glob("*/*.metrics.parquet"):
+            with suppress(OSError):
+                path.unlink()
 
     # ---- recordings
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from thalweg.errors import InputError
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from thalweg.runs.run import Run
 
-__all__ = ["merge", "remove_parts", "read", "part"]
+__all__ = ["merge", "read", "part"]
 
 
 def _labelled(run: Run) -> pl.DataFrame:
@@ -40,14 +39,6 @@ def merge(run: Run) -> dict[str, dict[str, str]]:
         name: {column: str(dtype) for column, dtype in run.recording(name).metrics.schema.items()}
         for name in run.recordings
     }
-
-
-def remove_parts(run: Run) -> None:
-    """Remove the parts that the table has replaced; one that cannot be removed only costs room."""
-    for name in run.recordings:
-        for path in run.recording(name).parts():
-            with suppress(OSError):
-                path.unlink()
 
 
 def read(run: Run) -> pl.DataFrame:
