@@ -1,0 +1,177 @@
+"""Extreme eigenpairs by Lanczos with full reorthogonalisation and thick restart, each with its residual.
+
+Thick restart (Wu & Simon 2000, SIAM J. Matrix Anal. 22) keeps the best Ritz vectors when the basis is full; how many
+is chosen as in adaptive TRLan (Yamazaki, Bai, Simon, Wang & Wu 2010). A Krylov space holds one vector of every
+eigenspace only, so that a repeated eigenvalue, the rule for a softmax layer, is found once. When the wanted pairs have
+converged, a fresh random vector therefore explores the space orthogonal to the basis until either a missed eigenvalue
+has been found or the ones that could still be missing are bounded away from the wanted ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from thalweg.curvature.krylov import Subspace
+from thalweg.curvature.operator import Operator
+from thalweg.curvature.search import Search, Which
+from thalweg.errors import InputError
+
+__all__ = ["Eigenpairs", "Which", "eigenpairs"]
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Approximate eigenpairs (K of them), each with the error that it is known to have.
+
+    Args:
+        values: Ritz values, float64, (K,): descending; ascending for "smallest"; by descending modulus for "magnitude".
+        vectors: Unit Ritz vectors as rows, (K, P).
+        residuals: ‖A v − λ v‖, (K,). The matrix has an eigenvalue at most this far from each value.
+        converged: Whether the residual is within the tolerance, (K,).
+        complete: Whether a fresh random vector has confirmed that nothing beyond `excluded` is missing.
+        excluded: (low, high): with probability 0.999 every eigenvalue below `low` or above `high` is among the values.
+            An infinite end says nothing: it was not asked for, or could not be settled.
+        tolerance: The relative residual that was asked for.
+        products: Products with a vector that were spent, of which
+        products_checking: were spent on `complete`.
+        restarts: Number of thick restarts.
+        asymmetry: Largest ‖(A − Aᵀ)u‖ seen on the basis, rounding for an honest Hessian; contained in `residuals`.
+        status: "converged" (all of them), "unconverged" (products ran out), or "nonfinite" (a product had NaN or inf).
+        message: The same in a sentence.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    converged: Tensor
+    complete: bool
+    excluded: tuple[float, float]
+    tolerance: float
+    products: int
+    products_checking: int
+    restarts: int
+    asymmetry: float
+    status: Literal["converged", "unconverged", "nonfinite"]
+    message: str
+
+
+def eigenpairs(
+    operator: Operator,
+    k: int = 1,
+    *,
+    which: Which = "largest",
+    tolerance: float = 1e-4,
+    relative_to: Literal["value", "norm"] = "value",
+    check: bool = True,
+    margin: float = 0.01,
+    max_products: int = 1000,
+    subspace: int | None = None,
+    memory: int = 2**30,
+    start: Tensor | None = None,
+    seed: int = 0,
+) -> Eigenpairs:
+    """Finds k extreme eigenpairs of a symmetric operator from its products alone.
+
+    Args:
+        operator: The symmetric operator, of size P.
+        k: How many, at each end for "both"; at most P are returned.
+        which: "largest", "smallest", "both" ends, or largest "magnitude".
+        tolerance: Relative residual at which a pair is converged. The error of a value is at most its residual, and of
+            the order of residual²/gap once the neighbours are apart.
+        relative_to: Residuals are measured relative to each "value", as ARPACK does, or to the "norm" of the operator,
+            which also settles eigenvalues at zero.
+        check: Look for missed (repeated) eigenvalues from a fresh random vector. Costs a few products when the wanted
+            eigenvalues stand out, and at most as many as the search when they do not.
+        margin: How far beyond the last wanted value, relative to it (or to the norm), the check must exclude others.
+        max_products: Budget; what has not converged by then is returned as it is, marked.
+        subspace: Most basis vectors held at once; by default up to 100, as many as `memory` holds, at least 2K + 10.
+        memory: Bytes for the basis, by default 1 GiB.
+        start: A guess (P,) or several (b, P), for instance the eigenvectors of the step before.
+        seed: Of the random vectors.
+
+    Raises:
+        InputError: An argument is out of range.
+
+    Example:
+        >>> operator = Operator.dense(torch.diag(torch.tensor([3.0, 3.0, -1.0, 0.5], dtype=torch.float64)))
+        >>> pairs = eigenpairs(operator, 3)
+        >>> [round(v, 6) for v in pairs.values.tolist()], bool(pairs.converged.all())
+        ([3.0, 3.0, 0.5], True)
+    """
+    _check_arguments(k, which, tolerance, relative_to, margin, max_products)
+    wanted = min(operator.size, 2 * k if which == "both" else k)
+    capacity = _capacity(operator, wanted, subspace, memory)
+    space = Subspace(operator, capacity, torch.Generator().manual_seed(seed))
+    if start is not None:
+        space.start(_checked_start(start, operator))
+    run = Search(space, wanted, which, tolerance, relative_to == "norm", margin, max_products)
+    complete = run.run(check)
+    return _result(run, complete, tolerance)
+
+
+def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:
+    space, wanted = run.space, run.wanted
+    values = torch.full((wanted,), math.nan, dtype=torch.float64)
+    residuals, converged = values.clone(), torch.zeros(wanted, dtype=torch.bool)
+    vectors = torch.full((wanted, space.operator.size), math.nan, dtype=space.basis.dtype, device=space.basis.device)
+    name, spent = space.operator.label, f"{run.products} products"
+    if not space.finite:
+        status, message = "nonfinite", f"a product with the {name} had NaN or infinite entries"
+    else:
+        found = len(run.index)
+        values[:found] = run._ritz.values[run.index]
+        residuals[:found] = run._ritz.residuals[run.index]
+        converged[:found] = ~run.unconverged
+        vectors[:found] = space.vectors(run._ritz.coefficients[:, run.index])
+        count = int(converged.sum())
+        status = "converged" if count == wanted else "unconverged"
+        message = f"{count} of {wanted} eigenpairs of the {name} converged to {tolerance:.0e} in {spent}"
+        if status == "unconverged" and space.asymmetry > float(run.limits().min()):
+            message += f"; the products are asymmetric by {space.asymmetry:.1e}, which no further product can mend"
+    device = space.basis.device
+    return Eigenpairs(
+        values=values.to(device), vectors=vectors, residuals=residuals.to(device), converged=converged.to(device),
+        complete=complete, excluded=run.excluded, tolerance=tolerance, products=run.products,
+        products_checking=run.checking, restarts=run.restarts, asymmetry=space.asymmetry, status=status,
+        message=message,
+    )
+
+
+def _capacity(operator: Operator, wanted: int, subspace: int | None, memory: int) -> int:
+    least = wanted + 3
+    if subspace is None:
+        subspace = max(2 * wanted + 10, min(100, memory // (operator.size * operator.dtype.itemsize)))
+    elif subspace < min(least, operator.size):
+        raise InputError(f"subspace must be at least {min(least, operator.size)} for {wanted} pairs, found {subspace}")
+    return min(subspace, operator.size)
+
+
+def _check_arguments(k: int, which: str, tolerance: float, relative_to: str, margin: float, max_products: int) -> None:
+    if k < 1:
+        raise InputError(f"k must be at least 1, found {k}")
+    if which not in get_args(Which):
+        raise InputError(f"which must be one of {', '.join(get_args(Which))}, found '{which}'")
+    if relative_to not in ("value", "norm"):
+        raise InputError(f"relative_to must be 'value' or 'norm', found '{relative_to}'")
+    if not 0.0 < tolerance < 1.0:
+        raise InputError(f"tolerance must lie between 0 and 1, found {tolerance}")
+    if not margin > 0.0:
+        raise InputError(f"margin must be positive, found {margin}")
+    if max_products < 1:
+        raise InputError(f"max_products must be at least 1, found {max_products}")
+
+
+def _checked_start(start: Tensor, operator: Operator) -> Tensor:
+    rows = torch.atleast_2d(start)
+    if rows.dim() != 2 or rows.shape[-1] != operator.size:
+        shapes = f"({operator.size},) or (b, {operator.size})"
+        raise InputError(f"start must have shape {shapes}, found {tuple(start.shape)}")
+    if not bool(torch.isfinite(rows).all()) or not bool((rows != 0).any(dim=-1).all()):
+        raise InputError("start must hold finite, non-zero vectors")
+    rows = rows.to(operator.device, operator.dtype)
+    return rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)

@@ -1,0 +1,177 @@
+"""A symmetric matrix known only by its products with vectors.
+
+Everything matrix-free in this package (Lanczos, spectral density, traces) asks for nothing else, so that a Hessian, a
+Gauss–Newton matrix, a Fisher matrix, one layer's block of them or a dense matrix are treated alike. Vectors are rows:
+a block of them is (…, P), and so is its product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+    from thalweg.objective import Objective
+
+__all__ = ["Operator", "hessian_operator"]
+
+
+class _Counter:
+    """Counts products; apart from it an operator never changes."""
+
+    def __init__(self) -> None:
+        self.products = 0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A symmetric linear map of R^P, given by its product with rows (…, P).
+
+    Args:
+        size: P.
+        dtype: Of the vectors that it takes and returns.
+        device: Where they lie.
+        matvec: Maps (…, P) to (…, P), each row to its product. It is trusted to be linear and symmetric; Lanczos
+            measures how symmetric it is.
+        label: What the operator is, for messages.
+
+    Example:
+        >>> operator = Operator.dense(torch.tensor([[2.0, 1.0], [1.0, 0.0]], dtype=torch.float64))
+        >>> operator(torch.eye(2, dtype=torch.float64))
+        tensor([[2., 1.],
+                [1., 0.]], dtype=torch.float64)
+        >>> operator.products
+        2
+    """
+
+    size: int
+    dtype: torch.dtype
+    device: torch.device
+    matvec: Callable[[Tensor], Tensor] = field(repr=False)
+    label: str = "operator"
+    _counter: _Counter = field(default_factory=_Counter, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"size must be at least 1, found {self.size}")
+        if not self.dtype.is_floating_point:
+            raise InputError(f"dtype must be a real floating-point type, found {self.dtype}")
+
+    @classmethod
+    def dense(cls, matrix: Tensor, label: str = "dense matrix") -> Operator:
+        """Wraps a symmetric matrix (P, P); it is neither copied nor symmetrised.
+
+        Raises:
+            InputError: The matrix is not square.
+        """
+        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise InputError(f"matrix must have shape (P, P), found {tuple(matrix.shape)}")
+        return cls(matrix.shape[0], matrix.dtype, matrix.device, lambda rows: rows @ matrix.mT, label)
+
+    @property
+    def products(self) -> int:
+        """Number of vectors multiplied so far."""
+        return self._counter.products
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Multiplies rows (…, P) and counts them.
+
+        Raises:
+            InputError: The rows have another length, dtype or device than the operator.
+        """
+        if vectors.dim() == 0 or vectors.shape[-1] != self.size:
+            raise InputError(f"vectors must have shape (…, {self.size}), found {tuple(vectors.shape)}")
+        if vectors.dtype != self.dtype or vectors.device.type != self.device.type:
+            raise InputError(
+                f"vectors must be {self.dtype} on {self.device} like the operator, "
+                f"found {vectors.dtype} on {vectors.device}"
+            )
+        self._counter.products += vectors.numel() // self.size
+        return self.matvec(vectors)
+
+    def restrict(self, index: Tensor, label: str | None = None) -> Operator:
+        """Returns the diagonal block of the coordinates `index` (p,), as an operator of size p.
+
+        Each of its products costs one product of the whole operator (and is counted by both).
+
+        Example:
+            >>> operator = Operator.dense(torch.arange(9.0).view(3, 3))
+            >>> operator.restrict(torch.tensor([0, 2])).to_dense()
+            tensor([[0., 2.],
+                    [6., 8.]])
+        """
+        if index.dim() != 1 or index.numel() == 0 or index.dtype != torch.int64:
+            raise InputError(f"index must be a non-empty list of int64 coordinates, found shape {tuple(index.shape)}")
+        if int(index.min()) < 0 or int(index.max()) >= self.size:
+            raise InputError(f"index must lie in 0 … {self.size - 1}, found {int(index.min())} … {int(index.max())}")
+        index = index.to(self.device)
+
+        def matvec(rows: Tensor) -> Tensor:
+            whole = rows.new_zeros(*rows.shape[:-1], self.size)
+            whole[..., index] = rows
+            return self(whole)[..., index]
+
+        name = f"{self.label} on {index.numel()} coordinates" if label is None else label
+        return Operator(index.numel(), self.dtype, self.device, matvec, name)
+
+    def to_dense(self, block: int = 64) -> Tensor:
+        """Multiplies the identity, `block` rows at a time, into the matrix (P, P). Costs P products."""
+        out = torch.empty(self.size, self.size, dtype=self.dtype, device=self.device)
+        for start in range(0, self.size, block):
+            rows = torch.zeros(min(block, self.size - start), self.size, dtype=self.dtype, device=self.device)
+            rows.diagonal(offset=start).fill_(1.0)
+            # A product is a column of the matrix: the caller sees any asymmetry as it is.
+            out[:, start:start + block] = self(rows).mT
+        return out
+
+    def to_scipy(self) -> LinearOperator:
+        """Returns the operator as a float64 `scipy.sparse.linalg.LinearOperator`; its products count here too."""
+        from scipy.sparse.linalg import LinearOperator
+
+        outer = self
+
+        class Symmetric(LinearOperator):
+            def __init__(self) -> None:
+                super().__init__(dtype=np.dtype(np.float64), shape=(outer.size, outer.size))
+
+            def _matmat(self, X: np.ndarray) -> np.ndarray:
+                rows = torch.as_tensor(np.ascontiguousarray(X.T), dtype=outer.dtype, device=outer.device)
+                return outer(rows).to("cpu", torch.float64).numpy().T
+
+            def _adjoint(self) -> LinearOperator:
+                return self
+
+        return Symmetric()
+
+
+def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
+    """Returns the Hessian of L at one theta (P,) as an operator, whole or the diagonal block of some parameters.
+
+    The products have the dtype of theta: use float64 (`objective.double()`) where signs or small eigenvalues matter.
+
+    Args:
+        objective: The loss as a function of theta.
+        theta: Where, (P,).
+        parameters: Glob or globs over parameter names; "*" is the whole Hessian.
+
+    Raises:
+        InputError: theta is no single vector of length P, or a glob matches nothing.
+    """
+    objective.layout.check(theta)
+    if theta.dim() != 1:
+        raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
+    theta = theta.detach()
+    whole = Operator(
+        objective.size, theta.dtype, theta.device, lambda rows: objective.hvp(theta, rows), "Hessian"
+    )
+    index = objective.layout.select(parameters)
+    return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
