@@ -120,9 +120,11 @@ def parse(text: str) -> Expression:
     try:
         tree = ast.parse(source.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        at = f" at character {error.offset + lead}" if isinstance(error, SyntaxError) and error.offset else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise InputError(f"expression: {text.strip()!r} is not valid{at}: {reason or 'too deeply nested'}") from None
+        at, reason = "", str(error) or "too deeply nested"
+        if isinstance(error, SyntaxError):
+            at = f" at character {error.offset + lead}" if error.offset else " at its end"
+            reason = error.msg
+        raise InputError(f"expression: {text.strip()!r} is not valid{at}: {reason}") from None
     try:
         _check(tree.body, source.strip(), lead)
     except RecursionError:

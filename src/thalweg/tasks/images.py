@@ -92,7 +92,8 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
     import zlib
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: np.load leaves a file that is no archive open
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise InputError(f"{path} must hold the arrays {', '.join(names)}, found no {missing[0]!r}")
