@@ -18,7 +18,7 @@ def percent(share: float) -> str:
     ('97.1 %', '10 %', '100 %', '99.999 %', '1.2×10⁻⁴ %')
     """
     value = 100 * share
-    return f"{number(value, 3 if not 99.9 < value < 100 else 6)} %"
+    return f"{f'{value:.6g}' if 99.9 < value < 100 else number(value)} %"
 
 
 def range_words(values: Iterable[float], words: Callable[[float], str] = number) -> str:

@@ -1,0 +1,134 @@
+"""Trajectories in one frame beside their control: the numbers behind the figures of `trajectory`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thalweg import landscape, progress
+from thalweg.errors import InputError
+from thalweg.experiments._words import counted
+from thalweg.landscape import PCA, TSNE
+from thalweg.objective.seeds import replica_seed
+
+__all__ = ["Paths", "View", "look"]
+
+SPECTRUM = 10
+"""Components whose explained variance is drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """What was recorded, as the figures need it.
+
+    Args:
+        epochs: (S,) of the snapshots.
+        score: (S, R), what points are labelled with.
+        score_name: Its words, "test accuracy".
+        is_share: Whether the score is a share, written in percent.
+        replicas: The replicas that are drawn.
+    """
+
+    epochs: np.ndarray
+    score: np.ndarray
+    score_name: str
+    is_share: bool
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The trajectories through some of the parameters: their frame, neighbourhoods and control.
+
+    Args:
+        key: "layer" or "whole", for names of results.
+        name: In words: "first layer", "whole model".
+        found: Joint principal components.
+        placed: t-SNE; None if there are too few points.
+        control: Principal components of one random walk with the same starts and step lengths.
+        control_ratio: (W, K) explained variances of W such walks.
+        alone: (R used, K) explained variances of each trajectory alone; NaN for one that does not move.
+    """
+
+    key: str
+    name: str
+    found: PCA
+    placed: TSNE | None
+    control: PCA
+    control_ratio: np.ndarray
+    alone: np.ndarray
+
+    @property
+    def title(self) -> str:
+        """Name and size, as a panel is titled."""
+        return f"{self.name} ({counted(self.found.points.size, 'parameter')})"
+
+    @property
+    def ratio(self) -> np.ndarray:
+        """(K,) explained variances of the trajectories jointly."""
+        return self.found.ratio(SPECTRUM).numpy()
+
+    def arrays(self) -> dict[str, Tensor]:
+        """What is worth keeping, by name."""
+        out = {
+            "coordinates": self.found.coordinates(3),
+            "distance": self.found.distance,
+            "off_plane": self.found.off_plane(2),
+            "explained": self.found.ratio(SPECTRUM),
+            "step_lengths": self.found.steps,
+            "control_coordinates": self.control.coordinates(3),
+            "control_explained": torch.from_numpy(self.control_ratio),
+            "alone_explained": torch.from_numpy(self.alone),
+        }
+        out |= {} if self.placed is None else {"tsne": self.placed.coordinates}
+        return {f"{self.key}_{name}": value.contiguous() for name, value in out.items()}
+
+
+def look(
+    snapshots: Any,
+    key: str,
+    name: str,
+    *,
+    columns: Tensor | None,
+    replicas: tuple[int, ...],
+    perplexity: float | None,
+    walks: int,
+    seed: int,
+) -> View:
+    """Projects the trajectories of some parameters and draws their controls.
+
+    Args:
+        snapshots: (S, R, P), lazy or not.
+        key: Its name among the results.
+        name: Its name in words.
+        columns: The parameters, None for all.
+        replicas: Those to use.
+        perplexity: Of t-SNE; None for the rule of :func:`thalweg.landscape.tsne`.
+        walks: Number of control walks.
+        seed: Of the start of t-SNE and of the walks.
+    """
+    found = landscape.pca(snapshots, columns=columns, replicas=replicas)
+    enough = found.scores.shape[0] * len(found.replicas) >= 4
+    placed = landscape.tsne(found, perplexity=perplexity, seed=seed) if enough else None
+    controls = []
+    with progress.track(f"control walks, {name}", total=walks) as advance:
+        for walk in range(walks):
+            path = landscape.matched_walk(found, seed=replica_seed(seed, walk, f"control {key}"))
+            controls.append(landscape.pca(path))
+            advance(walk + 1)
+    ratios = np.stack([control.ratio(SPECTRUM).numpy() for control in controls])
+    return View(key, name, found, placed, controls[0], ratios, np.stack(list(_alone(found))))
+
+
+def _alone(found: PCA) -> Iterator[np.ndarray]:
+    """Explained variances of every trajectory in a frame of its own: a number per run, never a picture."""
+    for replica in found.replicas:
+        try:  # the scores keep all distances, so the snapshots need not be read again
+            yield landscape.pca(found.scores[:, replica : replica + 1]).ratio(SPECTRUM).numpy()
+        except InputError:  # it never moved
+            yield np.full(SPECTRUM, np.nan)

@@ -1,0 +1,102 @@
+"""What experiments that train replicas of one network on one task share: the configuration and what it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from thalweg.experiments._words import counted
+from thalweg.experiments.config import ExperimentConfig
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from thalweg.objective import Objective
+    from thalweg.runs import Run
+    from thalweg.tasks import Task
+
+__all__ = ["Setup", "TrainingConfig", "recipe_words", "set_up"]
+
+
+class TrainingConfig(ExperimentConfig):
+    """Which network is trained on what, how, and how often."""
+
+    replicas: int = Field(default=8, ge=1)
+    """Number of independent trainings; replica r is the same whatever runs beside it."""
+
+    data: TaskConfig = TaskConfig()
+    """The task."""
+
+    model: ModelConfig = ModelConfig()
+    """The network."""
+
+    training: Recipe = Recipe()
+    """How it is trained, and when its weights are recorded."""
+
+    l2: float = Field(default=0.0, ge=0)
+    """Weight of the penalty ½·l2·‖θ‖², part of the objective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """The objects that a configuration names.
+
+    Args:
+        task: The data.
+        objective: The training loss.
+        evaluate: "train" and, if there is a test set, "test".
+        network: The network in words, with its number of parameters.
+    """
+
+    task: Task
+    objective: Objective
+    evaluate: dict[str, Objective]
+    network: str
+
+
+def set_up(config: TrainingConfig, run: Run) -> Setup:
+    """Loads the task, builds the network and notes the checksum of the data in the run.
+
+    Cross-entropy for classes, mean squared error for values.
+
+    Raises:
+        InputError: Data that cannot be found, or a network that does not fit them.
+    """
+    import torch
+    from torch import nn
+
+    from thalweg import models, tasks
+    from thalweg.objective import Objective
+
+    dtype = getattr(torch, config.dtype)
+    task = tasks.load(config.data, dtype)
+    run.set_environment(data_checksum=task.checksum)
+    model = models.build(config.model, task.input_shape, task.outputs)
+    loss = nn.CrossEntropyLoss() if task.kind == "classification" else nn.MSELoss()
+    objective = Objective(model, loss, task.train, l2=config.l2, dtype=dtype, device=config.device)
+    evaluate = {"train": objective}
+    if task.test is not None:
+        evaluate["test"] = objective.with_data(task.test)
+    return Setup(task, objective, evaluate, models.describe(config.model, task.input_shape, task.outputs))
+
+
+def recipe_words(recipe: Recipe, samples: int) -> str:
+    """The training in words, as a sentence has them.
+
+    >>> recipe_words(Recipe(optimizer="adam", lr=1e-3, batch_size=200, epochs=30), samples=60_000)
+    'Adam, learning rate 0.001, batches of 200, 30 epochs (9,000 steps)'
+    """
+    names = {"sgd": "SGD", "momentum": "SGD with momentum", "nesterov": "SGD with Nesterov momentum"}
+    names |= {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+    size = samples if recipe.batch_size is None else recipe.batch_size
+    per_epoch = -(-samples // size) if isinstance(size, int) else 1
+    steps = recipe.total_steps(per_epoch)
+    batches = "full batch" if recipe.batch_size is None else f"batches of {size:,}"
+    length = counted(steps, "step")
+    if recipe.steps is None:
+        length = f"{counted(steps // per_epoch, 'epoch')} ({length})"
+    schedule = "" if recipe.schedule == "constant" else f" ({recipe.schedule} schedule)"
+    return f"{names[recipe.optimizer]}, learning rate {recipe.lr:g}{schedule}, {batches}, {length}"

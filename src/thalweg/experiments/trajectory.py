@@ -1,0 +1,165 @@
+"""The path of training: several runs in one picture, beside a random walk.
+
+**Question.** Where does training go? Do runs that start apart end together, do they curve, how far do they travel?
+
+**Method.** One network is trained several times from independent initial weights. All recorded weights of all runs go
+into *one* principal component analysis (float64, by the Gram matrix), once for one layer and once for the whole model,
+and from its components into t-SNE with a fixed start. Beside it stands a control: random walks from the same starting
+points with the same step lengths.
+
+**Figures and how to read them.**
+
+- *Principal components*: all runs in one frame, coloured by run, labelled with accuracy (or loss). The axes say how
+  much of the variance they show.
+- *t-SNE*: the same points by neighbourhood. Only who is next to whom means something.
+- *Control*: the same picture of random walks. A walk in many dimensions curves smoothly too, and two components explain
+  three quarters of it (Antognini & Sohl-Dickstein 2018).
+- *Explained variance*: of the runs jointly and alone, against the control.
+- *What the plane hides*: the distance of every snapshot from the plane that it is drawn in.
+- *Training curves*, and a *view of three components* that can be turned.
+
+**Traps.** A principal component analysis of each run alone, drawn into one frame, puts paths side by side that never
+were near each other; weights number 0 and 1 are no projection; a network that is not initialised anew, or an optimiser
+that keeps its averages, makes eight runs one. Here the frame is common, every replica draws its own start and has its
+own optimiser, and the off-plane distance says what the picture leaves out. Runs with different starts differ mostly
+*because* of their starts: the share of the variance that lies between the runs is stated, and ``--start shared``
+removes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from thalweg.errors import InputError
+from thalweg.experiments._training import TrainingConfig, set_up
+from thalweg.experiments.findings import Findings
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Cadence, Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thalweg.experiments._training import Setup
+    from thalweg.runs import Recording, Run
+
+__all__ = ["PRESETS", "Config", "run"]
+
+
+class Config(TrainingConfig):
+    """Settings of `trajectory`."""
+
+    layer: str | None = None
+    """Glob of the parameters drawn beside the whole model, such as "3.*"; default the first layer."""
+
+    start: Literal["own", "shared"] = "own"
+    """Initial weights: every run its own, or all those of run 1 (then only the order of the data separates them)."""
+
+    labels: Literal["train", "test"] | None = None
+    """Data set whose accuracy (or loss) labels the points; default test if there is one."""
+
+    perplexity: float | None = Field(default=None, ge=1)
+    """Neighbours that t-SNE weighs; default 30, or a third of the points if these are fewer."""
+
+    control_walks: int = Field(default=20, ge=1)
+    """Random walks behind the band in the figure of the explained variance."""
+
+
+def _every(distance: int, **recipe: Any) -> Recipe:
+    """Weights every `distance` epochs."""
+    return Recipe(record=Cadence(every=distance, unit="epoch"), **recipe)
+
+
+_MLP = ModelConfig(kind="mlp", hidden=(20, 20, 20))
+
+PRESETS = {
+    "tiny": Config(
+        replicas=3,
+        data=TaskConfig(samples=200, test_samples=100),
+        model=ModelConfig(hidden=(8, 8)),
+        training=_every(1, lr=0.01, batch_size=50, epochs=8),
+        control_walks=3,
+    ),
+    "quick": Config(model=_MLP, training=_every(3, lr=2e-3, batch_size=64, epochs=60)),
+    # 784-20-20-20-10: 16,750 parameters, weights every 3 epochs, 8 trainings
+    "course": Config(data=TaskConfig(name="mnist"), model=_MLP, training=_every(3, lr=1e-3, batch_size=200, epochs=30)),
+    "course-1000": Config(
+        data=TaskConfig(name="mnist", samples=1000), model=_MLP, training=_every(3, lr=1e-3, batch_size=200, epochs=30)
+    ),
+    # train_AT.py visualized_cifar10_NN 100 10 128: 100 epochs, weights every 10, batch 128
+    "cifar10": Config(
+        data=TaskConfig(name="cifar10"), model=_MLP, training=_every(10, lr=1e-3, batch_size=128, epochs=100)
+    ),
+    # train_FT.py visualized_func_fit_NN 100000 10000: 100,000 samples seen, weights every 10,000
+    "function": Config(
+        data=TaskConfig(name="function", expression="sinc", points=1000, test_points=500),
+        model=ModelConfig(hidden=(5, 10, 10, 10, 10, 10, 5)),
+        training=_every(10, lr=1e-3, batch_size=20, epochs=100),
+    ),
+}
+
+
+def run(config: Config, run: Run) -> Findings:
+    """Trains, projects and compares with random walks."""
+    from thalweg.training import train
+
+    setup = set_up(config, run)
+    layer = _layer(config, setup)  # before training: a glob that matches nothing is a mistake to be told at once
+    if config.labels == "test" and "test" not in setup.evaluate:
+        raise InputError("labels must be 'train' for a task without a test set, found 'test'")
+    shared = setup.objective.initial(1, config.seed).expand(config.replicas, -1) if config.start == "shared" else None
+    recording = train(
+        setup.objective,
+        shared,
+        config.training,
+        replicas=config.replicas,
+        seed=config.seed,
+        recording=run.recording(),
+        evaluate=setup.evaluate,
+    )
+    return findings(config, setup, recording, run, layer)
+
+
+def findings(
+    config: Config, setup: Setup, recording: Recording, run: Run, layer: tuple[str, Tensor] | None
+) -> Findings:
+    """What the recorded trainings show.
+
+    Args:
+        config: The settings.
+        setup: Data and network.
+        recording: The finished trainings; replicas that diverged are told of and left out.
+        run: Where coordinates are kept.
+        layer: Words and columns of the layer drawn beside the whole model; None if it is the whole model.
+    """
+    from thalweg.experiments import _path_story as story
+    from thalweg.experiments._paths import look
+
+    measured = story.measure(recording, setup, config.labels)
+    if not measured.paths.replicas:
+        return story.nothing_left(measured)
+    options = {
+        "replicas": measured.paths.replicas,
+        "perplexity": config.perplexity,
+        "walks": config.control_walks,
+        "seed": config.seed,
+    }
+    views = []
+    if layer is not None:
+        name, columns = layer
+        views.append(look(recording.snapshots, "layer", name, columns=columns, **options))
+    views.append(look(recording.snapshots, "whole", "whole model", columns=None, **options))
+    run.save("projections", {name: array for view in views for name, array in view.arrays().items()})
+    return story.tell(config, setup, measured, views)
+
+
+def _layer(config: Config, setup: Setup) -> tuple[str, Tensor] | None:
+    layout = setup.objective.layout
+    first = layout.names[0].rpartition(".")[0]
+    glob = config.layer or (f"{first}.*" if first else "*")
+    columns = layout.select(glob)
+    if len(columns) == layout.size:
+        return None
+    return ("first layer" if config.layer is None else f"layer {glob}"), columns
