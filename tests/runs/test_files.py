@@ -125,9 +125,10 @@ def test_a_file_where_a_folder_must_be(tmp_path: Path) -> None:
         write_bytes(tmp_path / "a" / "b", "x")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write anywhere")
     try:
         with pytest.raises(WriteError, match="permission denied"):
             write_bytes(tmp_path / "a", "x")

@@ -100,8 +100,8 @@ def _save_arrays(path: Path, arrays: Mapping[str, Tensor | np.ndarray]) -> None:
     tensors: dict[str, Tensor] = {}
     numpys = []
     for key, value in arrays.items():
-        if not isinstance(key, str):
-            raise InputError(f"the keys of result '{path.stem}' must be text, found {key!r}")
+        if not isinstance(key, str) or "\n" in key:
+            raise InputError(f"the keys of result '{path.stem}' must be text on one line, found {key!r}")
         if isinstance(value, np.ndarray):
             numpys.append(key)
             native = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)

@@ -99,8 +99,7 @@ class Run:
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", experiment):
             raise InputError(f"experiment must be lower-case letters, digits, '-' and '_', found {experiment!r}")
-        name = f"{experiment}-{config_hash(config)}"
-        path = Path(root) / name
+        path = _folder_of_runs(root) / f"{experiment}-{config_hash(config)}"
         if not (path / "config.json").is_file():
             begun = environment.begun(
                 experiment, seed=seed, device=device, data_checksum=data_checksum, command=command
@@ -309,13 +308,18 @@ def find_runs(root: str | os.PathLike[str]) -> list[Run]:
     Raises:
         InputError: `root` is a file.
     """
-    folder = Path(root)
+    folder = _folder_of_runs(root)
     if not folder.exists():
         return []
-    if not folder.is_dir():
-        raise InputError(f"root must be a folder of runs, found the file {folder}")
     runs = []
     for path in sorted(folder.iterdir()):
         with suppress(InputError):
             runs += [] if path.name.startswith(".") else [Run.open(path)]
     return runs
+
+
+def _folder_of_runs(root: str | os.PathLike[str]) -> Path:
+    folder = Path(root)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"root must be a folder of runs, found the file {folder}")
+    return folder
