@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -29,10 +30,11 @@ def parameter_count(config: ModelConfig, input_shape: Sequence[int], outputs: in
     >>> parameter_count(ModelConfig(hidden=(20, 20, 20)), (1, 28, 28), 10)
     16750
     """
-    return _count(resolve(config, input_shape, outputs), input_shape, outputs)
+    return _count(resolve(config, input_shape, outputs), tuple(input_shape), outputs)
 
 
-def _count(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> int:
+@functools.lru_cache(maxsize=1024)  # a budget is solved again by build, describe and parameter_count alike
+def _count(config: ModelConfig, input_shape: tuple[int, ...], outputs: int) -> int:
     with torch.device("meta"):
         model = assemble(config, input_shape, outputs)
     return sum(parameter.numel() for parameter in model.parameters())
@@ -82,7 +84,7 @@ def _free_layers(config: ModelConfig) -> int:
 
 def _solved(config: ModelConfig, budget: int, input_shape: Sequence[int], outputs: int) -> ModelConfig:
     def count(width: int, front: int = 0, back: int = 0) -> int:
-        return _count(_with_widths(config, width, front, back), input_shape, outputs)
+        return _count(_with_widths(config, width, front, back), tuple(input_shape), outputs)
 
     if _free_layers(config) == 0:
         raise InputError("budget needs a layer whose width is free, found depth 1 with head 'conv'")

@@ -33,7 +33,7 @@ def build(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.M
 
     >>> build(ModelConfig(kind="cnn", channels=(4,), head="average"), (1, 8, 8), 10)
     Sequential(
-      (0): Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), padding=same)
+      (0): Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
       (1): ReLU()
       (2): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
       (3): AdaptiveAvgPool2d(output_size=1)

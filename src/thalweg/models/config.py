@@ -78,7 +78,7 @@ class ModelConfig(BaseModel):
     """Side of the square kernels: one for all convolutions, or one each (cnn)."""
 
     padding: Literal["same", "valid"] = "same"
-    """Whether a convolution keeps the size of the image (odd or even kernels) or uses only whole windows (cnn)."""
+    """Whether a convolution keeps the size of the image, with zeros around it, or uses only whole windows (cnn)."""
 
     pool: Literal["max", "average", "none"] = "max"
     """Pooling after each convolution's activation (cnn)."""
@@ -138,5 +138,7 @@ class ModelConfig(BaseModel):
     def _check_cnn(self) -> None:
         if self.head == "conv" and self.hidden:
             raise InputError(f"hidden needs head 'dense' or 'average', found head 'conv' and hidden {self.hidden}")
+        if self.head == "conv" and self.dropout:
+            raise InputError(f"dropout needs dense layers, found head 'conv' and dropout {self.dropout}")
         if self.pool == "none" and self.pool_size != (2,):
             raise InputError(f"pool_size needs pool 'max' or 'average', found 'none' and pool_size {self.pool_size}")

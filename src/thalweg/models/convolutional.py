@@ -49,7 +49,9 @@ def cnn(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.Seq
     layers: list[nn.Module] = []
     for number, (channels, kernel, window) in enumerate(zip(stages, kernels, windows, strict=False), start=1):
         height, width = _convolved((height, width), kernel, config.padding, number)
-        layers += _convolution(config, inputs, channels, kernel)
+        # batch normalisation: its shift replaces the bias
+        layers += _convolution(config, inputs, channels, kernel, bias=config.bias and not config.batchnorm)
+        layers += [nn.BatchNorm2d(channels)] if config.batchnorm else []
         layers.append(activation(config.activation))
         if window > 1:
             height, width = _pooled((height, width), window, number)
@@ -57,7 +59,7 @@ def cnn(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.Seq
         inputs = channels
     if config.head == "conv":
         _convolved((height, width), kernels[-1], config.padding, convolutions)
-        layers.append(nn.Conv2d(inputs, outputs, kernels[-1], padding=config.padding, bias=config.bias))
+        layers += _convolution(config, inputs, outputs, kernels[-1], bias=config.bias)
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     if config.head == "average":
         layers.append(nn.AdaptiveAvgPool2d(1))
@@ -67,10 +69,14 @@ def cnn(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.Seq
     return nn.Sequential(*layers, nn.Flatten(), *dense)
 
 
-def _convolution(config: ModelConfig, inputs: int, channels: int, kernel: int) -> list[nn.Module]:
-    bias = config.bias and not config.batchnorm  # the shift of the normalisation replaces it
-    layers: list[nn.Module] = [nn.Conv2d(inputs, channels, kernel, padding=config.padding, bias=bias)]
-    return [*layers, nn.BatchNorm2d(channels)] if config.batchnorm else layers
+def _convolution(config: ModelConfig, inputs: int, channels: int, kernel: int, bias: bool) -> list[nn.Module]:
+    """A convolution; with padding "same" and an even kernel the odd zero goes to the right and to the bottom."""
+    if config.padding == "valid":
+        return [nn.Conv2d(inputs, channels, kernel, bias=bias)]
+    if kernel % 2:
+        return [nn.Conv2d(inputs, channels, kernel, padding=kernel // 2, bias=bias)]
+    before, after = (kernel - 1) // 2, kernel // 2
+    return [nn.ZeroPad2d((before, after, before, after)), nn.Conv2d(inputs, channels, kernel, bias=bias)]
 
 
 def _each(values: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
