@@ -49,7 +49,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_answers_without_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from thalweg.cli import main; code = main(sys.argv[1:]);"
-        "slow = {'torch', 'numpy', 'pydantic', 'tyro', 'rich', 'polars'} & sys.modules.keys();"
+        "slow = {'torch', 'numpy', 'pydantic', 'rich', 'polars'} & sys.modules.keys();"
         "sys.exit(f'imported {slow}' if slow else code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
@@ -70,8 +70,9 @@ def test_help_of_an_experiment(extra: Path, capsys: pytest.CaptureFixture[str]) 
         "Walk down",
         "presets: tiny, quick",
         "--preset NAME",
-        "--descent.rate FLOAT",
-        "Learning rate. (default: 0.1)",
+        "--descent.rate float",
+        "Learning rate. [0.1]",
+        "[descent] The descent:",
     ):
         assert part in shown
 

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         options.command(options)
         sys.stdout.flush()
-    except SystemExit as done:  # argparse and tyro leave this way after printing help
+    except SystemExit as done:  # argparse leaves this way after printing help
         return int(done.code or 0)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -181,19 +181,24 @@ def _run(options: argparse.Namespace) -> None:
 
 def _describe(experiment: Experiment, preset: str) -> None:
     """Help of one experiment: summary, presets, and every field with its text and its value in the preset."""
-    import tyro
+    from thalweg.experiments.fields import rows, value
 
-    default = experiment.preset(preset)
-    presets = ", ".join(experiment.presets)
-    fields = f"fields, as preset '{preset}' sets them:"
-    tyro.cli(
-        type(default),
-        default=default,
-        args=["--help"],
+    chosen = experiment.preset(preset)
+    parser = argparse.ArgumentParser(
         prog=f"thalweg run {experiment.name}",
-        description=f"{experiment.summary}\n\npresets: {presets}\n\n{RUN_OPTIONS}\n{fields}",
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+        usage="%(prog)s [--preset NAME] [--config FILE] [--any.field VALUE ...]",
+        description=f"{experiment.summary}\n\npresets: {', '.join(experiment.presets)}\n\n{RUN_OPTIONS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    groups = {"": parser.add_argument_group(f"fields, with their values in preset '{preset}'")}
+    for row in rows(experiment.config):
+        if row.tables:
+            groups[row.name] = parser.add_argument_group(f"[{row.name}] {row.text}".rstrip(" ."))
+            continue
+        text = f"{row.text} [{value(chosen, row.name)}]".replace("%", "%%")
+        groups[row.name.rpartition(".")[0]].add_argument(f"--{row.name}", metavar=row.kind, help=text)
+    parser.print_help()
 
 
 def _finish(run: Run) -> None:

@@ -87,7 +87,7 @@ def test_every_field_is_in_the_help(name: str, capsys: pytest.CaptureFixture[str
 
     assert main(["run", name, "--help"]) == 0
     shown = capsys.readouterr().out
-    fields = [row.name.replace("_", "-") for row in rows(find(name).config) if not row.tables]
+    fields = [row.name for row in rows(find(name).config) if not row.tables]
     assert [field for field in fields if f"--{field}" not in shown] == []
 
 
@@ -150,9 +150,9 @@ def test_survives_one_diverging_replica(name: str, tmp_path: Path, monkeypatch: 
     original = Objective.initial
     spoilt = 0
 
-    def initial(self: Objective, replicas: int | None = None, seed: int = 0) -> torch.Tensor:
+    def initial(self: Objective, replicas: int | None = None, seed: int = 0, **more: int) -> torch.Tensor:
         nonlocal spoilt
-        theta = original(self, replicas, seed)
+        theta = original(self, replicas, seed, **more)
         if replicas is None or replicas < 2:
             return theta
         spoilt += 1

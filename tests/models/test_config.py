@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from thalweg.experiments.options import override, read_arguments
 from thalweg.models import COURSE, ModelConfig
 
 
@@ -54,8 +55,8 @@ def test_every_field_is_described():
 
 
 def test_fields_are_command_line_options():
-    import tyro
-
-    config = tyro.cli(ModelConfig, args=["--kind", "cnn", "--channels", "4", "8", "--kernel", "5", "3", "--batchnorm"])
-    assert config == ModelConfig(kind="cnn", channels=(4, 8), kernel=(5, 3), batchnorm=True)
-    assert tyro.cli(ModelConfig, args=["--depth", "3", "--width", "256"]) == ModelConfig(depth=3, width=256)
+    arguments = ["--kind", "cnn", "--channels", "4", "8", "--kernel", "5", "3", "--batchnorm", "true"]
+    expected = ModelConfig(kind="cnn", channels=(4, 8), kernel=(5, 3), batchnorm=True)
+    assert override(ModelConfig(), read_arguments(arguments)) == expected
+    mlp = override(ModelConfig(), read_arguments(["--depth", "3", "--width", "256"]))
+    assert mlp == ModelConfig(depth=3, width=256)

@@ -6,6 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from thalweg.experiments.options import override, read_arguments
 from thalweg.tasks import TaskConfig
 
 
@@ -56,13 +57,11 @@ def test_every_field_is_described():
 
 
 def test_fields_are_command_line_options():
-    import tyro
-
     arguments = ["--name", "mnist", "--samples", "1000", "--label-noise", "0.2", "--path", "data"]
-    config = tyro.cli(TaskConfig, args=arguments)
+    config = override(TaskConfig(), read_arguments(arguments))
     assert config == TaskConfig(name="mnist", samples=1000, label_noise=0.2, path="data")
-    function = tyro.cli(TaskConfig, args=["--name", "function", "--expression", "sin(x)", "--interval", "0", "20"])
-    assert function.interval == (0.0, 20.0)
+    arguments = ["--name", "function", "--expression", "sin(x)", "--interval", "0", "20"]
+    assert override(TaskConfig(), read_arguments(arguments)).interval == (0.0, 20.0)
 
 
 def test_configurations_import_no_torch():

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from thalweg.errors import nearest
 
-__all__ = ["FieldRow", "closest", "rows", "tables"]
+__all__ = ["FieldRow", "closest", "rows", "tables", "value"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,19 @@ def tables(annotation: Any) -> tuple[type[BaseModel], ...]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
         return tuple(table for member in typing.get_args(annotation) for table in tables(member))
     return ()
+
+
+def value(config: BaseModel, name: str) -> object:
+    """The value of a dotted field; None below a table that is absent.
+
+    >>> from thalweg.experiments import ExperimentConfig
+    >>> value(ExperimentConfig(seed=3), "seed")
+    3
+    """
+    found: object = config
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def closest(name: str, known: list[str]) -> str:

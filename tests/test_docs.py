@@ -1,0 +1,60 @@
+"""What the pages tell a reader to type works: every block of Python runs, every command is understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from thalweg import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for name, body in FENCE.findall(page.read_text()) if name == language]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every ``thalweg`` command on any page."""
+    return [
+        (page.name, line.removeprefix("$ ").partition("  #")[0].strip())
+        for page in PAGES
+        for block in blocks(page, "console")
+        for line in block.splitlines()
+        if line.startswith("$ thalweg ")
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)  # noqa: S102 -- our own pages
+    assert names
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
+def test_commands_are_understood(
+    page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings are read and checked; nothing is computed or fetched."""
+    begun: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    Path("my.toml").write_text("\n".join(blocks(ROOT / "docs" / "configuration.md", "toml")))
+    monkeypatch.setattr("thalweg.experiments.execution.start", lambda name, *_, **__: begun.append(name))
+    monkeypatch.setattr(cli, "_finish", lambda *_: None)
+    monkeypatch.setattr("thalweg.tasks.fetch", begun.append)
+    code = cli.main(shlex.split(command)[1:])
+    sentence = capsys.readouterr().err
+    if "RUN" in command or "0123456789" in command:  # stands for a run of the reader
+        assert "there is no run" in sentence
+    else:
+        assert (code, sentence) == (0, "")
+    if " run " in command and "--help" not in command:
+        assert begun == ["trajectory"]
