@@ -1,8 +1,8 @@
 """Training many replicas at once, recorded; and the recorder for training loops of one's own.
 
 `recipe` says how to train (schedule and cadence in closed form); `feed` which samples each replica sees at each step;
-`preparation` the model in training mode, with `dropout` by counter instead of by a generator; `stack` holds all replicas
-as one matrix under a stock optimiser; `loop` runs and records them; `recorder` serves loops written by hand.
+`preparation` the model in training mode, with `dropout` by counter instead of by a generator; `stack` holds all
+replicas as one matrix under a stock optimiser; `loop` runs and records them; `recorder` serves loops written by hand.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 __all__ = ["CounterDropout", "replace_dropout", "step_keys"]
 
-_ELEMENTWISE = (nn.Dropout,)
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -67,12 +66,12 @@ def _mixed(x: Tensor) -> Tensor:
 
 
 def replace_dropout(model: nn.Module) -> None:
-    """Replaces the active dropout layers of a model (a private copy) by `CounterDropout`; a shared layer stays shared."""
+    """Replaces the active dropout layers of a model (a private copy); a shared layer stays shared."""
     made: dict[nn.Module, CounterDropout] = {}
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
-            if type(child) in (*_ELEMENTWISE, *_CHANNELWISE) and child.p > 0:
-                made.setdefault(child, CounterDropout(child.p, channels=type(child) in _CHANNELWISE))
+            if isinstance(child, (nn.Dropout, *_CHANNELWISE)) and child.p > 0:
+                made.setdefault(child, CounterDropout(child.p, channels=isinstance(child, _CHANNELWISE)))
                 setattr(parent, name, made[child])
 
 

@@ -156,8 +156,9 @@ class _GivenFeed(Feed):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 for source in (loader, loader.sampler):  # a generator of its own would go on from pass to pass
-                    if isinstance(getattr(source, "generator", None), torch.Generator):
-                        source.generator.manual_seed(seed)
+                    shuffler = getattr(source, "generator", None)
+                    if isinstance(shuffler, torch.Generator):
+                        shuffler.manual_seed(seed)
                 self._reader = iter(loader)
                 # The sampler draws its order at the first batch: while the seed holds.
                 self._current, self._read, self._epoch = next(self._reader), 1, epoch

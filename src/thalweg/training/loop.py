@@ -40,27 +40,28 @@ def train(
 
     Replica r draws its initial parameters, batch order and dropout masks from (seed, r) alone: it is the same, to
     rounding, whatever runs beside it. The model trains in training mode (dropout on, BatchNorm by batch statistics);
-    running statistics belong to each replica. A replica whose loss or gradient is no longer finite is marked as diverged
-    and keeps its last parameters; the others go on.
+    running statistics belong to each replica. A replica whose loss or gradient is no longer finite is marked as
+    diverged and keeps its last parameters; the others go on.
 
     Data given as tensors or as a `Dataset` are batched for each replica in its own order; a list of batches or a
     `DataLoader` (`recipe.batch_size="given"`) is one sequence for all replicas, in an order drawn from the seed alone.
 
     Args:
         objective: What is minimised; its l2 is part of the gradient.
-        theta: Start, (R, P), or (P,) for one replica (for `replicas` copies, if that is given); default: `objective.initial`.
+        theta: Start, (R, P), or (P,) for one replica (for `replicas` copies, if that is given); default:
+            `objective.initial`.
         recipe: How; default `Recipe()`.
         replicas: R; default 1, or as many as `theta` has.
         seed: Seed of everything random.
-        recording: Where to; default a new `MemoryRecording`. One that was interrupted goes on after its last commit, with
-            results identical to an undisturbed training; a finished one is returned as it is.
+        recording: Where to; default a new `MemoryRecording`. One that was interrupted goes on after its last commit,
+            with results identical to an undisturbed training; a finished one is returned as it is.
         evaluate: Objectives whose metrics are recorded with the weights, in columns name_metric, such as
             {"train": objective, "test": objective.with_data(test)} -> train_loss, train_accuracy, test_loss, ….
         first: Number of the first replica.
 
     Returns:
-        The finished recording: snapshots (S, R, P); metrics loss and grad_norm of the batch that each step saw, at its θ
-        before the update (at the last step: of the batch that would come next); status per replica.
+        The finished recording: snapshots (S, R, P); metrics loss and grad_norm of the batch that each step saw, at its
+        θ before the update (at the last step: of the batch that would come next); status per replica.
 
     Raises:
         InputError: Contradictory arguments, or a recording of another training.

@@ -55,7 +55,7 @@ def prepare(objective: Objective) -> Prepared:
     modules = dict(program.model.named_modules())
     dropouts = {name: module for name, module in modules.items() if isinstance(module, CounterDropout)}
     if dropouts:
-        top = program.model if program._closure is None else program._closure  # noqa: SLF001 - counts uses per pass
+        top = program.model if program._closure is None else program._closure
         top.register_forward_pre_hook(_Recount(tuple(dropouts.values())))
     with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
         batch = pytree.tree_map_only(Tensor, Tensor.clone, objective.batches.first(PROBE))

@@ -1,7 +1,7 @@
 """All replicas as one matrix θ (R, P) under one stock optimiser, whose arithmetic is element by element.
 
-The optimiser sees a single tensor, so that a step costs the same few kernels however many replicas and layers there are;
-the model sees views into it, one leaf per parameter name.
+The optimiser sees a single tensor, so that a step costs the same few kernels however many replicas and layers there
+are; the model sees views into it, one leaf per parameter name.
 """
 
 from __future__ import annotations
@@ -74,28 +74,24 @@ class Stack:
         self.optimizer = make_optimizer(self.recipe, theta)
         if state:
             self.optimizer.state[theta] = dict(state)
-        element = theta.element_size()
-        budget = self.memory - _HELD * theta.numel() * element
-        samples = self.feed.samples
-        self._plan: Plan = plan(replicas, samples, GRADIENT * self.prepared.pair_bytes, 0, max(0, budget))
-        if self.prepared.stochastic:
-            self._plan = Plan(1, self._plan.samples)
-        if not self.prepared.cuttable:
-            self._plan = Plan(
-                plan(replicas, 1, GRADIENT * self.prepared.pair_bytes * samples, 0, budget).replicas, samples
-            )
-            if self.prepared.stochastic:
-                self._plan = Plan(1, samples)
-        self._parts = [
-            slice(i, min(i + self._plan.replicas, replicas)) for i in range(0, replicas, self._plan.replicas)
-        ]
+        self._plan = self._cut(replicas, self.memory - _HELD * theta.nbytes)
+        size = self._plan.replicas
+        self._parts = [slice(start, min(start + size, replicas)) for start in range(0, replicas, size)]
         views = [
-            theta[:, place].reshape(replicas, *shape)
+            theta[:, place].view(replicas, *shape)
             for place, shape in zip(self.layout.slices.values(), self.layout.shapes, strict=True)
         ]
         self._leaves = [[view[part].detach().requires_grad_() for view in views] for part in self._parts]
         bases = [replica_seed(self.seed, number, "dropout") for number in self.numbers]
         self._bases = torch.tensor(bases, dtype=torch.int64, device=theta.device)
+
+    def _cut(self, replicas: int, budget: int) -> Plan:
+        """How many replicas and samples of each are evaluated at once."""
+        samples, pair = self.feed.samples, GRADIENT * self.prepared.pair_bytes
+        cut = plan(replicas, samples, pair, 0, max(0, budget))
+        if not self.prepared.cuttable:
+            cut = Plan(plan(replicas, 1, pair * samples, 0, max(0, budget)).replicas, samples)
+        return Plan(1, cut.samples) if self.prepared.stochastic else cut
 
     def gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, gradient and its norm at θ on the batches of a step; running statistics are updated.
