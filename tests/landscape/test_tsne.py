@@ -46,8 +46,9 @@ def test_excluded_replicas_are_nan_and_the_rest_is_as_without_them() -> None:
 
 def test_perplexity_rule() -> None:
     found = pca(clusters())
-    assert tsne(found, iterations=250).perplexity == pytest.approx(29 / 3)
-    assert tsne(pca(clusters().repeat(4, 1, 1) + 0.1 * torch.randn(40, 3, 400)), iterations=250).perplexity == 30
+    for length, runs, expected in ((10, 3, 5), (40, 3, 10), (150, 1, 30), (6, 1, 5 / 3)):
+        walk = torch.randn(length, runs, 20, dtype=torch.float64).cumsum(0)
+        assert tsne(pca(walk), iterations=250).perplexity == pytest.approx(expected)
     for bad in (0.5, 10.0):
         with pytest.raises(InputError, match=rf"perplexity must lie in 1 … 9.667 for 30 points, found {bad}"):
             tsne(found, perplexity=bad)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from thalweg.experiments._paths import SPECTRUM, Paths, View
 from thalweg.experiments._words import percent
-from thalweg.figures import Axis, Band, Figure, Line, Lines, Panel, Path3D, Scatter, Scatter3D
+from thalweg.figures import Axis, Band, Figure, Line, Lines, Panel, Path3D, Scatter, Scatter3D, VLine
 from thalweg.figures.scales import number
+from thalweg.landscape import walk_ratio
 
 __all__ = ["control", "explained", "off_plane", "plane", "space", "tsne"]
 
@@ -60,7 +63,7 @@ def control(view: View, paths: Paths) -> Figure:
     panels = []
     for title, points, ratio in (
         ("training", real, view.ratio),
-        ("random walk: same starts, same step lengths", spread, view.control.ratio(2).numpy()),
+        ("random walks from the same starts", spread, view.control.ratio(2).numpy()),
     ):
         panels.append(_path_panel(paths, points, title, *_component_axes(ratio, **limits), equal=True, labels=False))
     caption = (
@@ -74,33 +77,30 @@ def control(view: View, paths: Paths) -> Figure:
 def explained(views: list[View], length: int) -> Figure:
     """Spectra of explained variance: all runs jointly, and each run alone, against the control and the closed form."""
     joint, alone = [], []
-    components = np.arange(1, SPECTRUM + 1)
     for view in views:
-        joint.append(_spectrum(components, view.ratio, label=view.name, symbol="circle"))
-        low, middle, high = (f(view.control_ratio, axis=0) for f in (np.min, np.median, np.max))
-        joint.append(Band(components, _positive(low), _positive(high), group=view.name))
-        joint.append(_spectrum(components, middle, label=f"random walk, {view.name}", group=view.name, style="dashed"))
-        moving = view.alone[np.isfinite(view.alone).all(axis=1)]
-        if len(moving):
-            low, middle, high = (f(moving, axis=0) for f in (np.min, np.median, np.max))
-            alone.append(Band(components, _positive(low), _positive(high), group=view.name))
-            alone.append(_spectrum(components, middle, group=view.name, symbol="circle"))
-    walk = _walk(length)
-    alone.append(_spectrum(components, walk, label="one long random walk (closed form)", colour="ink", style="dotted"))
+        walk = f"random walk, {view.name}"
+        joint.append(_spectrum(view.ratio, label=view.name, symbol="circle"))
+        joint += _spread(view.control_ratio, label=walk, group=view.name, style="dashed")
+        alone += _spread(view.alone, label=view.name, symbol="circle")
+        alone += _spread(view.control_alone, label=walk, group=view.name, style="dashed")
+    alone.append(_spectrum(walk_ratio(length, SPECTRUM), label="long walk, equal steps", colour="ink", style="dotted"))
+    runs = len(views[0].found.replicas)
+    if 2 < runs <= SPECTRUM:
+        joint.append(VLine(runs - 0.5, f"{runs - 1} components tell {runs} runs apart", colour="muted", style="dotted"))
     x = Axis("component", limits=(0.5, SPECTRUM + 0.5))
-    # weaker components than a ten-thousandth are rounding or the tail of the last few snapshots
     shown = [mark.y[np.isfinite(mark.y)] for mark in (*joint, *alone) if isinstance(mark, Line)]
-    floor = max(1e-4, min(float(values.min()) for values in shown if len(values)) / 2)
-    y = Axis("explained variance", "share of total", "log", limits=(floor, 1.2))
+    lowest = min(float(values.min()) for values in shown if len(values))
+    y = Axis("explained variance", "share of total", "log", limits=(max(1e-6, lowest / 2), 1.3))
     panels = (
         Panel(x, y, tuple(joint), title="all runs in one frame"),
         Panel(x, y, tuple(alone), title="each run in its own frame"),
     )
     caption = (
-        "Share of the variance that each principal component explains. Left: all runs jointly, and (dashed, with the "
-        f"range over {len(views[0].control_ratio)} walks) random walks with the same starts and step lengths. Right: "
-        f"each run alone (median and range over runs) and the closed form for a random walk of {length} points in many "
-        "dimensions, 6/(π²k²) for long ones (Antognini & Sohl-Dickstein 2018)."
+        "Share of the variance that each principal component explains. Left: all runs jointly, and (dashed) random "
+        f"walks with the same starts and step lengths, median and range over {len(views[0].control_ratio)} seeds. "
+        "Right: each run alone, and each of those walks alone, median and range over the runs; dotted, the closed form "
+        f"for a walk of {length} points with equal steps in very many dimensions, which tends to 6/(π²k²) for the k-th "
+        "component (Antognini & Sohl-Dickstein 2018)."
     )
     return Figure("explained-variance", "Explained variance against a random walk", caption, panels, share_y=True)
 
@@ -115,7 +115,7 @@ def off_plane(paths: Paths, views: list[View]) -> Figure:
         panels.append(
             Panel(
                 Axis("epoch"),
-                Axis("distance in weights", limits=(0, 1.08 * float(distance.max()))),
+                Axis("distance in weight space", limits=(0, 1.08 * float(distance.max()))),
                 (
                     Lines(x, hidden.T, group="hidden", names=tuple(words), opacity=0.5),
                     Band(x, hidden.min(axis=1), hidden.max(axis=1), group="hidden"),
@@ -137,26 +137,20 @@ def off_plane(paths: Paths, views: list[View]) -> Figure:
 def space(paths: Paths, view: View) -> Figure:
     """Three components, to be turned."""
     points = view.found.coordinates(3).numpy()
-    marks, used = [], list(paths.replicas)
-    for replica in used:
+    marks = []
+    for replica in paths.replicas:
         x, y, z = points[:, replica].T
-        marks.append(Path3D(x, y, z, label=run_name(replica), hover=_hover(paths, replica), symbol="circle"))
-    last = points[-1, used]
-    names = tuple(run_name(replica) for replica in used)
-    marks.append(
-        Scatter3D(
-            *last.T,
-            categories=names,
-            symbol="diamond",
-            texts=tuple(_score(paths, -1, replica) for replica in used),
-            hover=tuple(_hover(paths, replica)[-1] for replica in used),
-            size=6.0,
-        )
-    )
-    axes = [Axis(_component(k, view.ratio)) for k in range(3)]
+        name, hover = run_name(replica), _hover(paths, replica)
+        marks.append(Path3D(x, y, z, label=name, width=1.4))
+        marks.append(Scatter3D(x[:-1], y[:-1], z[:-1], group=name, hover=hover[:-1], size=2.5))
+        end = points[-1:, replica].T
+        texts = (_score(paths, -1, replica),)
+        marks.append(Scatter3D(*end, group=name, symbol="diamond", texts=texts, hover=hover[-1:], size=6.0))
+    axes = [Axis(f"component {k + 1} ({percent(float(view.ratio[k]))})") for k in range(3)]
     caption = (
-        f"The first three joint principal components of the {view.name}; diamonds are the ends, with the "
-        f"{paths.score_name}. Together they explain {percent(float(view.ratio[:3].sum()))} of the variance."
+        f"The first three joint principal components of the {view.name}, with the share of the variance that each "
+        f"explains ({percent(float(view.ratio[:3].sum()))} together); diamonds are the ends, with the "
+        f"{paths.score_name}."
     )
     panel = Panel(axes[0], axes[1], tuple(marks), z=axes[2], title=view.title)
     return Figure("pca-3d", "Paths of training in three components", caption, (panel,))
@@ -187,7 +181,7 @@ def _component(k: int, ratio: np.ndarray) -> str:
     return f"component {k + 1} ({percent(share)} of variance)" if share else f"component {k + 1} (missing)"
 
 
-def _component_axes(ratio: np.ndarray, **options: object) -> tuple[Axis, Axis]:
+def _component_axes(ratio: np.ndarray, **options: Any) -> tuple[Axis, Axis]:
     return Axis(_component(0, ratio), **options), Axis(_component(1, ratio), **options)
 
 
@@ -208,11 +202,16 @@ def _positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
 
 
-def _spectrum(components: np.ndarray, values: np.ndarray, **options: object) -> Line:
-    return Line(components, _positive(values), **options)
+def _spectrum(values: np.ndarray, **options: Any) -> Line:
+    return Line(np.arange(1, SPECTRUM + 1), _positive(np.asarray(values)), **options)
 
 
-def _walk(length: int) -> np.ndarray:
-    from thalweg.landscape import walk_ratio
-
-    return walk_ratio(length, SPECTRUM).numpy()
+def _spread(values: np.ndarray, **options: Any) -> list[Line | Band]:
+    """Median and range over the rows of (·, K) that are known."""
+    known = values[np.isfinite(values).all(axis=1)]
+    if not len(known):
+        return []
+    low, middle, high = (f(known, axis=0) for f in (np.min, np.median, np.max))
+    group = options.get("group") or options["label"]
+    band = Band(np.arange(1, SPECTRUM + 1), _positive(low), _positive(high), group=group, opacity=0.18)
+    return [band, _spectrum(middle, **options)]

@@ -160,19 +160,19 @@ def _variance(view: View) -> str:
 
 
 def _alone(view: View, length: int) -> str:
-    shares = view.alone[:, :2].sum(axis=1)
-    walk = float(walk_ratio(length, 2).sum())
-    middle = float(np.median(shares[np.isfinite(shares)])) if np.isfinite(shares).any() else float("nan")
-    verdict = (
-        "so a smooth curve in such a picture is no evidence of a simple loss surface"
-        if abs(middle - walk) < 0.1
-        else "so the runs are straighter than chance"
-        if middle > walk
-        else "so the runs turn more than chance would"
-    )
+    shares, walks = (values[:, :2].sum(axis=1) for values in (view.alone, view.control_alone))
+    shares, walks = shares[np.isfinite(shares)], walks[np.isfinite(walks)]
+    if not len(shares):
+        return "No run moves."
+    gap = float(np.median(shares) - np.median(walks))
+    if abs(gap) < 0.1:
+        verdict = "a smooth curve in such a picture is no evidence of a simple loss surface"
+    else:
+        verdict = f"the runs use {'fewer' if gap > 0 else 'more'} directions than chance would"
     return (
         f"Each run alone (whole model): its first two components explain {range_words(shares, percent)} of its "
-        f"variance, against {percent(walk)} for a random walk of {length} points in many dimensions, {verdict}."
+        f"variance, those of a random walk with the same step lengths {range_words(walks, percent)} (with {length - 1} "
+        f"equal steps {percent(float(walk_ratio(length, 2).sum()))}): {verdict}."
     )
 
 

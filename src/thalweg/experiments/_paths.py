@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class View:
         control: Principal components of one random walk with the same starts and step lengths.
         control_ratio: (W, K) explained variances of W such walks.
         alone: (R used, K) explained variances of each trajectory alone; NaN for one that does not move.
+        control_alone: (R used, K) the same of each walk of `control` alone.
     """
 
     key: str
@@ -62,6 +63,7 @@ class View:
     control: PCA
     control_ratio: np.ndarray
     alone: np.ndarray
+    control_alone: np.ndarray
 
     @property
     def title(self) -> str:
@@ -84,6 +86,7 @@ class View:
             "control_coordinates": self.control.coordinates(3),
             "control_explained": torch.from_numpy(self.control_ratio),
             "alone_explained": torch.from_numpy(self.alone),
+            "control_alone_explained": torch.from_numpy(self.control_alone),
         }
         out |= {} if self.placed is None else {"tsne": self.placed.coordinates}
         return {f"{self.key}_{name}": value.contiguous() for name, value in out.items()}
@@ -122,13 +125,14 @@ def look(
             controls.append(landscape.pca(path))
             advance(walk + 1)
     ratios = np.stack([control.ratio(SPECTRUM).numpy() for control in controls])
-    return View(key, name, found, placed, controls[0], ratios, np.stack(list(_alone(found))))
+    return View(key, name, found, placed, controls[0], ratios, _alone(found), _alone(controls[0]))
 
 
-def _alone(found: PCA) -> Iterator[np.ndarray]:
+def _alone(found: PCA) -> np.ndarray:
     """Explained variances of every trajectory in a frame of its own: a number per run, never a picture."""
-    for replica in found.replicas:
-        try:  # the scores keep all distances, so the snapshots need not be read again
-            yield landscape.pca(found.scores[:, replica : replica + 1]).ratio(SPECTRUM).numpy()
-        except InputError:  # it never moved
-            yield np.full(SPECTRUM, np.nan)
+    out = np.full((len(found.replicas), SPECTRUM), np.nan)
+    for row, replica in zip(out, found.replicas, strict=True):
+        with suppress(InputError):  # it never moved
+            # the scores keep all distances, so the snapshots need not be read again
+            row[:] = landscape.pca(found.scores[:, replica : replica + 1]).ratio(SPECTRUM).numpy()
+    return out

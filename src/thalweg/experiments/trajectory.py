@@ -61,7 +61,7 @@ class Config(TrainingConfig):
     """Data set whose accuracy (or loss) labels the points; default test if there is one."""
 
     perplexity: float | None = Field(default=None, ge=1)
-    """Neighbours that t-SNE weighs; default 30, or a third of the points if these are fewer."""
+    """Neighbours that t-SNE weighs; default a quarter of the snapshots of a run, at least 5 and at most 30."""
 
     control_walks: int = Field(default=20, ge=1)
     """Random walks behind the band in the figure of the explained variance."""
