@@ -73,13 +73,22 @@ def test_what_a_single_replica_may_give() -> None:
     assert frame["list"].dtype == pl.Float64
 
 
-def test_tensors_are_copied() -> None:
-    loss = torch.zeros(2, requires_grad=True)
+def test_tensors_are_copied(device: torch.device) -> None:
+    loss = torch.zeros(2, requires_grad=True, device=device)
     buffer = MetricsBuffer()
     buffer.add(0, 0.0, {"loss": loss}, 2)
     with torch.no_grad():
         loss += 1
     assert buffer.frame(2)["loss"].to_list() == [0.0, 0.0]
+
+
+def test_types_that_change_lose_nothing(device: torch.device) -> None:
+    """Whole numbers, short floats and Python's own, on any device, in one column that holds them all."""
+    buffer = MetricsBuffer()
+    values = [torch.tensor([2**24 + 1]), torch.tensor([0.1], device=device), 0.1]
+    for step, value in enumerate(values):
+        buffer.add(step, 0.0, {"x": value}, 1)
+    assert buffer.frame(1)["x"].to_list() == [2**24 + 1, torch.tensor(0.1).item(), 0.1]
 
 
 @pytest.mark.parametrize(

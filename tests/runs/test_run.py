@@ -234,15 +234,23 @@ def test_two_writers(run: Run) -> None:
 
 
 def test_a_forked_child_may_not_write(run: Run) -> None:
-    with run.writing():
-        child = os.fork()
-        if child == 0:
-            try:
-                run.complete()
-                os._exit(1)
-            except InputError:
-                os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    script = """
+import os, sys
+from thalweg.runs import Run
+run = Run.open(sys.argv[1])
+with run.writing():
+    child = os.fork()
+    if child == 0:
+        try:
+            run.complete()
+        except ValueError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert run.state == "running"  # the child's end did not release the lock
+"""
+    result = subprocess.run([sys.executable, "-c", script, str(run.path)], capture_output=True, text=True, check=True)
+    assert "must be open for writing here" in result.stdout
     assert run.state == "interrupted"
 
 

@@ -23,6 +23,7 @@ __all__ = ["KEYS", "Value", "MetricsBuffer", "joined", "read_frame", "write_fram
 
 KEYS = ("step", "epoch", "replica")
 Value = Tensor | Sequence[float] | float
+_Column = tuple[str, torch.dtype, torch.device]  # what must agree for values to be stacked
 _RESERVED = frozenset({*KEYS, "recording"})
 
 
@@ -30,7 +31,8 @@ class MetricsBuffer:
     """Rows not yet written. Adding one costs a copy of each small tensor; the table is built once, in :meth:`frame`."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, float, dict[str, Tensor]]] = []
+        self._rows: list[tuple[int, float, list[Tensor]]] = []
+        self._patterns: list[tuple[_Column, ...]] = []  # the columns of each row
         self._names: set[str] = set()
 
     def __len__(self) -> int:
@@ -42,7 +44,7 @@ class MetricsBuffer:
         Raises:
             InputError: A reserved or empty name, or a wrong number of values.
         """
-        row: dict[str, Tensor] = {}
+        columns, values = [], []
         for name, value in metrics.items():
             if name not in self._names and (not isinstance(name, str) or not name or name in _RESERVED):
                 reserved = ", ".join(sorted(_RESERVED))
@@ -53,20 +55,22 @@ class MetricsBuffer:
                 if value.numel() != 1 or replicas != 1:
                     raise InputError(f"metric '{name}' must have shape ({replicas},), found {tuple(value.shape)}")
                 value = value.reshape(1)
-            if value.is_complex():
+            if value.dtype.is_complex:
                 raise InputError(f"metric '{name}' must be a tensor of numbers, found {value.dtype}")
-            row[name] = value.detach().clone()
-        self._names.update(row)
-        self._rows.append((step, epoch, row))
+            columns.append((name, value.dtype, value.device))
+            values.append((value.detach() if value.requires_grad else value).clone())  # stays on its device
+        self._names.update(metrics)
+        self._patterns.append(tuple(columns))
+        self._rows.append((step, epoch, values))
 
     def frame(self, replicas: int) -> pl.DataFrame:
         """The table of all rows so far, in the order they came."""
         import polars as pl
 
-        groups: dict[tuple[str, ...], list[int]] = {}  # rows that hold the same metrics become one dense block
-        for index, (_, _, row) in enumerate(self._rows):
-            groups.setdefault(tuple(row), []).append(index)
-        frames = [self._block(names, indices, replicas) for names, indices in groups.items()]
+        blocks: dict[tuple[_Column, ...], list[int]] = {}  # rows that hold the same metrics become one dense block
+        for index, pattern in enumerate(self._patterns):
+            blocks.setdefault(pattern, []).append(index)
+        frames = [self._block(pattern, indices, replicas) for pattern, indices in blocks.items()]
         if not frames:
             return empty()
         frame = pl.concat(frames, how="diagonal_relaxed")
@@ -74,7 +78,7 @@ class MetricsBuffer:
             frame = frame.sort("__order", "replica", maintain_order=True)
         return frame.drop("__order")
 
-    def _block(self, names: tuple[str, ...], indices: list[int], replicas: int) -> pl.DataFrame:
+    def _block(self, pattern: tuple[_Column, ...], indices: list[int], replicas: int) -> pl.DataFrame:
         import numpy as np
         import polars as pl
 
@@ -85,11 +89,10 @@ class MetricsBuffer:
             "epoch": np.repeat(np.asarray([epoch for _, epoch, _ in rows], dtype=np.float64), replicas),
             "replica": np.tile(np.arange(replicas, dtype=np.int64), len(rows)),
         }
-        for name in names:
-            values = torch.stack([row[name] for _, _, row in rows]).reshape(-1).cpu()  # (rows·R,)
-            if values.dtype in (torch.float16, torch.bfloat16):
-                values = values.float()  # tables know no shorter floats; this loses nothing
-            columns[name] = values.numpy()
+        for place, (name, dtype, _) in enumerate(pattern):
+            dense = torch.stack([values[place] for _, _, values in rows]).cpu().reshape(-1)  # (rows·R,)
+            # Tables know no shorter floats than these; nothing is lost.
+            columns[name] = (dense.float() if dtype in (torch.float16, torch.bfloat16) else dense).numpy()
         return pl.DataFrame(columns)
 
 
