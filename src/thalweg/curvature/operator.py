@@ -170,8 +170,7 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
     if theta.dim() != 1:
         raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
     theta = theta.detach()
-    whole = Operator(
-        objective.size, theta.dtype, theta.device, lambda rows: objective.hvp(theta, rows), "Hessian"
-    )
+    product = objective.products(theta)  # the differentiated graph stays between products where memory allows
+    whole = Operator(objective.size, theta.dtype, theta.device, product, "Hessian")
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")

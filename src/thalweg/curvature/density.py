@@ -1,0 +1,237 @@
+"""Spectral density by stochastic Lanczos quadrature, with a confidence band over its random probes.
+
+A unit vector v sees the spectrum through its own measure Σ (uᵢᵀv)² δ(λ − λᵢ), whose Gauss quadrature is what m Lanczos
+steps from v compute (Golub & Meurant 2010, "Matrices, Moments and Quadrature"). The mean over random v is the spectral
+density (Lin, Saad & Yang 2016, SIAM Review 58; for networks Ghorbani, Krishnan & Xiao 2019, ICML). A probe is one
+independent sample of it, so that the spread over probes is the sampling error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg.curvature.operator import Operator
+from thalweg.errors import InputError
+
+__all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """Gauss quadratures of the spectral measures of K random unit vectors, float64 on the CPU.
+
+    Args:
+        nodes: Ritz values, ascending, (K, m).
+        weights: Their weights, each row sums to 1, (K, m).
+        alphas: Diagonals of the tridiagonal matrices, (K, m).
+        betas: Off-diagonals, and last the norm of the remainder, (K, m); zero from where a probe exhausted its space.
+        size: P.
+        products: Products spent.
+        finite: Whether every product was finite; else nodes and weights are NaN.
+    """
+
+    nodes: Tensor
+    weights: Tensor
+    alphas: Tensor
+    betas: Tensor
+    size: int
+    products: int
+    finite: bool
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """Estimated density of the eigenvalues, smoothed by a Gaussian kernel.
+
+    Args:
+        grid: Where, (G,).
+        density: Estimate, (G,), integrates to 1 over the line.
+        lower: Pointwise confidence band: Student's t over the probes, cut at zero, (G,).
+        upper: Its upper edge, (G,).
+        width: Standard deviation of the kernel; features narrower than this are not resolved. The band is about the
+            smoothed density: it holds the sampling error, not the blur.
+        confidence: Level of the band.
+        probes: Number of random vectors K.
+        steps: Lanczos steps m per probe.
+        quadrature: The nodes and weights that it comes from.
+        status: "ok" or "nonfinite" (a product had NaN or infinite entries; the density is NaN).
+    """
+
+    grid: Tensor
+    density: Tensor
+    lower: Tensor
+    upper: Tensor
+    width: float
+    confidence: float
+    probes: int
+    steps: int
+    quadrature: Quadrature
+    status: str
+
+
+def quadrature(
+    operator: Operator,
+    *,
+    probes: int = 10,
+    steps: int = 80,
+    reorthogonalise: bool = True,
+    memory: int = 2**30,
+    seed: int = 0,
+) -> Quadrature:
+    """Runs Lanczos from random unit vectors, several at once.
+
+    Args:
+        operator: The symmetric operator.
+        probes: Number of random vectors, uniform on the sphere, at least 2.
+        steps: Lanczos steps each; at most P are taken.
+        reorthogonalise: Keep all Lanczos vectors and orthogonalise against them. Without, three vectors a probe are
+            held, and converged eigenvalues appear as clusters of copies that share their weight: the quadrature stays
+            usable (Chen, Trogdon & Ubaru 2021, ICML), at a loss of resolution.
+        memory: Bytes for the Lanczos vectors; decides how many probes advance together, at least one.
+        seed: Of the vectors; probe i is the same whatever their number.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+    _at_least("probes", probes, 2)
+    _at_least("steps", steps, 1)
+    steps = min(steps, operator.size)
+    held = steps + 1 if reorthogonalise else 3
+    together = max(1, min(probes, memory // (held * operator.size * operator.dtype.itemsize)))
+    generator = torch.Generator().manual_seed(seed)
+    before, alphas, betas = operator.products, [], []
+    for start in range(0, probes, together):
+        rows = min(together, probes - start)
+        vectors = torch.stack([torch.randn(operator.size, generator=generator, dtype=torch.float64)
+                               for _ in range(rows)]).to(operator.device, operator.dtype)
+        alpha, beta = _lanczos(operator, vectors, steps, reorthogonalise)
+        alphas.append(alpha)
+        betas.append(beta)
+    alpha, beta = torch.cat(alphas).to("cpu", torch.float64), torch.cat(betas).to("cpu", torch.float64)
+    finite = bool(torch.isfinite(alpha).all() and torch.isfinite(beta).all())
+    if finite:
+        inner = beta[:, :-1]
+        tridiagonal = torch.diag_embed(alpha) + torch.diag_embed(inner, 1) + torch.diag_embed(inner, -1)
+        nodes, vectors = torch.linalg.eigh(tridiagonal)
+        weights = vectors[:, 0, :].square()
+    else:
+        nodes = weights = torch.full_like(alpha, math.nan)
+    return Quadrature(nodes, weights, alpha, beta, operator.size, operator.products - before, finite)
+
+
+def spectral_density(
+    operator: Operator,
+    *,
+    probes: int = 10,
+    steps: int = 80,
+    width: float | None = None,
+    grid: Tensor | None = None,
+    points: int = 1000,
+    confidence: float = 0.95,
+    reorthogonalise: bool = True,
+    memory: int = 2**30,
+    seed: int = 0,
+) -> SpectralDensity:
+    """Estimates the density of the eigenvalues of a symmetric operator. Costs probes × steps products.
+
+    Args:
+        operator: The symmetric operator.
+        probes: Number of random vectors. The band needs some; its width falls like 1/√(probes · P).
+        steps: Lanczos steps each. The resolution is about the range of the spectrum divided by `steps`.
+        width: Standard deviation of the Gaussian kernel; by default 1.2 · range / steps, just wide enough to blur the
+            nodes of one quadrature together in the middle of the spectrum, where they are π/2 · range / steps apart.
+            When outliers stretch the range, give a smaller width (and a `grid`) to look into the bulk.
+        grid: Where to evaluate, (G,); by default `points` from 5 widths below the least node to 5 above the largest.
+        points: Length of the default grid; raised where it would be coarser than half a width.
+        confidence: Level of the pointwise band, Student's t over the probes.
+        reorthogonalise: See `quadrature`.
+        memory: See `quadrature`.
+        seed: Of the probes.
+
+    Raises:
+        InputError: An argument is out of range.
+
+    Example:
+        >>> operator = Operator.dense(torch.diag(torch.linspace(0, 1, 300, dtype=torch.float64)))
+        >>> found = spectral_density(operator, probes=5, steps=40)
+        >>> round(float(torch.trapezoid(found.density, found.grid)), 4)
+        1.0
+    """
+    if width is not None and not width > 0.0:
+        raise InputError(f"width must be positive, found {width}")
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence must lie between 0 and 1, found {confidence}")
+    if grid is not None and (grid.dim() != 1 or len(grid) == 0):
+        raise InputError(f"grid must have shape (G,), found {tuple(grid.shape)}")
+    _at_least("points", points, 2)
+    rule = quadrature(operator, probes=probes, steps=steps, reorthogonalise=reorthogonalise, memory=memory, seed=seed)
+    taken = rule.nodes.shape[1]
+    status = "ok" if rule.finite else "nonfinite"
+    if not rule.finite:
+        grid = torch.linspace(-1, 1, points, dtype=torch.float64) if grid is None else grid.to("cpu", torch.float64)
+        nothing = torch.full_like(grid, math.nan)
+        return SpectralDensity(grid, nothing, nothing, nothing, math.nan if width is None else width, confidence,
+                               probes, taken, rule, status)
+    low, high = float(rule.nodes.min()), float(rule.nodes.max())
+    if width is None:
+        width = 1.2 * (high - low) / taken or 1e-3 * max(abs(high), 1e-12)  # the latter: one eigenvalue only
+    if grid is None:
+        low, high = low - 5 * width, high + 5 * width
+        grid = torch.linspace(low, high, max(points, math.ceil(2 * (high - low) / width)), dtype=torch.float64)
+    grid = grid.to("cpu", torch.float64)
+    each = torch.stack([_smoothed(grid, n, w, width) for n, w in zip(rule.nodes, rule.weights, strict=True)])
+    mean, half = each.mean(0), student_half_width(each, confidence)
+    return SpectralDensity(grid, mean, (mean - half).clamp(min=0.0), mean + half, width, confidence, probes, taken,
+                           rule, status)
+
+
+def student_half_width(samples: Tensor, confidence: float) -> Tensor:
+    """Half the width of Student's t interval for the mean of samples (K, …) over K."""
+    from scipy.stats import t
+
+    count = len(samples)
+    return float(t.ppf(0.5 + 0.5 * confidence, count - 1)) * samples.std(0) / math.sqrt(count)
+
+
+def _smoothed(grid: Tensor, nodes: Tensor, weights: Tensor, width: float) -> Tensor:
+    scaled = (grid[:, None] - nodes) / width
+    return torch.exp(-0.5 * scaled.square()) @ weights / (width * math.sqrt(2.0 * math.pi))
+
+
+def _lanczos(operator: Operator, vectors: Tensor, steps: int, reorthogonalise: bool) -> tuple[Tensor, Tensor]:
+    """Advances K Lanczos processes together: vectors (K, P) -> alphas, betas (K, m)."""
+    count, size = vectors.shape
+    current = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    previous, beta = torch.zeros_like(current), vectors.new_zeros(count)
+    basis = vectors.new_empty(count, steps, size) if reorthogonalise else None
+    alphas, betas = vectors.new_zeros(count, steps), vectors.new_zeros(count, steps)
+    scale = vectors.new_zeros(count)
+    alive = torch.ones(count, dtype=torch.bool, device=vectors.device)
+    epsilon = torch.finfo(vectors.dtype).eps
+    for j in range(steps):
+        rest = operator(current)
+        scale = torch.maximum(scale, torch.linalg.vector_norm(rest, dim=-1))
+        alpha = (rest * current).sum(-1)
+        alphas[:, j] = torch.where(alive, alpha, 0.0)
+        rest = rest - alpha[:, None] * current - beta[:, None] * previous
+        if basis is not None:
+            basis[:, j] = current
+            seen = basis[:, : j + 1]
+            for _ in range(2):
+                rest = rest - torch.einsum("kj,kjp->kp", torch.einsum("kjp,kp->kj", seen, rest), seen)
+        beta = torch.linalg.vector_norm(rest, dim=-1)
+        # ~(≤) keeps NaN alive, so that it reaches the result. What is exhausted goes on with zeros and weight zero.
+        alive = alive & ~(beta <= 10.0 * epsilon * scale) & (j + 1 < size)
+        beta = torch.where(alive, beta, 0.0)
+        betas[:, j] = beta
+        previous, current = current, torch.where(alive[:, None], rest / beta[:, None], 0.0)
+    return alphas, betas
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{name} must be at least {least}, found {value}")
