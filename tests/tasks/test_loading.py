@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tasks.conftest import write_idx
+from tests.tasks.conftest import idx_bytes, images, write_idx
 from tests.tasks.test_cifar import SUBSET, write
 from thalweg import InputError
 from thalweg.tasks import TaskConfig, load
@@ -178,3 +178,18 @@ def test_genuine_cifar_is_called_a_subset():
     task = load(TaskConfig(name="cifar10", path=SUBSET, samples=1000))
     assert task.label.startswith("CIFAR-10 subset (1,000 of ")
     assert torch.bincount(task.train[1]).min() > 80
+
+
+@pytest.mark.parametrize("fields", [{"pixels": "gaussian", "standardize": "none"}, {"standardize": "zscore"}])
+def test_statistics_come_from_the_training_set(no_places, tmp_path, fields):
+    """A test set that is all dark must not be brightened by its own statistics."""
+    write_idx(tmp_path, compressed=False)
+    dark = np.zeros((20, 28, 28), dtype=np.uint8)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(dark))
+    task = load(TaskConfig(name="mnist", path=tmp_path, **fields))
+    mean, deviation = images(30).mean(), images(30).std()
+    if "pixels" in fields:  # noise with the training set's moments, whatever the test images were
+        assert task.test[0].mean() == pytest.approx(mean, abs=5 * deviation / (20 * 784) ** 0.5)
+        assert task.test[0].std() == pytest.approx(deviation, rel=0.05)
+    else:
+        np.testing.assert_allclose(task.test[0], -mean / deviation, rtol=1e-5)
