@@ -48,7 +48,7 @@ def test_commands_are_understood(
     monkeypatch.chdir(tmp_path)
     Path("my.toml").write_text("\n".join(blocks(ROOT / "docs" / "configuration.md", "toml")))
     monkeypatch.setattr("thalweg.experiments.execution.start", lambda name, *_, **__: begun.append(name))
-    monkeypatch.setattr(cli, "_finish", lambda *_: None)
+    monkeypatch.setattr("thalweg.cli.running.finish", lambda *_: None)
     monkeypatch.setattr("thalweg.tasks.fetch", begun.append)
     code = cli.main(shlex.split(command)[1:])
     sentence = capsys.readouterr().err

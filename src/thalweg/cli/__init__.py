@@ -1,0 +1,63 @@
+"""The command line: ``thalweg list``, ``run``, ``runs``, ``resume``, ``report``, ``export``, ``data``.
+
+Whatever the user did wrong is one sentence on standard error and exit code 2, an interrupt is 130; a traceback means a
+fault of ours. Commands import what they need when they run, so that help and ``list`` answer at once.
+
+`arguments` says what can be typed, `running` holds the commands that compute, `showing` those that show what there is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from thalweg.cli.arguments import commands
+from thalweg.errors import InputError
+
+__all__ = ["entry", "main"]
+
+
+def entry() -> NoReturn:
+    """The ``thalweg`` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows ``thalweg`` on the command line.
+
+    Returns:
+        The exit code: 0, 2 for bad input or a file that cannot be read or written, 130 after an interrupt.
+    """
+    try:
+        options = commands().parse_args(arguments)
+        options.command(options)
+        sys.stdout.flush()
+    except SystemExit as done:  # argparse leaves this way after printing help
+        return int(done.code or 0)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except InputError as error:
+        return _complain(str(error), 2)
+    except OSError as error:
+        return _complain(_sentence(error), 2)
+    except KeyboardInterrupt as interrupt:
+        return _complain(str(interrupt) or "interrupted", 130)
+    return 0
+
+
+def _sentence(error: OSError) -> str:
+    """The library's own errors are sentences; the operating system's are turned into one."""
+    if not str(error).startswith("[Errno") or not error.strerror:
+        return str(error)
+    about = f" {error.filename}" if error.filename else ""
+    return f"cannot use{about}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"thalweg: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,73 @@
+"""What can be typed after ``thalweg``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from thalweg import __version__
+from thalweg.cli import running, showing
+from thalweg.cli.parser import RUN_OPTIONS, Parser
+
+__all__ = ["commands"]
+
+
+def commands() -> argparse.ArgumentParser:
+    """The parser of all commands; each result has a ``command`` to call with it."""
+    parser = Parser(prog="thalweg", description="A laboratory for how neural networks learn.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"thalweg {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], summary: str, **more: Any) -> Parser:
+        sub = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False, **more)
+        sub.set_defaults(command=command)
+        return sub
+
+    add("list", showing.show_list, "List the experiments.")
+
+    sub = add(
+        "run",
+        running.run,
+        "Run an experiment, or resume it if the same settings were interrupted.",
+        usage="thalweg run EXPERIMENT [--preset NAME] [--config FILE] [--any.field VALUE ...]",
+        epilog=f"{RUN_OPTIONS}\n`thalweg list` names the experiments, `thalweg run EXPERIMENT --help` its fields.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("experiment", metavar="EXPERIMENT", help="which experiment, see `thalweg list`")
+    rest = sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # Python 3.11 would ask for it by name when EXPERIMENT is missing
+
+    sub = add("runs", showing.show_runs, "Show all runs: state, size, age.")
+    _add_root(sub)
+
+    sub = add("resume", running.resume, "Continue an interrupted or failed run where it stopped.")
+    sub.add_argument("run", metavar="RUN", help="run folder, or its name below --root")
+    _add_root(sub)
+
+    sub = add(
+        "report",
+        showing.write_report,
+        "Write report.html again from what a run has kept, or one report of several runs.",
+    )
+    sub.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or their names below --root")
+    sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the report of several runs")
+    _add_root(sub)
+
+    sub = add("export", showing.write_export, "Write what a run has recorded in another format.")
+    sub.add_argument("run", metavar="RUN", help="run folder, or its name below --root")
+    sub.add_argument("--to", required=True, choices=("csv", "tensorboard"), help="format: csv or tensorboard")
+    _add_root(sub)
+
+    sub = add("data", showing.manage_data, "List, fetch or locate data sets.")
+    actions = sub.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    actions.add_parser("list", help="which data sets there are, and which of them are here")
+    actions.add_parser("where", help="which folders are searched")
+    fetch = actions.add_parser("fetch", help="download a data set, check it, install it")
+    fetch.add_argument("name", metavar="NAME", help="which data set, see `thalweg data list`")
+    return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of all runs (runs)")

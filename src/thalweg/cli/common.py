@@ -1,0 +1,48 @@
+"""What several commands need: finding a run by its name, and showing progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thalweg.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from thalweg.runs import Run
+
+__all__ = ["open_run", "watched"]
+
+
+def open_run(name: str, root: Path) -> Run:
+    """A run by its folder, or by its name below the root."""
+    from thalweg.runs import Run, find_runs
+
+    if Path(name).is_dir() or os.sep in name:
+        return Run.open(name)
+    names = [run.name for run in find_runs(root)]
+    if name not in names:
+        raise InputError(f"there is no run '{name}' in {root}{nearest(name, names)}")
+    return Run.open(root / name)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Show progress and the library's log lines, such as which of two equal ways it has chosen, on standard error."""
+    from thalweg import progress
+
+    logger = logging.getLogger("thalweg")
+    level = logger.level
+    with progress.shown():
+        handler = logging.StreamHandler()  # made under the bar, so that its lines go above it
+        handler.setFormatter(logging.Formatter("thalweg: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)

@@ -1,0 +1,37 @@
+"""A parser of arguments that complains in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from thalweg.errors import InputError, nearest
+
+__all__ = ["RUN_OPTIONS", "Parser"]
+
+RUN_OPTIONS = """\
+options of every run:
+  --preset NAME      start from these settings (default: quick)
+  --config FILE      then apply this TOML file
+  --any.field VALUE  then change single fields
+  --root FOLDER      keep runs in this folder (default: runs)
+  --fresh            start over, discarding what an earlier run of the same settings has kept
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse that complains in one sentence and knows nearest names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{message}, see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = {"command": "command", "action": "action"}.get(action.dest, f"value for {action.dest}")
+            options = [str(choice) for choice in action.choices]
+            raise InputError(f"unknown {what} '{value}'{nearest(str(value), options) or ': use ' + ', '.join(options)}")

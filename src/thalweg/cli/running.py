@@ -1,0 +1,95 @@
+"""Commands that compute: ``thalweg run`` and ``thalweg resume``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thalweg.cli.common import open_run, watched
+from thalweg.cli.parser import RUN_OPTIONS, Parser
+
+if TYPE_CHECKING:
+    from thalweg.experiments.discovery import Experiment
+    from thalweg.runs import Run
+
+__all__ = ["describe", "finish", "resume", "run"]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run an experiment, or say what can be chosen in it."""
+    from thalweg.experiments.discovery import find
+
+    experiment = find(options.experiment)
+    parser = Parser(prog=f"thalweg run {experiment.name}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--fresh", action="store_true")
+    chosen, rest = parser.parse_known_args(options.rest)
+    if chosen.help:
+        describe(experiment, chosen.preset)
+        return
+
+    from thalweg.experiments.options import configure, read_arguments
+
+    config = configure(experiment, preset=chosen.preset, file=chosen.config, changes=read_arguments(rest))
+
+    from thalweg.experiments.execution import start
+
+    command = shlex.join(["thalweg", "run", experiment.name, *options.rest])
+    finish(start(experiment.name, config, chosen.root, command, fresh=chosen.fresh))
+
+
+def resume(options: argparse.Namespace) -> None:
+    """Continue a run."""
+    path = open_run(options.run, options.root).path
+    from thalweg.experiments.execution import reopen
+
+    finish(reopen(path))
+
+
+def describe(experiment: Experiment, preset: str) -> None:
+    """Help of one experiment: summary, presets, and every field with its text and its value in the preset."""
+    from thalweg.experiments.fields import rows, value
+
+    chosen = experiment.preset(preset)
+    parser = argparse.ArgumentParser(
+        prog=f"thalweg run {experiment.name}",
+        usage="%(prog)s [--preset NAME] [--config FILE] [--any.field VALUE ...]",
+        description=f"{experiment.summary}\n\npresets: {', '.join(experiment.presets)}\n\n{RUN_OPTIONS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    groups = {"": parser.add_argument_group(f"fields, with their values in preset '{preset}'")}
+    for row in rows(experiment.config):
+        if row.tables:
+            groups[row.name] = parser.add_argument_group(f"[{row.name}] {row.text}".rstrip(" ."))
+            continue
+        text = f"{row.text} [{value(chosen, row.name)}]".replace("%", "%%")
+        groups[row.name.rpartition(".")[0]].add_argument(f"--{row.name}", metavar=row.kind, help=text)
+    parser.print_help()
+
+
+def finish(run: Run) -> None:
+    """Compute what is missing, write the report, say what was found."""
+    from thalweg import report
+    from thalweg.experiments.execution import compute
+
+    was_complete = run.state == "complete"
+    print(f"{'complete already' if was_complete else 'running'}: {run.path}", file=sys.stderr)
+    try:
+        with watched():
+            findings = compute(run)
+            if not (was_complete and run.files.report.is_file()):
+                report.write(run)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; `thalweg resume {shlex.quote(str(run.path))}` continues") from None
+    for statement in findings.statements:
+        print(statement)
+    for warning in findings.warnings:
+        print(f"warning: {warning}")
+    print(f"report: {run.files.report}")

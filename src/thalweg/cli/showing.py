@@ -1,0 +1,83 @@
+"""Commands that show, report and export what there is."""
+
+from __future__ import annotations
+
+import argparse
+
+from thalweg.cli.common import open_run, watched
+
+__all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_report"]
+
+
+def show_list(_: argparse.Namespace) -> None:
+    """Name and summary of every experiment."""
+    from thalweg.experiments.discovery import discover
+
+    experiments = discover()
+    width = max(map(len, experiments), default=0)
+    for name, experiment in experiments.items():
+        print(f"{name:<{width}}  {experiment.summary}")
+
+
+def show_runs(options: argparse.Namespace) -> None:
+    """A table of all runs."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from thalweg.progress import duration
+    from thalweg.runs import find_runs
+
+    runs = find_runs(options.root)
+    if not runs:
+        print(f"no runs in {options.root}")
+        return
+    table = Table("run", "state", box=box.SIMPLE)
+    table.add_column("size", justify="right")
+    table.add_column("age", justify="right")
+    table.add_column("message", overflow="fold")
+    for run in runs:
+        table.add_row(run.name, run.state, _bytes(run.size), duration(run.age), escape(run.message))
+    Console().print(table)
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def write_report(options: argparse.Namespace) -> None:
+    """Write a report again, or one of several runs."""
+    from thalweg import report
+
+    runs = [open_run(name, options.root) for name in options.runs]
+    print(f"report: {report.write(runs[0] if len(runs) == 1 else runs, options.output)}")
+
+
+def write_export(options: argparse.Namespace) -> None:
+    """Write a run in another format."""
+    from thalweg.runs import export
+
+    print(export(open_run(options.run, options.root), options.to))
+
+
+def manage_data(options: argparse.Namespace) -> None:
+    """List, fetch or locate data sets."""
+    from thalweg import tasks
+
+    match options.action:
+        case "list":
+            for row in tasks.list_data():
+                place = row.found or "not here"
+                print(f"{row.name:<14} {row.what}\n{'':<14} {place}{f': {row.note}' if row.note else ''}")
+        case "where":
+            for place in tasks.where():
+                print(f"{place.path}  ({place.what}{'' if place.exists else ', does not exist'})")
+        case "fetch":
+            with watched():
+                print(tasks.fetch(options.name))
