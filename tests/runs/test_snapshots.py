@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thalweg.errors import InputError
-from thalweg.runs import SnapshotIndexError, Snapshots, snapshots
+from thalweg.runs import MemoryRecording, Run, SnapshotIndexError, Snapshots, snapshots
 from thalweg.runs.snapshots import FileShard, MemoryShard
 from thalweg.runs.tensors import open_tensors, save_tensors
 
@@ -44,7 +44,7 @@ def axis_index(size: int) -> st.SearchStrategy:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(key=st.integers(1, 3).flatmap(lambda n: st.tuples(*[axis_index(size) for size in (8, 3, 5)[:n]])))
 def test_indexing_is_that_of_numpy(folder: Path, key: tuple[int | slice, ...]) -> None:
     expected = THETA.numpy()[key]
@@ -179,3 +179,32 @@ def test_other_shards_are_not_touched(folder: Path, tmp_path: Path) -> None:
     save_tensors(broken, {"other": torch.zeros(1)})
     with pytest.raises(InputError, match=r"1.safetensors is corrupt: it holds no 'theta'"):
         stored[3]
+
+
+def test_buffers_are_read_with_their_snapshot(tmp_path: Path) -> None:
+    origin = {"seed": 0, "device": "cpu", "data_checksum": None, "command": "test"}
+    run = Run.create(tmp_path, "buffers", {}, **origin)
+    variances = torch.rand(5, 2, 3)  # (S, R, C)
+    with run.writing():
+        for recording in (run.recording(), MemoryRecording()):
+            for step in range(5):
+                values = {"norm.running_var": variances[step], "norm.num_batches_tracked": torch.tensor([step, step])}
+                recording.append(step, step, torch.zeros(2, 4), {}, values)
+                if step in (1, 4):
+                    recording.commit({}, {})
+            for step in range(-5, 5):
+                found = recording.snapshots.buffers(step)
+                assert torch.equal(found["norm.running_var"], variances[step])
+                assert found["norm.num_batches_tracked"].tolist() == [step % 5] * 2
+            with pytest.raises(SnapshotIndexError, match="snapshot index 5 is out of bounds"):
+                recording.snapshots.buffers(5)
+            recording.append(6, 6, torch.zeros(2, 4), {}, {"norm.running_var": variances[0]})
+            with pytest.raises(
+                InputError, match=r"buffers must stay \['norm.running_var'\] in one recording, found \[\]"
+            ):
+                recording.append(7, 7, torch.zeros(2, 4))
+            with pytest.raises(
+                InputError, match=r"buffers\['norm.running_var'\] must keep its shape \(2, …\), found \(3,\)"
+            ):
+                recording.append(7, 7, torch.zeros(2, 4), {}, {"norm.running_var": torch.zeros(3)})
+            recording.finish()

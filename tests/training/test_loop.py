@@ -333,6 +333,9 @@ def test_batchnorm_trains_with_running_statistics_of_each_replica(batch_size: in
         torch.testing.assert_close(state["buffers/norm.running_var"][replica], loop.norm.running_var)
         torch.testing.assert_close(state["buffers/norm.running_mean"][replica], loop.norm.running_mean)
         assert state["buffers/norm.num_batches_tracked"][replica] == 9
+        assert torch.equal(
+            recording.snapshots.buffers(-1)["norm.running_var"][replica], state["buffers/norm.running_var"][replica]
+        )
         last = recording.metrics.filter((recording.metrics["step"] == 9) & (recording.metrics["replica"] == replica))
         with torch.no_grad():
             expected = F.cross_entropy(loop.eval()(x), y).item()

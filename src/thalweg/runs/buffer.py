@@ -26,6 +26,7 @@ class Buffer:
         self.committed = committed
         self._name = name
         self._thetas: list[Tensor] = []
+        self._buffers: dict[str, list[Tensor]] = {}
         self._steps: list[int] = []
         self._epochs: list[float] = []
         self._rows = MetricsBuffer()
@@ -35,7 +36,14 @@ class Buffer:
         self._parameters = committed.parameters
         self._dtype = None if committed.dtype is None else committed.torch_dtype
 
-    def append(self, step: int, epoch: float, theta: Tensor | None, metrics: Mapping[str, Value]) -> None:
+    def append(
+        self,
+        step: int,
+        epoch: float,
+        theta: Tensor | None,
+        metrics: Mapping[str, Value],
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Check and copy one step; see :meth:`thalweg.runs.Recording.append`."""
         step, epoch = int(step), float(epoch)
         if step < max(self._last, 0):
@@ -46,12 +54,15 @@ class Buffer:
         replicas = self._replicas
         if theta is not None:
             self._check(theta, step)
+            self._check_buffers(buffers or {}, len(theta))
             replicas = theta.shape[0]
         if metrics:
             replicas = _count(next(iter(metrics.values()))) if replicas is None else replicas
             self._rows.add(step, epoch, metrics, replicas)
         if theta is not None:
             self._thetas.append(theta.detach().to("cpu", copy=True))
+            for name, value in (buffers or {}).items():
+                self._buffers.setdefault(name, []).append(value.detach().to("cpu", copy=True))
             self._steps.append(step)
             self._epochs.append(epoch)
             self._last_snapshot, self._parameters, self._dtype = step, theta.shape[1], theta.dtype
@@ -76,11 +87,21 @@ class Buffer:
         """Whether there is anything to commit."""
         return bool(self._thetas) or len(self._rows) > 0
 
+    def _check_buffers(self, buffers: Mapping[str, Tensor], replicas: int) -> None:
+        if self._thetas and set(buffers) != set(self._buffers):
+            raise InputError(f"buffers must stay {sorted(self._buffers)} in one recording, found {sorted(buffers)}")
+        for name, value in buffers.items():
+            kept = self._buffers.get(name)
+            fits = value.shape == kept[0].shape if kept else value.ndim > 0 and len(value) == replicas
+            if not fits:
+                raise InputError(f"buffers['{name}'] must keep its shape ({replicas}, …), found {tuple(value.shape)}")
+
     def chunk(self) -> Chunk:
         """Everything collected, ready to be written; the buffer keeps it until that has succeeded."""
         return Chunk(
             replicas=self._replicas,
             theta=torch.stack(self._thetas) if self._thetas else None,  # (s, R, P)
+            buffers={name: torch.stack(values) for name, values in self._buffers.items()},
             steps=tuple(self._steps),
             epochs=tuple(self._epochs),
             metrics=self._rows.frame(self._replicas or 0) if len(self._rows) else None,

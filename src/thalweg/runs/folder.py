@@ -2,7 +2,8 @@
 
 Files of recording NAME below ``snapshots/NAME``::
 
-    00000.safetensors       theta (s, R, P), steps (s,), epochs (s,) of the first commit that had snapshots
+    00000.safetensors       theta (s, R, P), steps (s,), epochs (s,) and buffers/… (s, R, …) of the
+                            first commit that had snapshots
     00000.metrics.parquet   the metrics rows of the first commit that had any (merged into one table at completion)
     state.safetensors       training state of the last commit, and in its header the contents that this commit sealed
 
@@ -27,7 +28,7 @@ from thalweg.runs.files import remove_stale
 from thalweg.runs.index import FORMAT, Chunk, Index
 from thalweg.runs.metrics import joined, read_frame, write_frame
 from thalweg.runs.recording import Recording, State
-from thalweg.runs.snapshots import FileShard, Shard
+from thalweg.runs.snapshots import BUFFERS, FileShard, Shard
 from thalweg.runs.tensors import load_tensors, open_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class FolderRecording(Recording):
                 written.append(self._shard_path(len(index.shards) - 1))
                 tensors = {
                     "theta": chunk.theta,
+                    **{BUFFERS + name: values for name, values in chunk.buffers.items()},
                     "steps": torch.tensor(chunk.steps, dtype=torch.int64),
                     "epochs": torch.tensor(chunk.epochs, dtype=torch.float64),
                 }

@@ -27,6 +27,7 @@ class Chunk:
     Attributes:
         replicas: R; None if nothing says how many there are.
         theta: (s, R, P), or None without snapshots.
+        buffers: Of the same snapshots, name -> (s, R, …).
         steps: Steps of the snapshots, (s,).
         epochs: Epochs of the snapshots, (s,).
         metrics: Rows of the metrics table, or None without any.
@@ -35,6 +36,7 @@ class Chunk:
 
     replicas: int | None
     theta: Tensor | None
+    buffers: Mapping[str, Tensor]
     steps: tuple[int, ...]
     epochs: tuple[float, ...]
     metrics: pl.DataFrame | None

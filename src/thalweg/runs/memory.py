@@ -54,7 +54,7 @@ class MemoryRecording(Recording):
 
     def _write(self, index: Index, chunk: Chunk, state: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
         self._saved = {name: tensor.clone() for name, tensor in state.items()}, meta
-        self._kept += () if chunk.theta is None else (MemoryShard(chunk.theta),)
+        self._kept += () if chunk.theta is None else (MemoryShard(chunk.theta, chunk.buffers),)
         self._frames += () if chunk.metrics is None else (chunk.metrics,)
         self._committed = index
 

@@ -63,7 +63,12 @@ class Recording(ABC):
     # ---- writing
 
     def append(
-        self, step: int, epoch: float, theta: Tensor | None = None, metrics: Mapping[str, Value] | None = None
+        self,
+        step: int,
+        epoch: float,
+        theta: Tensor | None = None,
+        metrics: Mapping[str, Value] | None = None,
+        buffers: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Collect one step; the tensors are copied and may change afterwards.
 
@@ -72,11 +77,13 @@ class Recording(ABC):
             epoch: The same in passes over the data.
             theta: Parameters (R, P), floating point; None records metrics only.
             metrics: One value per replica by name, (R,); plain numbers if R = 1. Not every step needs every metric.
+            buffers: What belongs to θ without being part of it, such as the running statistics of BatchNorm, name ->
+                (R, …); read back by ``snapshots.buffers``.
 
         Raises:
             InputError: A step that goes back, or shapes and dtypes that differ from what was recorded before.
         """
-        self._open().append(step, epoch, theta, metrics or {})
+        self._open().append(step, epoch, theta, metrics or {}, buffers)
 
     def _open(self) -> Buffer:
         if self._buffer is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshots", "SnapshotIndexError", "Shard", "FileShard", "MemoryShard"]
 
+BUFFERS = "buffers/"  # prefix of the names in a shard
 _AXES = ("snapshot", "replica", "parameter")
 
 
@@ -37,6 +38,10 @@ class Shard(Protocol):
     def read(self, rows: range, replicas: slice, parameters: slice, out: Tensor) -> None:
         """Copy the snapshots `rows` (ascending, any stride) of the box (step 1 on both axes) to `out` (rows, r, p)."""
 
+    def read_buffers(self, row: int) -> dict[str, Tensor]:
+        """The buffers of one snapshot, name -> (R, …); empty where none were recorded."""
+        ...
+
 
 @dataclass(frozen=True)
 class MemoryShard:
@@ -44,9 +49,11 @@ class MemoryShard:
 
     Attributes:
         theta: (s, R, P).
+        buffers: name -> (s, R, …).
     """
 
     theta: Tensor
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -57,10 +64,14 @@ class MemoryShard:
         """See :class:`Shard`."""
         out.copy_(self.theta[rows.start : rows.stop : rows.step, replicas, parameters])
 
+    def read_buffers(self, row: int) -> dict[str, Tensor]:
+        """See :class:`Shard`."""
+        return {name: values[row].clone() for name, values in self.buffers.items()}
+
 
 @dataclass(frozen=True)
 class FileShard:
-    """Snapshots in one safetensors file, under the name ``theta``.
+    """Snapshots in one safetensors file, under the name ``theta``; their buffers under ``buffers/…``.
 
     Attributes:
         path: The file.
@@ -92,6 +103,12 @@ class FileShard:
                 return
             for place, row in enumerate(rows):
                 out[place].copy_(theta[row : row + 1, replicas, parameters][0])
+
+    def read_buffers(self, row: int) -> dict[str, Tensor]:
+        """See :class:`Shard`."""
+        with open_tensors(self.path) as file:
+            names = [name for name in file.keys() if name.startswith(BUFFERS)]  # noqa: SIM118 -- the reader is no mapping
+            return {name.removeprefix(BUFFERS): file.get_slice(name)[row].clone() for name in names}
 
 
 class Snapshots:
@@ -175,6 +192,19 @@ class Snapshots:
             if not isinstance(keys[axis], slice):
                 out = out.squeeze(axis)
         return out.contiguous()
+
+    def buffers(self, snapshot: int) -> dict[str, Tensor]:
+        """The buffers recorded with one snapshot (running statistics of BatchNorm), name -> (R, …); often none.
+
+        Raises:
+            SnapshotIndexError: The snapshot is out of bounds.
+        """
+        place = _pick(snapshot, len(self), "snapshot")[0]
+        for shard in self._shards:
+            if place < shard.count:
+                return shard.read_buffers(place)
+            place -= shard.count
+        return {}
 
     def numpy(self) -> np.ndarray:
         """Everything, as a numpy array (S, R, P)."""

@@ -269,7 +269,8 @@ class _Training:
             names = metrics or {"loss": None, "grad_norm": None}
             metrics = {name: self._spread(metrics.get(name)) for name in names}
         theta = self._all(self.full, self.stack.theta) if snapshot else None
-        self.recording.append(self.step, self.step / self.per_epoch, theta, metrics)
+        buffers = self._all_buffers() if snapshot else None
+        self.recording.append(self.step, self.step / self.per_epoch, theta, metrics, buffers)
         return 0 if theta is None else theta.nbytes
 
     def _spread(self, values: Tensor | None) -> Tensor:
