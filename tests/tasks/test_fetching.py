@@ -3,8 +3,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import threading
+import time
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,6 +122,16 @@ def test_interrupt_leaves_nothing_behind(published, tmp_path, monkeypatch):
     with serving(published) as host, pytest.raises(KeyboardInterrupt):
         install(small(host), tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_leftovers_of_killed_downloads_are_removed_after_a_day(published, tmp_path):
+    cache = tmp_path / "cache"
+    for name, age in ((".fetch-old", 100_000), (".fetch-young", 1000), ("other", 100_000)):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age,) * 2)
+    with serving(published) as host:
+        install(small(host), cache)
+    assert sorted(path.name for path in cache.iterdir()) == [".fetch-young", "mnist", "other"]
 
 
 def test_progress_is_reported_in_megabytes(published, tmp_path, monkeypatch):

@@ -36,6 +36,8 @@ TIMEOUT = 10.0
 
 _CHUNK = 1 << 20
 _MEGA = 1_000_000
+_SCRATCH = ".fetch-"
+_STALE = 86_400.0  # seconds: no download takes a day, so nobody works in such a folder any more
 
 
 class _Unreachable(Exception):
@@ -67,9 +69,10 @@ def install(wanted: Source, root: Path) -> Path:
     if _intact(wanted, final):
         return final
     root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
     tried: list[str] = []
     # In the folder itself, so that the last step is a rename on one file system; removed whatever happens.
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root) as scratch:
         new = Path(scratch) / "new"
         for host in wanted.hosts:
             try:
@@ -87,6 +90,13 @@ def install(wanted: Source, root: Path) -> Path:
                 return _replace(wanted, new, final, Path(scratch))
     hint = f"; {wanted.hint}" if wanted.hint else ""
     raise ConnectionError(f"could not fetch {wanted.name!r}, tried {', '.join(tried)}{hint}")
+
+
+def _sweep(root: Path) -> None:
+    """Remove what downloads that were killed left behind."""
+    for scratch in root.glob(f"{_SCRATCH}*"):
+        if time.time() - scratch.stat().st_mtime > _STALE:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _intact(wanted: Source, folder: Path) -> bool:
