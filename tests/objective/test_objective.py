@@ -133,6 +133,21 @@ def test_leading_axes_and_retained_products_change_nothing(case):
     assert kept(1e6 * v).div(1e6).allclose(kept(v), rtol=1e-10, atol=1e-12)  # exact: no step size in it
 
 
+def test_gradient_of_half_the_squared_gradient_norm(case):
+    model, loss, batches, options = case
+    objective = Objective(model, loss, batches, l2=0.1, **options).double()
+    theta = objective.initial(replicas=2)
+    value, gradient, product = objective.value_gradient_product(theta)
+    torch.testing.assert_close(value, objective.value(theta))
+    torch.testing.assert_close(gradient, objective.gradient(theta))
+    torch.testing.assert_close(product, objective.hvp(theta, gradient), rtol=1e-10, atol=1e-12)
+    if options.get("loss_on") != "batch":
+        one = Objective(model, loss, batches[0], l2=0.1).double()  # in one piece: the shared graph
+        value, gradient, product = one.value_gradient_product(theta)
+        torch.testing.assert_close(gradient, one.gradient(theta), rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(product, one.hvp(theta, gradient), rtol=1e-10, atol=1e-12)
+
+
 def test_nothing_of_the_users_model_changes(case):
     model, loss, batches, options = case
     before = {name: value.clone() for name, value in model.state_dict().items()}

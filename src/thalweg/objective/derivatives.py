@@ -142,6 +142,37 @@ class Evaluation:
             gradients.append(gradient)
         return torch.cat(values), torch.cat(gradients)
 
+    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """L(θ), g = ∇L(θ) and H(θ) g, the gradient of ½‖g‖²: (B, P) -> (B,), (B, P), (B, P).
+
+        One differentiated graph gives all three where the data fit into one piece; else two passes over the data.
+        """
+        if self.plan(len(theta), PRODUCT).samples < self.batches.samples or len(self.batches.counts) > 1:
+            value, gradient = self.value_and_gradient(theta)
+            return value, gradient, self.products(theta, retain=False)(gradient[None])[0]
+        values, gradients, products = [], [], []
+        for _, part, cut in self._pieces(theta, PRODUCT):
+            leaves = self._leaves(part)
+            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self.extra(part)}
+            batch, _ = next(self.batches.chunks(cut.samples))
+            with torch.enable_grad(), twice_differentiable():
+                losses = self.program.losses(params, batch)
+                first = torch.autograd.grad(
+                    losses.sum(), leaves, create_graph=True, allow_unused=True, materialize_grads=True
+                )
+            gradient = self._flat(list(first), len(part)) + self.l2 * part
+            vectors = self.layout.unravel(gradient)
+            linked = [(g, vectors[name]) for name, g in zip(self.layout.names, first, strict=True) if g.requires_grad]
+            product = self.l2 * gradient
+            if linked:
+                slopes, directions = zip(*linked, strict=True)
+                second = torch.autograd.grad(slopes, leaves, directions, allow_unused=True, materialize_grads=True)
+                product = product + self._flat(list(second), len(part))
+            values.append(losses.detach() + 0.5 * self.l2 * part.square().sum(-1))
+            gradients.append(gradient)
+            products.append(product)
+        return torch.cat(values), torch.cat(gradients), torch.cat(products)
+
     def products(self, theta: Tensor, *, retain: bool) -> Callable[[Tensor], Tensor]:
         """Returns v (K, B, P) -> H(θ) v (K, B, P).
 

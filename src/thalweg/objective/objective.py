@@ -211,6 +211,12 @@ class Objective:
         value, gradient = self.evaluation.value_and_gradient(flat)
         return value.reshape(lead), gradient.reshape(*lead, self.size)
 
+    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """L, g = ∇L and ∇²L g, the gradient of ½‖g‖²: (…, P) -> (…), (…, P), (…, P)."""
+        flat, lead = self._flat(theta)
+        value, *vectors = self.evaluation.value_gradient_product(flat)
+        return value.reshape(lead), *(vector.reshape(*lead, self.size) for vector in vectors)
+
     def hvp(self, theta: Tensor, v: Tensor) -> Tensor:
         """∇²L(θ) v, exact: θ (…, P) with v (K…, …, P) -> (K…, …, P).
 
