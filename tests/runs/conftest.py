@@ -61,8 +61,3 @@ def file_limit() -> Callable[[int], object]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary files that a failed write should have removed."""
-    return [path for path in folder.rglob("*") if path.name.startswith(".tmp-")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thalweg.errors import InputError
@@ -32,6 +32,7 @@ def same(a: object, b: object) -> bool:
     return type(a) is type(b) and repr(a) == repr(b)
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_json_reloads_equal(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("json") / "value.json"
@@ -39,6 +40,7 @@ def test_json_reloads_equal(tmp_path_factory: pytest.TempPathFactory, value: obj
     assert same(read_json(path), value)
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_canonical_is_one_spelling(value: object) -> None:
     def turned(item: object) -> object:
