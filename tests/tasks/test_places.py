@@ -89,7 +89,7 @@ def test_list_on_an_empty_machine(no_places):
     assert rows["digits"].found == "ships with scikit-learn"
     for name in SOURCES:
         assert rows[name].found is None
-        assert rows[name].note == f"fetch with: thalweg data fetch {name}"
+        assert rows[name].note == f"fetch with `thalweg data fetch {name}`"
 
 
 def test_list_shows_what_is_there(no_places):

@@ -191,7 +191,7 @@ def list_data() -> list[DataRow]:
         except InputError as error:
             found, note = None, str(error)
         if found is None and not note:
-            note = f"fetch with: thalweg data fetch {wanted.name}"
+            note = f"fetch with `thalweg data fetch {wanted.name}`"
         rows.append(DataRow(wanted.name, wanted.what, str(found.path) if found else None, note))
     rows.append(DataRow("function", "a named target or any expression of x", "built in"))
     return rows
