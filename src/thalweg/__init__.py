@@ -4,6 +4,28 @@ Everything is a function of one flat parameter vector. An :class:`~thalweg.objec
 with its loss and data into L(θ), and every function of θ takes leading axes: a hundred trainings, a surface and a
 single checkpoint are all batches of θ.
 
+>>> import thalweg
+>>> from thalweg import landscape, models, tasks
+>>> from torch import nn
+>>> task = tasks.load(tasks.TaskConfig(name="digits", samples=200))
+>>> model = models.build(models.ModelConfig(hidden=(16,)), task.input_shape, task.outputs)
+>>> objective = thalweg.Objective(model, nn.CrossEntropyLoss(), task.train)
+>>> recipe = thalweg.Recipe(optimizer="adam", lr=0.03, epochs=60)
+>>> recording = thalweg.train(objective, recipe=recipe, replicas=4, seed=0)  # all four at once
+>>> recording.snapshots
+Snapshots(S=61, R=4, P=1210, float32)
+>>> theta = recording.snapshots[-1]  # the last weights of all replicas, (R, P)
+>>> objective.value(theta).shape, objective.hvp(theta, objective.gradient(theta)).shape
+(torch.Size([4]), torch.Size([4, 1210]))
+>>> bool((objective.value(theta) < 0.1 * objective.value(recording.snapshots[0])).all())
+True
+>>> paths = landscape.pca(recording.snapshots[:])  # their paths through weight space, in one plane
+>>> paths.coordinates(2).shape
+torch.Size([61, 4, 2])
+
+Whole experiments, with figures and a report, run from the command line: ``thalweg list``. A training loop of your own
+is recorded by :class:`~thalweg.training.Recorder` into the same kind of :class:`~thalweg.runs.Run`.
+
 Importing the package is cheap: names are loaded when they are first used, so ``import thalweg`` alone imports no torch.
 """
 
