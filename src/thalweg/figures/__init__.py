@@ -45,9 +45,9 @@ then ``Line`` and ``Scatter`` above; in 3-D ``Surface3D`` and ``Path3D`` in a pa
 ``ColourScale(palette="diverging")``. *Named places on an axis*: ``Axis(ticks=((0, "start"), (1, "end")))``.
 """
 
-from thalweg.figures.annotations import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.fields import Contour, Heatmap
 from thalweg.figures.figure import Detail, Figure, Inset, Panel
+from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import Mark
 from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines, Scatter
 from thalweg.figures.scales import Axis, ColourScale

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from thalweg.figures.annotations import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.figure import Figure
+from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import STYLES, SYMBOLS, Mark
 from thalweg.figures.marks import Scatter
 from thalweg.figures.scales import ColourScale, drawn_limits, forward
 from thalweg.figures.spatial import Scatter3D
 
-__all__ = ["ANCHORS", "Colours", "colours_of", "mixed", "shades"]
+__all__ = ["ANCHORS", "Colours", "clipped", "colours_of", "mixed", "shades"]
 
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#999999")
 INK, MUTED, ACCENT = "#1b2430", "#5c6773", "#c8102e"
@@ -65,6 +65,14 @@ def shades(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) 
     ]
 
 
+def clipped(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) -> np.ndarray:
+    """Drawn coordinates of a field: what is infinite lies just beyond the end of its side, what has no place is NaN."""
+    low, high = forward(scale, np.array(limits)).tolist()
+    u = forward(scale, values)
+    beyond = 0.01 * (high - low)
+    return np.where(np.isposinf(u), high + beyond, np.where(np.isneginf(u), low - beyond, u))
+
+
 def mixed(colour: str, other: str, share: float) -> str:
     """A colour moved towards another by a share.
 
@@ -96,7 +104,8 @@ class Colours:
         if key is None and isinstance(mark.colour, int):
             return CATEGORIES[mark.colour % len(CATEGORIES)]
         key = mark.key if key is None else key
-        if key not in self.slots:
+        explains = isinstance(mark, HLine | VLine | Span | Text | Arrows) and not key
+        if explains or key not in self.slots:
             return INK if isinstance(mark, Text) else MUTED
         return CATEGORIES[self.slots[key] % len(CATEGORIES)]
 

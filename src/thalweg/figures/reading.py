@@ -7,15 +7,15 @@ import itertools
 
 import numpy as np
 
-from thalweg.figures.annotations import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.fields import Contour, Heatmap
 from thalweg.figures.figure import Figure, Panel
+from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import Mark
 from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines, Scatter
 from thalweg.figures.scales import Axis, drawn_limits, forward, inverse
 from thalweg.figures.spatial import Path3D, Scatter3D, Surface3D
 
-__all__ = ["bar_axis", "bar_names", "edges", "notes", "points", "shared_view", "thinned", "view"]
+__all__ = ["bar_axis", "bar_names", "edges", "empty", "notes", "points", "shared_view", "thinned", "view"]
 
 MARGIN = 0.04
 Points = tuple[np.ndarray, ...]
@@ -181,6 +181,16 @@ def shared_view(figure: Figure, index: int, which: str) -> tuple[float, float]:
         panels = list(figure.panels[first : first + columns])
     views = [view(panel, which) for panel in panels if not panel.spatial or which in ("x", "y")]
     return min(low for low, _ in views), max(high for _, high in views)
+
+
+def empty(panel: Panel) -> bool:
+    """Whether a panel has nothing to show: no mark, or no finite point in any."""
+    return not any(
+        np.isfinite(np.asarray(values, dtype=np.float64)).any()
+        for mark in panel.marks
+        for place in points(mark)
+        for values in place
+    )
 
 
 def thinned(x: np.ndarray, *ys: np.ndarray, limit: int = 4000) -> np.ndarray:

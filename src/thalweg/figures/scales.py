@@ -20,7 +20,18 @@ import numpy as np
 
 from thalweg.figures.record import Record
 
-__all__ = ["Axis", "ColourScale", "Scale", "forward", "inverse", "levels", "number", "ticks", "drawn_limits"]
+__all__ = [
+    "Axis",
+    "ColourScale",
+    "Scale",
+    "forward",
+    "inverse",
+    "levels",
+    "number",
+    "power_of_ten",
+    "ticks",
+    "drawn_limits",
+]
 
 SCALES = ("linear", "log", "symlog", "power")
 PALETTES = ("viridis", "cividis", "diverging")
@@ -178,7 +189,8 @@ def levels(scale: Scale, low: float, high: float, count: int = 12) -> np.ndarray
     else:
         places = np.linspace(float(forward(scale, low)), float(forward(scale, high)), count + 2)
         found = inverse(scale, places[1:-1])
-        found = np.unique([float(f"{v:.2g}") for v in found])
+        rounded = np.unique([float(f"{v:.1g}") for v in found])
+        found = rounded if len(rounded) > 0.6 * count else np.unique([float(f"{v:.2g}") for v in found])
     return found[(found > low) & (found < high)]
 
 
@@ -198,10 +210,31 @@ def ticks(scale: Scale, low: float, high: float, count: int = 6) -> tuple[np.nda
         found = _round_steps(low, high, count)
     slack = 1e-9 * max(abs(low), abs(high))
     found = found[(found >= low - slack) & (found <= high + slack)]
-    return found, [number(v) for v in found]
+    return found, _words(found, spread=scale.scale in ("log", "symlog"))
 
 
-def number(value: float, digits: int = 3) -> str:
+def _words(values: np.ndarray, *, spread: bool) -> list[str]:
+    """Words for ticks; powers of ten throughout where the ticks spread over more than three of them."""
+    sizes = np.abs(values[values != 0])
+    if not spread or len(sizes) == 0 or sizes.max() / sizes.min() < 0.9e3:
+        return [number(v) for v in values.tolist()]
+    return [power_of_ten(v) if v else "0" for v in values.tolist()]
+
+
+def power_of_ten(value: float) -> str:
+    """A number in powers of ten.
+
+    >>> power_of_ten(0.001), power_of_ten(-300.0), power_of_ten(1.0)
+    ('10⁻³', '−3×10²', '10⁰')
+    """
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    text = {"1": power, "-1": "-" + power}.get(mantissa, f"{mantissa}×{power}")
+    return text.replace("-", "−")
+
+
+def number(value: float) -> str:
     """A number as a person writes it on an axis.
 
     >>> number(1e-4), number(-0.25), number(2.5e-7), number(20000), number(float("nan"))
@@ -210,20 +243,17 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value).replace("-", "−")
     if 1e-3 <= abs(value) < 1e6:
-        text = f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+        text = f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
         return text.replace("-", "−")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    text = {"1": power, "-1": "-" + power}.get(mantissa, f"{mantissa}×{power}")
-    return text.replace("-", "−")
+    return power_of_ten(value)
 
 
 def _decades(low: float, high: float, count: int) -> np.ndarray:
     """Powers of ten within [low, high]; thinned, or filled with 2 and 5, towards ``count``."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    step = max(1, math.ceil((last - first) / max(count, 1)))
-    bases = [1.0] if last - first > count / 2 else [1.0, 3.0] if last - first > count / 4 else [1.0, 2.0, 5.0]
+    span = math.log10(high / low)
+    step = max(1, math.ceil(span / max(count, 1)))
+    bases = [1.0] if span > count / 2 else [1.0, 3.0] if span > count / 4 else [1.0, 2.0, 5.0]
     candidates = np.array([base * 10.0**e for e in range(first, last + 1) if e % step == 0 for base in bases])
     inside = candidates[(candidates >= low * (1 - 1e-12)) & (candidates <= high * (1 + 1e-12))]
     return inside if len(inside) >= 2 else _round_steps(low, high, count)

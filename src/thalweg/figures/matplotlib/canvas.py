@@ -16,9 +16,9 @@ from thalweg.figures.mark import Mark
 from thalweg.figures.matplotlib.style import DASHES, SYMBOLS
 from thalweg.figures.palette import PAPER, Colours
 
-__all__ = ["HALO", "Canvas", "Legend", "draw"]
+__all__ = ["HALOED", "Canvas", "Legend", "draw", "halo"]
 
-HALO = [withStroke(linewidth=2.2, foreground=PAPER, alpha=0.85)]
+HALOED = "halo"  # the group of the words that have one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +85,16 @@ class Canvas:
         """A point in the legend."""
         shown = {"marker": SYMBOLS[symbol], "linestyle": "", "markersize": max(size, 5.0)}
         self.line_sample(label, color=colour, markeredgewidth=0, **shown)
+
+
+def halo(text: Any) -> None:
+    """Surround words with the colour of the paper, so that they can be read on lines.
+
+    Matplotlib turns such words into outlines when it writes SVG; the page therefore takes the effect away there and
+    says the same by a style, so that text stays text.
+    """
+    text.set_path_effects([withStroke(linewidth=2.2, foreground=PAPER, alpha=0.85)])
+    text.set_gid(HALOED)
 
 
 @functools.singledispatch

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from thalweg.figures.fields import Contour, Heatmap
-from thalweg.figures.matplotlib.canvas import HALO, Canvas, draw
+from thalweg.figures.matplotlib.canvas import Canvas, draw, halo
 from thalweg.figures.matplotlib.style import colormap
-from thalweg.figures.palette import INK, PAPER, mixed, shades
+from thalweg.figures.palette import INK, PAPER, clipped, mixed, shades
 from thalweg.figures.reading import edges
 from thalweg.figures.scales import ColourScale, drawn_limits, forward, levels, number
 
@@ -34,12 +34,9 @@ def _(mark: Heatmap, canvas: Canvas) -> None:
 
 
 def coloured(scale: ColourScale, values: np.ndarray, ends: tuple[float, float]) -> tuple[Any, Normalize]:
-    """Values as drawn coordinates for a colour map; infinities beyond the ends, NaN masked."""
+    """Values as drawn coordinates for a colour map, those without a place masked."""
     low, high = forward(scale, np.array(ends)).tolist()
-    u = forward(scale, values)
-    beyond = 0.01 * (high - low)
-    u = np.where(np.isposinf(u), high + beyond, np.where(np.isneginf(u), low - beyond, u))
-    return np.ma.masked_invalid(u), Normalize(low, high)
+    return np.ma.masked_invalid(clipped(scale, ends, values)), Normalize(low, high)
 
 
 @draw.register
@@ -64,7 +61,7 @@ def _(mark: Contour, canvas: Canvas) -> None:
     if mark.labels and not canvas.close_up:
         words = dict(zip(lines.levels, (number(level) for level in chosen.tolist()), strict=True))
         for text in axes.clabel(lines, fmt=words, fontsize=7, inline=True, inline_spacing=3, colors=[INK]):
-            text.set_path_effects(HALO)
+            halo(text)
             text.set_alpha(1.0)
     if not mark.shaded:
         canvas.line_sample(mark.label, color=canvas.colours.of(mark), linewidth=1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.transforms import Bbox
 
 from thalweg.figures.marks import Scatter
-from thalweg.figures.matplotlib.canvas import HALO, Canvas
+from thalweg.figures.matplotlib.canvas import Canvas, halo
 
 __all__ = ["place_labels"]
 
@@ -39,7 +39,7 @@ def place_labels(canvas: Canvas) -> None:
     taken: list[Bbox] = []
     for axes, x, y, text, colour in canvas.labels:
         words: Any = axes.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, color=colour)
-        words.set_path_effects(HALO)
+        halo(words)
         words.set_in_layout(False)
         best, cheapest = PLACES[0], float("inf")
         for rank, place in enumerate(PLACES):

@@ -15,12 +15,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Page
 
 from thalweg.figures.figure import Figure
-from thalweg.figures.matplotlib import annotations, curves, fields, spatial  # noqa: F401 - they register how to draw
-from thalweg.figures.matplotlib.canvas import Canvas, Legend, draw
+from thalweg.figures.matplotlib import curves, fields, guides, spatial  # noqa: F401 - they register how to draw
+from thalweg.figures.matplotlib.canvas import HALOED, Canvas, Legend, draw
 from thalweg.figures.matplotlib.labels import place_labels
 from thalweg.figures.matplotlib.style import RC, colormap, dress, mark_ticks
 from thalweg.figures.palette import CATEGORIES, INK, MUTED, PAPER, Colours, colours_of, mixed
-from thalweg.figures.reading import bar_axis, bar_names, shared_view, view
+from thalweg.figures.reading import bar_axis, bar_names, empty, shared_view, view
 from thalweg.figures.scales import Axis, ColourScale, forward
 
 __all__ = ["rendered"]
@@ -34,8 +34,13 @@ def rendered(figure: Figure, dpi: int) -> tuple[bytes, bytes]:
         page = composed(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         page.savefig(png, format="png", metadata={"Software": None, "Title": figure.title})
+        for number, words in enumerate(page.findobj(lambda artist: artist.get_gid() == HALOED)):
+            words.set(path_effects=[], gid=f"{HALOED}-{number}")
         page.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": figure.title})
-    return png.getvalue(), svg.getvalue()
+    style = f'g[id^="{HALOED}-"] text{{paint-order:stroke;stroke:{PAPER};stroke-width:2.2px;stroke-linejoin:round}}'
+    return png.getvalue(), svg.getvalue().replace(
+        b'<style type="text/css">', b'<style type="text/css">' + style.encode(), 1
+    )
 
 
 def composed(figure: Figure) -> Page:
@@ -70,6 +75,8 @@ def composed(figure: Figure) -> Page:
     for index, canvas in enumerate(canvases):
         _ticks(figure, index, canvas)
     page.draw_without_rendering()
+    page.set_layout_engine("none")
+    _align_legend(page, canvases[0])
     for canvas in canvases:
         place_labels(canvas)
     return page
@@ -90,9 +97,13 @@ def _canvas(figure: Figure, index: int, axes: Any, colours: Colours, legend: Leg
 
 
 def _fill(figure: Figure, index: int, canvas: Canvas) -> None:
-    panel, axes = canvas.panel, canvas.left
+    panel = canvas.panel
+    axes: Any = canvas.left
     if panel.title:
         axes.set_title(_wrapped(panel.title, figure.inches[0] * 0.95))
+    if empty(panel):
+        middle = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": MUTED}
+        (axes.text2D if panel.spatial else axes.text)(0.5, 0.5, "no finite values", **middle)
     if panel.spatial:
         for mark in panel.marks:
             draw(mark, canvas)
@@ -235,6 +246,15 @@ def _figure_legend(page: Page, figure: Figure, legend: Legend) -> None:
     columns = max(1, min(len(labels), int((width - 0.2) / (widest + 0.12))))
     page.set_size_inches(width, height + 0.18 * math.ceil(len(labels) / columns) + 0.08)
     page.legend(samples, labels, loc="outside lower center", ncols=columns, columnspacing=1.4, labelspacing=0.4)
+
+
+def _align_legend(page: Page, canvas: Canvas) -> None:
+    """Let a legend at the right begin where the first panel begins, not at the title."""
+    for legend in page.legends:
+        box = legend.get_window_extent().transformed(page.transFigure.inverted())
+        if box.x0 > 0.5 and not canvas.panel.spatial:
+            legend.set_loc("upper left")
+            legend.set_bbox_to_anchor((box.x0, canvas.left.get_position().y1))
 
 
 def _panel_legend(canvas: Canvas) -> None:

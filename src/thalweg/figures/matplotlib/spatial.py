@@ -27,7 +27,7 @@ def dress(axes: Any, canvas: Canvas) -> None:
     """View, panes, ticks and titles of a spatial panel."""
     elevation, azimuth = canvas.panel.view
     axes.view_init(elev=elevation, azim=azimuth)
-    axes.set_box_aspect((1, 1, 0.72), zoom=0.86)
+    axes.set_box_aspect((1, 1, 0.72), zoom=1.02)
     for name in ("x", "y", "z"):
         axis, shown = axis_of(canvas.panel, name), view(canvas.panel, name)
         ruler = getattr(axes, f"{name}axis")
@@ -71,7 +71,17 @@ def _(mark: Surface3D, canvas: Canvas) -> None:
         chosen = forward(axis, levels(axis, float(heights.min()), float(heights.max()), 10))
         if len(chosen):
             ground = float(forward(axis, shown[0]))
-            axes.contour(x, y, z, chosen, zdir="z", offset=ground, colors=[mixed(INK, PAPER, 0.5)], linewidths=0.5)
+            axes.contour(
+                x,
+                y,
+                z,
+                chosen,
+                zdir="z",
+                offset=ground,
+                colors=[mixed(INK, PAPER, 0.5)],
+                linewidths=0.5,
+                linestyles="solid",
+            )
 
 
 @draw.register

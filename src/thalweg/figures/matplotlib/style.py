@@ -25,7 +25,7 @@ RC = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: the same everywhere
     "font.size": 9.0,
     "axes.titlesize": 9.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 6.0,
     "axes.labelsize": 9.0,
@@ -58,7 +58,7 @@ RC = {
     "legend.handlelength": 1.8,
     "legend.borderaxespad": 0.0,
     "figure.titlesize": 11.0,
-    "figure.titleweight": "semibold",
+    "figure.titleweight": "bold",
     "lines.solid_capstyle": "round",
     "lines.dash_capstyle": "butt",
     "path.simplify": True,
@@ -72,8 +72,7 @@ RC = {
 def colormap(scale: ColourScale) -> Colormap:
     """The palette of a scale, with a grey for values that are missing."""
     found = LinearSegmentedColormap.from_list("values", list(anchors(scale)), N=512)
-    found.set_bad(EMPTY)
-    return found
+    return found.with_extremes(bad=EMPTY)
 
 
 def dress(axes: Any, which: str, axis: Axis, view: tuple[float, float], *, label: bool = True) -> None:

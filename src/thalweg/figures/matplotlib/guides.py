@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.figures.annotations import Arrows, HLine, Span, Text, VLine
-from thalweg.figures.matplotlib.canvas import HALO, Canvas, draw
+from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
+from thalweg.figures.matplotlib.canvas import Canvas, draw, halo
 from thalweg.figures.matplotlib.style import DASHES
 from thalweg.figures.palette import INK, PAPER, mixed
 from thalweg.figures.scales import forward
@@ -17,7 +17,13 @@ from thalweg.figures.scales import forward
 def _(mark: Arrows, canvas: Canvas) -> None:
     axes, colour = canvas.axes(mark), canvas.colours.of(mark)
     way = {"arrowstyle": "-|>,head_length=0.45,head_width=0.18" if mark.head else "-"}
-    way |= {"color": colour, "alpha": mark.opacity, "linewidth": mark.width, "shrinkA": 0, "shrinkB": 0}
+    way |= {
+        "color": colour,
+        "alpha": mark.opacity,
+        "linewidth": mark.width,
+        "shrinkA": 0,
+        "shrinkB": 4 if mark.head else 0,
+    }
     way |= {"linestyle": DASHES[canvas.colours.style(mark)]}
     ends = np.stack([mark.x0, mark.y0, mark.x1, mark.y1], axis=1)
     for x0, y0, x1, y1 in ends[np.isfinite(ends).all(axis=1)].tolist():
@@ -33,7 +39,8 @@ def _(mark: HLine, canvas: Canvas) -> None:
     if mark.text and not canvas.close_up:
         place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "xytext": (-3, 2)}
         words = axes.annotate(mark.text, (1.0, mark.y), **place, ha="right", va="bottom", fontsize=7.5)
-        words.set(color=shown["color"], path_effects=HALO)
+        words.set_color(shown["color"])
+        halo(words)
 
 
 @draw.register
@@ -51,7 +58,7 @@ def _beside(text: str, x: float, colour: str, axes: Any, canvas: Canvas) -> None
     right = (forward(canvas.panel.x, x) - low) / (high - low) < 0.6
     place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
     place |= {"xytext": (3 if right else -3, -2), "ha": "left" if right else "right", "va": "top"}
-    axes.annotate(text, (x, 1.0), **place, fontsize=7.5, color=colour).set_path_effects(HALO)
+    halo(axes.annotate(text, (x, 1.0), **place, fontsize=7.5, color=colour))
 
 
 @draw.register
@@ -65,7 +72,8 @@ def _(mark: Span, canvas: Canvas) -> None:
         else:
             place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "xytext": (-3, -2)}
             words = axes.annotate(mark.text, (1.0, mark.high), **place, ha="right", va="top", fontsize=7.5)
-            words.set(color=colour, path_effects=HALO)
+            words.set_color(colour)
+            halo(words)
 
 
 @draw.register
@@ -81,4 +89,4 @@ def _(mark: Text, canvas: Canvas) -> None:
     if mark.boxed:
         words.set_bbox({"facecolor": PAPER, "edgecolor": mixed(INK, PAPER, 0.8), "linewidth": 0.6, "pad": 2.5})
     else:
-        words.set_path_effects(HALO)
+        halo(words)

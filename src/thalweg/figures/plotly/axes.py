@@ -1,0 +1,77 @@
+"""The places of the panels and the rulers of their axes, in plotly's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from thalweg.figures.figure import Figure, Panel
+from thalweg.figures.palette import GRID, MUTED
+from thalweg.figures.plotly.frame import words
+from thalweg.figures.scales import Axis, ColourScale, forward, ticks
+
+__all__ = ["WIDTH", "axis_layout", "domains", "long_name"]
+
+WIDTH = 900.0  # pixels of the page column for which distances are chosen
+
+
+def domains(figure: Figure) -> list[tuple[list[float], list[float]]]:
+    """The part of the drawing area of every panel: x from left to right, y from bottom to top."""
+    rows, columns = figure.grid
+    right = any(panel.right is not None for panel in figure.panels)
+    own_bars = any(_own_scales(figure, panel) for panel in figure.panels)
+    gap = (76 + 62 * right + 88 * own_bars) / WIDTH if columns > 1 else 0.0
+    reserve = 88 / WIDTH if own_bars or (columns == 1 and right) else 0.0
+    width = (1 - reserve * own_bars - gap * (columns - 1)) / columns
+    height = figure.inches[1] * 92 * rows
+    tall = (34 if figure.share_x else 62) + 24 * any(panel.title for panel in figure.panels)
+    between = tall / height if rows > 1 else 0.0
+    one = (1 - between * (rows - 1)) / rows
+    found = []
+    for index in range(len(figure.panels)):
+        row, column = divmod(index, columns)
+        left, top = column * (width + gap), 1 - row * (one + between)
+        found.append(([left, left + width], [top - one, top]))
+    return found
+
+
+def _own_scales(figure: Figure, panel: Panel) -> list[ColourScale]:
+    """The scales whose colour bars stand beside this panel, because no other uses them."""
+    others = [scale for other in figure.panels if other is not panel for scale in other.colour_scales()]
+    return [scale for scale in panel.colour_scales() if scale.bar and scale not in others]
+
+
+def long_name(ref: str) -> str:
+    """Plotly's name of an axis in the layout: y2 is yaxis2."""
+    return f"{ref[0]}axis{ref[1:]}"
+
+
+def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) -> dict[str, Any]:
+    """Scale, range, ticks and title of an axis."""
+    found: dict[str, Any] = {
+        "title": {"text": words(axis.title) if labels else "", "standoff": 8, "font": {"size": 13}}
+    }
+    found |= {"gridcolor": GRID, "linecolor": MUTED, "showline": True, "zeroline": False, "ticks": "outside"}
+    found |= {"ticklen": 4, "tickcolor": MUTED, "showticklabels": labels, "automargin": True, "tickfont": {"size": 12}}
+    if axis.scale == "log":
+        span = np.log10(shown[1] / shown[0])
+        found |= {"type": "log", "range": np.log10(shown).tolist(), "exponentformat": "power"}
+        found |= {"minor": {"ticks": "outside", "ticklen": 2, "tickcolor": MUTED}} if span < 8 else {}
+        if span < 1.5:
+            places, said = ticks(axis, *shown, 6)
+            found |= {"tickvals": places.tolist(), "ticktext": said}
+        else:
+            found["dtick"] = max(1, round(span / 8))
+    else:
+        found |= {"type": "linear", "range": forward(axis, np.array(shown)).tolist()}
+    if axis.ticks:
+        places = (
+            forward(axis, np.array([p for p, _ in axis.ticks])) if axis.scale != "log" else [p for p, _ in axis.ticks]
+        )
+        found |= {"tickvals": [float(p) for p in places], "ticktext": [words(word) for _, word in axis.ticks]}
+        found.pop("dtick", None)
+    elif axis.scale in ("symlog", "power"):
+        places, said = ticks(axis, *shown, 8)
+        found |= {"tickvals": forward(axis, places).tolist(), "ticktext": said}
+    return found

@@ -1,0 +1,157 @@
+"""What the trace-making functions share: the panel's axes in plotly's names, and how numbers and words are written."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import html
+from typing import Any
+
+import numpy as np
+
+from thalweg.figures.figure import Panel
+from thalweg.figures.mark import Mark
+from thalweg.figures.palette import Colours
+from thalweg.figures.reading import axis_of
+from thalweg.figures.scales import Axis, forward
+
+__all__ = ["DASHES", "SYMBOLS", "Frame", "numbers", "rgba", "traces", "words"]
+
+DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
+SYMBOLS = {
+    "circle": "circle", "square": "square", "triangle": "triangle-up", "diamond": "diamond", "cross": "x",
+    "plus": "cross", "triangle-down": "triangle-down", "star": "star",
+}  # fmt: skip
+
+
+def numbers(values: np.ndarray, *, coarse: bool = False) -> dict[str, Any]:
+    """An array as plotly.js reads it: base64 of little-endian numbers, with the shape if it has several axes.
+
+    Args:
+        values: The numbers.
+        coarse: Single precision is enough for what is drawn (if the numbers fit into it).
+
+    >>> numbers(np.array([1.0, 2.0], dtype=np.float32))
+    {'dtype': 'f4', 'bdata': 'AACAPwAAAEA='}
+    """
+    kind = "f8"  # plotly.js has no 64-bit integers
+    if coarse and values.dtype != np.float32:
+        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+        coarse = not sizes.size or bool(sizes.min() > 1e-30 and sizes.max() < 1e30)
+    if coarse or values.dtype == np.float32:
+        kind = "f4"
+    data: dict[str, Any] = {"dtype": kind, "bdata": base64.b64encode(values.astype(f"<{kind}").tobytes()).decode()}
+    return data if values.ndim == 1 else data | {"shape": ", ".join(map(str, values.shape))}
+
+
+def words(text: str) -> str:
+    """Plain words for plotly, which would otherwise read tags and entities in them."""
+    return html.escape(text, quote=False).replace("\n", "<br>")
+
+
+def rgba(colour: str, opacity: float) -> str:
+    """A colour with an opacity.
+
+    >>> rgba("#ff0000", 0.5)
+    'rgba(255,0,0,0.5)'
+    """
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """Where a panel, or its inset, is drawn.
+
+    Attributes:
+        panel: Its data.
+        colours: The figure's colours.
+        refs: Plotly's names of the axes: keys x, y, right, scene.
+        view: Lowest and highest value of x, y and right.
+        named: Labels that have a legend entry already.
+        legend_group: Title of this panel's own part of the legend; none if empty.
+        close_up: Drawn in an inset: no words, no legend entries.
+    """
+
+    panel: Panel
+    colours: Colours
+    refs: dict[str, str]
+    view: dict[str, tuple[float, float]]
+    named: set[str]
+    legend_group: str = ""
+    close_up: bool = False
+
+    def axis(self, mark: Mark, which: str) -> Axis:
+        """The axis of a mark called x, y or z."""
+        return axis_of(self.panel, "right" if which == "y" and mark.side == "right" else which)
+
+    def put(self, mark: Mark, which: str, values: np.ndarray) -> np.ndarray:
+        """Values as plotly's coordinates: as they are on linear and log axes, else drawn coordinates."""
+        axis = self.axis(mark, which)
+        return values if self.native(axis) else forward(axis, values)
+
+    def put_all(self, shown: dict[str, tuple[float, float]], which: str) -> list[float]:
+        """The ends of a left axis in plotly's coordinates."""
+        axis = axis_of(self.panel, which)
+        return list(shown[which]) if self.native(axis) else forward(axis, np.array(shown[which])).tolist()
+
+    def floor(self, mark: Mark, which: str = "y") -> float:
+        """Where areas and bars begin: at 0, or at the lower end of a log axis."""
+        side = "right" if which == "y" and mark.side == "right" else which
+        return max(0.0, self.view[side][0]) if self.axis(mark, which).scale == "log" else 0.0
+
+    def home(self, mark: Mark) -> dict[str, str]:
+        """The axes of a mark's traces."""
+        if self.panel.spatial:
+            return {"scene": self.refs["scene"]}
+        return {"xaxis": self.refs["x"], "yaxis": self.refs["right" if mark.side == "right" else "y"]}
+
+    def entry(self, label: str, key: str = "") -> dict[str, Any]:
+        """The legend's part of a trace: its name and group, shown once for every label."""
+        key = key or label
+        known = f"{self.legend_group}\n{label}"
+        shown = bool(label) and not self.close_up and known not in self.named
+        if shown:
+            self.named.add(known)
+        found: dict[str, Any] = {"name": words(label), "showlegend": shown}
+        if key:
+            found["legendgroup"] = self.legend_group or key
+        if shown and self.legend_group:
+            found["legendgrouptitle"] = {"text": words(self.legend_group)}
+        return found
+
+    def colour_axis(self, mark: Mark) -> str:
+        """Plotly's name of the colour axis of a shaded mark."""
+        place = next(i for i, (scale, _) in enumerate(self.colours.limits) if mark.shaded and scale == mark.shaded[0])
+        return "coloraxis" if place == 0 else f"coloraxis{place + 1}"
+
+    def line(self, mark: Mark, width: float, key: str | None = None) -> dict[str, Any]:
+        """Colour, dash and width of a line; a point of print is 1.3 pixels."""
+        dash = DASHES[self.colours.style(mark, key)]
+        return {"color": self.colours.of(mark, key), "width": round(1.3 * width, 2), "dash": dash}
+
+    def native(self, axis: Axis) -> bool:
+        """Whether plotly has the scale itself."""
+        return axis.scale == "linear" or (axis.scale == "log" and not self.panel.spatial)
+
+    def cursor(self, mark: Mark, *originals: np.ndarray) -> dict[str, Any]:
+        """What the cursor shows at a point: the label and the values of x, y (z), never drawn coordinates."""
+        names = ("x", "y", "z")[: len(originals)]
+        plain = all(self.native(self.axis(mark, name)) for name in names)
+        rows = []
+        for i, name in enumerate(names):
+            axis = self.axis(mark, name)
+            title = words(axis.label or name) + (f" ({words(axis.unit)})" if axis.unit else "")
+            rows.append(f"{title}: %{{{name if plain else f'customdata[{i}]'}:.5g}}")
+        head = f"<b>{words(mark.label)}</b><br>" if mark.label else ""
+        found: dict[str, Any] = {"hovertemplate": f"{head}{'<br>'.join(rows)}<extra></extra>"}
+        if not plain:
+            found["customdata"] = numbers(np.stack([np.asarray(o, dtype=np.float64) for o in originals], axis=-1))
+        return found
+
+
+@functools.singledispatch
+def traces(mark: Mark, frame: Frame) -> list[dict[str, Any]]:
+    """Plotly's traces of one mark; the modules beside this one know how."""
+    raise NotImplementedError(type(mark).__name__)
