@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.krylov import Ritz, Subspace
+from thalweg.curvature.operator import Operator
+from thalweg.curvature.tridiagonal import lanczos_block
 
-__all__ = ["RISK", "Probe", "probable_maximum"]
+__all__ = ["RISK", "Probe", "norm_bounds", "probable_maximum"]
 
 RISK = 1e-3
 """Probability with which a bound may be wrong."""
@@ -86,6 +88,11 @@ class Probe:
         """Whether the probe has run into an invariant subspace, so that no further step exists."""
         return bool(self._betas) and self._betas[-1] == 0.0
 
+    def maximum(self, space: Subspace, sign: int) -> float:
+        """Probable bound on the largest eigenvalue (times `sign`) in the space orthogonal to the basis Y."""
+        diagonal = space.projected.diagonal()[self._first : space.size]
+        return probable_maximum(sign * diagonal, torch.tensor(self._betas, dtype=torch.float64), self._dimension)
+
     def reach(self, space: Subspace, edge: float, sign: int) -> float:
         """The least t ≥ edge such that the basis probably holds every eigenvalue beyond t (all times `sign`).
 
@@ -98,16 +105,14 @@ class Probe:
             edge: Outermost value that matters, times `sign`.
             sign: +1 for the upper end of the spectrum, −1 for the lower.
         """
-        diagonal = space.projected.diagonal()[self._first : space.size]
-        betas = torch.tensor(self._betas, dtype=torch.float64)
-        complement = probable_maximum(sign * diagonal, betas, self._dimension)
+        complement, found = self.maximum(space, sign), self._found
 
         def beyond(t: float) -> bool:
-            below = sign * self._found.values < t
-            rows = self._found.couplings[:, below]
+            below = sign * found.values < t
+            rows = found.couplings[:, below]
             if rows.numel() == 0:
                 return complement <= t
-            weighted = (rows / (t - sign * self._found.values[below])) @ rows.mT
+            weighted = (rows / (t - sign * found.values[below])) @ rows.mT
             return complement + float(torch.linalg.eigvalsh(weighted)[-1]) <= t
 
         width = max(space.scale, abs(edge), complement - edge) + space.rounding
@@ -121,3 +126,34 @@ class Probe:
             middle = 0.5 * (low + high)
             low, high = (low, middle) if beyond(middle) else (middle, high)
         return high
+
+
+def norm_bounds(operator: Operator, *, steps: int = 30, seed: int = 0) -> tuple[float, float]:
+    """Bounds on the spectral norm: the largest Ritz value in modulus, and what can probably not be exceeded.
+
+    Args:
+        operator: The symmetric operator.
+        steps: Lanczos steps, each one product. The bounds are within about 10 % of each other after 30 of them for the
+            hardest spectra, those that thin out to their end, and far closer with outliers.
+        seed: Of the random start vector.
+
+    Returns:
+        (low, high), both NaN if a product was not finite. `high` is wrong with probability `RISK` at each end.
+
+    Example:
+        >>> low, high = norm_bounds(Operator.dense(torch.diag(torch.linspace(-3, 1, 50, dtype=torch.float64))))
+        >>> low <= 3.0 <= high < 1.1 * low
+        True
+    """
+    start = torch.randn(1, operator.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    alphas, betas = lanczos_block(operator, start.to(operator.device, operator.dtype), min(steps, operator.size))
+    alphas, betas = alphas[0].to("cpu", torch.float64), betas[0].to("cpu", torch.float64)
+    if not bool(torch.isfinite(alphas).all() and torch.isfinite(betas).all()):
+        return math.nan, math.nan
+    ended = (betas == 0).nonzero().flatten()
+    count = int(ended[0]) + 1 if len(ended) else len(betas)
+    alphas, betas = alphas[:count], betas[:count]
+    off = betas[:-1]
+    ritz = torch.linalg.eigvalsh(torch.diag(alphas) + torch.diag(off, 1) + torch.diag(off, -1))
+    high = max(abs(probable_maximum(sign * alphas, betas, operator.size)) for sign in (1, -1))
+    return float(ritz.abs().max()), high

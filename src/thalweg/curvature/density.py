@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.operator import Operator
+from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.errors import InputError
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
@@ -108,7 +109,7 @@ def quadrature(
         rows = min(together, probes - start)
         vectors = torch.stack([torch.randn(operator.size, generator=generator, dtype=torch.float64)
                                for _ in range(rows)]).to(operator.device, operator.dtype)
-        alpha, beta = _lanczos(operator, vectors, steps, reorthogonalise)
+        alpha, beta = lanczos_block(operator, vectors, steps, reorthogonalise)
         alphas.append(alpha)
         betas.append(beta)
     alpha, beta = torch.cat(alphas).to("cpu", torch.float64), torch.cat(betas).to("cpu", torch.float64)
@@ -200,36 +201,6 @@ def student_half_width(samples: Tensor, confidence: float) -> Tensor:
 def _smoothed(grid: Tensor, nodes: Tensor, weights: Tensor, width: float) -> Tensor:
     scaled = (grid[:, None] - nodes) / width
     return torch.exp(-0.5 * scaled.square()) @ weights / (width * math.sqrt(2.0 * math.pi))
-
-
-def _lanczos(operator: Operator, vectors: Tensor, steps: int, reorthogonalise: bool) -> tuple[Tensor, Tensor]:
-    """Advances K Lanczos processes together: vectors (K, P) -> alphas, betas (K, m)."""
-    count, size = vectors.shape
-    current = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    previous, beta = torch.zeros_like(current), vectors.new_zeros(count)
-    basis = vectors.new_empty(count, steps, size) if reorthogonalise else None
-    alphas, betas = vectors.new_zeros(count, steps), vectors.new_zeros(count, steps)
-    scale = vectors.new_zeros(count)
-    alive = torch.ones(count, dtype=torch.bool, device=vectors.device)
-    epsilon = torch.finfo(vectors.dtype).eps
-    for j in range(steps):
-        rest = operator(current)
-        scale = torch.maximum(scale, torch.linalg.vector_norm(rest, dim=-1))
-        alpha = (rest * current).sum(-1)
-        alphas[:, j] = torch.where(alive, alpha, 0.0)
-        rest = rest - alpha[:, None] * current - beta[:, None] * previous
-        if basis is not None:
-            basis[:, j] = current
-            seen = basis[:, : j + 1]
-            for _ in range(2):
-                rest = rest - torch.einsum("kj,kjp->kp", torch.einsum("kjp,kp->kj", seen, rest), seen)
-        beta = torch.linalg.vector_norm(rest, dim=-1)
-        # ~(≤) keeps NaN alive, so that it reaches the result. What is exhausted goes on with zeros and weight zero.
-        alive = alive & ~(beta <= 10.0 * epsilon * scale) & (j + 1 < size)
-        beta = torch.where(alive, beta, 0.0)
-        betas[:, j] = beta
-        previous, current = current, torch.where(alive[:, None], rest / beta[:, None], 0.0)
-    return alphas, betas
 
 
 def _at_least(name: str, value: int, least: int) -> None:

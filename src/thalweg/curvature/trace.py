@@ -1,9 +1,9 @@
 """Trace and diagonal from products alone, each with its standard error.
 
 * Hutchinson (1990): E[gᵀAg] = tr A for random signs g.
-* Hutch++ (Meyer, Musco, Musco & Woodruff 2021, SOSA): a third of the products finds the dominant range, a third pays
+* Hutch++ (Meyer, Musco, Musco & Woodruff 2021): a third of the products finds the dominant range, a third pays
   for the exact trace on it, a third estimates the rest.
-* XTrace and XDiag (Epperly, Tropp & Webber 2024, SIAM J. Matrix Anal. 45): every random vector serves both ends. Each is
+* XTrace and XDiag (Epperly, Tropp & Webber 2024, SIAM J. Matrix Anal. 45): every vector serves both ends. Each is
   left out of the range once and estimates the rest there; the mean over them is the estimate, their spread its error.
 """
 
