@@ -105,6 +105,17 @@ class ParameterLayout:
         chosen = _matching(self.names, parameters)
         return torch.cat([torch.arange(self.slices[n].start, self.slices[n].stop) for n in self.names if n in chosen])
 
+    def only(self, parameters: str | Sequence[str]) -> ParameterLayout:
+        """Returns the layout of the parameters whose names match a glob (or one of several), in the same order.
+
+        Example:
+            >>> ParameterLayout.of(torch.nn.Linear(3, 2)).only("b*").size
+            2
+        """
+        chosen = _matching(self.names, parameters)
+        shapes = dict(zip(self.names, self.shapes, strict=True))
+        return ParameterLayout(chosen, tuple(shapes[name] for name in chosen))
+
     def check(self, theta: Tensor, name: str = "theta") -> None:
         """Raises InputError unless the last axis of theta has length P."""
         if not isinstance(theta, Tensor):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, normalization
+from thalweg.objective import checks, differentiable, normalization
 from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
@@ -92,7 +93,7 @@ class Objective:
         self.device = torch.empty(0, device=device or reference.device).device
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
-        self._model = copy.deepcopy(model)
+        self._model, self._twice = copy.deepcopy(model), False
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
@@ -214,7 +215,8 @@ class Objective:
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """L, g = ∇L and ∇²L g, the gradient of ½‖g‖²: (…, P) -> (…), (…, P), (…, P)."""
         flat, lead = self._flat(theta)
-        value, *vectors = self.evaluation.value_gradient_product(flat)
+        with self.second_derivatives():
+            value, *vectors = self.evaluation.value_gradient_product(flat)
         return value.reshape(lead), *(vector.reshape(*lead, self.size) for vector in vectors)
 
     def hvp(self, theta: Tensor, v: Tensor) -> Tensor:
@@ -236,15 +238,37 @@ class Objective:
             A function v (K…, …, P) -> (K…, …, P).
         """
         flat, lead = self._flat(theta)
-        product = self.evaluation.products(flat, retain=retain)
+        with self.second_derivatives():
+            product = self.evaluation.products(flat, retain=retain)
 
         def apply(v: Tensor) -> Tensor:
             v = self._checked(v, "v")
             if v.shape[v.dim() - 1 - len(lead) : -1] != lead or v.dim() < len(lead) + 1:
                 raise InputError(f"v must end in the shape of theta {(*lead, self.size)}, found {tuple(v.shape)}")
-            return product(v.reshape(-1, *flat.shape)).reshape(v.shape)
+            with self.second_derivatives():
+                return product(v.reshape(-1, *flat.shape)).reshape(v.shape)
 
         return apply
+
+    def hessian(self, theta: Tensor, parameters: str | Sequence[str] = "*") -> Tensor:
+        """∇²L(θ), exact and dense, in float64: (…, P) -> (…, P, P); see `thalweg.curvature.hessian` for choices.
+
+        Args:
+            theta: (…, P).
+            parameters: Glob or globs: the block of these parameters.
+        """
+        from thalweg.curvature.exact import hessian  # above this package, and the one exception to "downwards"
+
+        return hessian(self, theta, parameters=parameters)
+
+    @contextmanager
+    def second_derivatives(self) -> Iterator[None]:
+        """Raises InputError where model or loss have no second derivative: found once, and on autograd's refusal."""
+        with differentiable.naming_refusals():
+            if not self._twice:
+                differentiable.check(self.program, self.layout, self.theta, self.batches.first(8))
+                self._twice = True
+            yield
 
     def metrics(self, theta: Tensor, buffers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The data loss ("loss", without l2) and every metric, averaged over samples: name -> (…).
@@ -293,6 +317,11 @@ class Objective:
     def with_data(self, data: Any) -> Objective:
         """The same model and loss on other data (a test set)."""
         return self._changed(batches=self._gather(data))
+
+    def with_l2(self, l2: float) -> Objective:
+        """The same objective with another weight of the penalty."""
+        checks.penalty(l2)
+        return self._changed(l2=float(l2))
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Objective:
         """The same objective in another dtype or on another device."""

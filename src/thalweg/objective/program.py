@@ -98,7 +98,7 @@ class Program:
             (R,), differentiable in `params`.
         """
         if self._uses_stack(batch, own_batch):
-            return self._losses_of(self._stack_output(params, batch[0], own_batch), batch[1], own_batch)
+            return self.losses_of(self._stack_output(params, batch[0], own_batch), batch[1], own_batch)
         return self._each(self.loss_one, params, batch, own_batch)
 
     def outputs(self, params: Params, batch: Any, *, own_batch: bool = False) -> Any:
@@ -119,7 +119,7 @@ class Program:
         fixed = {name: value.clone() for name, value in self.fixed.items()} if self.mutates else self.fixed
         return {**fixed, **params}
 
-    def _losses_of(self, output: Tensor, target: Tensor, own_batch: bool) -> Tensor:
+    def losses_of(self, output: Any, target: Any, own_batch: bool = False) -> Tensor:
         """Mean losses (R,) of outputs (R, N, C): a few kernels for the common losses, vmap for any other."""
         if self.kind == "mse" and output.shape[1:] == target.shape[own_batch:]:
             return (output - target).square().flatten(1).mean(1)
@@ -128,6 +128,9 @@ class Program:
             each = nn.functional.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
             valid = (target != -100).sum(1)  # torch's ignore_index
             return each.reshape(target.shape).sum(1) / valid
+        rows = list(pytree_rows(output))
+        if len(rows) == 1 and not own_batch:
+            return self.loss(rows[0], target)[None]
         return torch.vmap(self.loss, in_dims=(0, 0 if own_batch else None))(output, target)
 
     def _uses_stack(self, batch: Any, own_batch: bool) -> bool:

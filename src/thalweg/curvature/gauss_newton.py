@@ -1,0 +1,274 @@
+"""Gauss–Newton and empirical Fisher matrices by their products: both are Jᵀ Λ J of an inner function of θ.
+
+For the Gauss–Newton matrix the inner function is the model's output and Λ the Hessian of the mean loss in it; for the
+empirical Fisher matrix it is the vector of per-sample losses ℓ_n, and Λ = diag(1/N). One graph of the inner function
+gives all factors: J v by differentiating Jᵀ w in w (the "double backward trick"), Λ u by differentiating the loss
+twice, and Jᵀ u by a backward pass. Graphs are kept between products where they fit the objective's memory budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from thalweg.curvature.operator import Operator
+from thalweg.errors import InputError
+from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.derivatives import PRODUCT
+from thalweg.objective.program import twice_differentiable
+
+__all__ = ["dense_factor_matrix", "fisher_operator", "fisher_products", "ggn_operator", "ggn_products"]
+
+Factored = Literal["ggn", "fisher"]
+
+
+def ggn_products(
+    objective: Objective, theta: Tensor, *, parameters: str | Sequence[str] = "*", retain: bool = True
+) -> Callable[[Tensor], Tensor]:
+    """Returns v ↦ G(θ) v with G = (1/N) Σ_n J_nᵀ (∇²_f ℓ_n) J_n + l2·I (Schraudolph 2002).
+
+    Args:
+        objective: One whose loss takes (output, target); weighted over ragged batches as the loss itself.
+        theta: (…, P).
+        parameters: Glob or globs: the block of these p parameters.
+        retain: Keep the graphs between products where they fit the objective's memory budget.
+
+    Returns:
+        A function v (K…, …, p) -> (K…, …, p), in the objective's dtype.
+
+    Raises:
+        InputError: The loss takes whole batches, so that it has no output to differentiate in.
+
+    Example:
+        >>> objective = Objective(torch.nn.Linear(1, 1), torch.nn.MSELoss(), (torch.ones(4, 1), torch.zeros(4, 1)))
+        >>> ggn_products(objective, objective.theta)(torch.tensor([1.0, 0.0]))
+        tensor([2., 2.])
+    """
+    return _products(objective, theta, parameters, retain, "ggn")
+
+
+def fisher_products(
+    objective: Objective, theta: Tensor, *, parameters: str | Sequence[str] = "*", retain: bool = True
+) -> Callable[[Tensor], Tensor]:
+    """Returns v ↦ (1/N) Σ_n g_n (g_nᵀ v) with g_n = ∇ℓ_n, the gradient of the loss of sample n without the penalty.
+
+    This is the *empirical* Fisher matrix, of the targets in the data. The Fisher matrix proper, of targets drawn from
+    the model, is `ggn_products` for cross-entropy, and that up to a factor for a squared error (Kunstner et al. 2019).
+
+    Args:
+        objective: One whose loss takes (output, target) and is a mean over samples.
+        theta: (…, P).
+        parameters: Glob or globs: the block of these p parameters.
+        retain: Keep the graphs between products where they fit the objective's memory budget.
+
+    Returns:
+        A function v (K…, …, p) -> (K…, …, p), in the objective's dtype.
+
+    Raises:
+        InputError: The loss takes whole batches, or is no mean over samples.
+
+    Example:
+        >>> data = torch.ones(2, 1), torch.zeros(2, 1)
+        >>> objective = Objective(torch.nn.Linear(1, 1, bias=False), torch.nn.MSELoss(), data)
+        >>> fisher_products(objective, torch.tensor([3.0]))(torch.tensor([1.0]))
+        tensor([36.])
+    """
+    return _products(objective, theta, parameters, retain, "fisher")
+
+
+def ggn_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
+    """Returns the Gauss–Newton matrix of L at one θ (P,) as an operator; see `ggn_products`."""
+    return _operator(objective, theta, parameters, "ggn", "Gauss–Newton matrix")
+
+
+def fisher_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
+    """Returns the empirical Fisher matrix at one θ (P,) as an operator; see `fisher_products`."""
+    return _operator(objective, theta, parameters, "fisher", "empirical Fisher matrix")
+
+
+def dense_factor_matrix(
+    objective: Objective, theta: Tensor, layout: ParameterLayout, kind: Factored
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Multiplies the identity: data loss (B,), gradient (B, p) and matrix (B, p, p) at θ (B, P), l2 in none of them."""
+    value, gradient = objective.value_and_gradient(theta)
+    index = objective.layout.select(layout.names).to(theta.device)
+    value = value - 0.5 * objective.l2 * theta.square().sum(-1)
+    gradient = (gradient - objective.l2 * theta)[:, index]
+    factors = _Factors(objective, theta, layout, kind, retain=True)
+    matrix = theta.new_empty(len(theta), layout.size, layout.size)
+    unit = theta.new_zeros(1, len(theta), layout.size)
+    for row in range(layout.size):
+        unit[..., row] = 1.0
+        matrix[:, row] = factors(unit)[0]
+        unit[..., row] = 0.0
+    return value, gradient, matrix
+
+
+def _operator(
+    objective: Objective, theta: Tensor, parameters: str | Sequence[str], kind: Factored, label: str
+) -> Operator:
+    objective.layout.check(theta)
+    if theta.dim() != 1:
+        raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
+    product = _products(objective, theta.detach(), parameters, True, kind)
+    size = objective.layout.only(parameters).size
+    name = label if size == objective.size else f"{label} of {parameters}"
+    return Operator(size, objective.dtype, objective.device, product, name)
+
+
+def _products(
+    objective: Objective, theta: Tensor, parameters: str | Sequence[str], retain: bool, kind: Factored
+) -> Callable[[Tensor], Tensor]:
+    objective.layout.check(theta)
+    layout = objective.layout.only(parameters)
+    lead = theta.shape[:-1]
+    flat = theta.detach().to(objective.device, objective.dtype).reshape(-1, objective.size)
+    with objective.second_derivatives():
+        factors = _Factors(objective, flat, layout, kind, retain=retain)
+    penalty = objective.l2 if kind == "ggn" else 0.0
+
+    def product(v: Tensor) -> Tensor:
+        layout.check(v, "v")
+        if v.dim() < len(lead) + 1 or v.shape[v.dim() - 1 - len(lead) : -1] != lead:
+            raise InputError(f"v must end in the shape {(*lead, layout.size)}, found {tuple(v.shape)}")
+        with objective.second_derivatives():
+            return factors(v.reshape(-1, len(flat), layout.size)).reshape(v.shape) + penalty * v
+
+    return product
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The differentiated graph of one piece of the data: inner function, Jᵀ w with its dummies w, and Λ."""
+
+    part: slice
+    leaves: list[Tensor]
+    inner: list[Tensor]
+    dummies: list[Tensor]
+    pulled: list[Tensor]
+    curve: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+class _Factors:
+    """v (K, B, p) -> Jᵀ Λ J v (K, B, p).
+
+    Args:
+        objective: The loss.
+        theta: (B, P).
+        layout: The p parameters.
+        kind: "ggn" or "fisher".
+        retain: Keep the graphs between calls where they fit the objective's memory.
+    """
+
+    def __init__(
+        self, objective: Objective, theta: Tensor, layout: ParameterLayout, kind: Factored, *, retain: bool
+    ) -> None:
+        if objective.loss_on == "batch":
+            raise InputError(
+                "objective must have a loss that takes (output, target) for a Gauss–Newton or Fisher "
+                "matrix, found loss_on='batch'"
+            )
+        self.objective, self.theta, self.layout, self.kind = objective, theta, layout, kind
+        evaluation = objective.evaluation
+        needed = PRODUCT * evaluation.pair_bytes * objective.samples * len(theta)
+        self.graphs = list(self._pieces()) if retain and needed <= objective.memory else None
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        out = torch.zeros_like(vectors)
+        for graph in self.graphs if self.graphs is not None else self._pieces():
+            for k in range(len(vectors)):
+                out[k, graph.part] += self._product(graph, vectors[k, graph.part])
+        return out
+
+    def _product(self, graph: _Graph, v: Tensor) -> Tensor:
+        parts = list(self.layout.unravel(v).values())
+        forward = _pull(graph.pulled, graph.dummies, parts)
+        second = _pull(graph.inner, graph.leaves, graph.curve(forward))
+        return torch.cat([g.reshape(len(v), -1) for g in second], dim=1)
+
+    def _pieces(self) -> Iterator[_Graph]:
+        objective, layout = self.objective, self.layout
+        evaluation, program = objective.evaluation, objective.program
+        cut = evaluation.plan(len(self.theta), PRODUCT)
+        for start in range(0, len(self.theta), cut.replicas):
+            part = slice(start, min(start + cut.replicas, len(self.theta)))
+            given = objective.layout.unravel(self.theta[part])
+            leaves = [given[name].clone().requires_grad_() for name in layout.names]
+            params = {**given, **dict(zip(layout.names, leaves, strict=True)), **evaluation.extra(self.theta[part])}
+            for batch, count in objective.batches.chunks(cut.samples):
+                weight = count / objective.samples
+                with torch.enable_grad(), twice_differentiable():
+                    output = program.outputs(params, batch)
+                    if self.kind == "ggn":
+                        inner = [leaf for leaf in pytree.tree_leaves(output) if leaf.requires_grad]
+                        curve = _loss_curve(objective, output, batch[1], weight)
+                    else:
+                        inner = [_sample_losses(objective, output, batch[1])]
+                        _check_mean(objective, inner[0], output, batch[1])
+                        factor = weight / inner[0].shape[1]
+                        curve = lambda u, factor=factor: [factor * u[0]]  # noqa: E731 - beside its counterpart above
+                    dummies = [torch.zeros_like(leaf).requires_grad_() for leaf in inner]
+                    pulled = torch.autograd.grad(
+                        inner, leaves, dummies, create_graph=True, allow_unused=True, materialize_grads=True
+                    )
+                yield _Graph(part, leaves, inner, dummies, list(pulled), curve)
+
+
+def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Σ vectors · d outputs / d inputs, keeping the graph; zero where there is none."""
+    linked = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
+    if not linked:
+        return [torch.zeros_like(x) for x in inputs]
+    chosen, weights = zip(*linked, strict=True)
+    return torch.autograd.grad(chosen, inputs, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def _loss_curve(
+    objective: Objective, output: Any, target: Any, weight: float
+) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    """Returns u ↦ weight · ∇²_f loss · u in the leaves of the output that depend on θ."""
+    leaves, spec = pytree.tree_flatten(output)
+    free = [leaf.detach().requires_grad_() if leaf.requires_grad else leaf for leaf in leaves]
+    chosen = [new for new, old in zip(free, leaves, strict=True) if old.requires_grad]
+    losses = objective.program.losses_of(pytree.tree_unflatten(free, spec), target)
+    first = torch.autograd.grad(losses.sum(), chosen, create_graph=True, allow_unused=True, materialize_grads=True)
+    return lambda u: [weight * part for part in _pull(first, chosen, u)]
+
+
+def _sample_losses(objective: Objective, output: Any, target: Any) -> Tensor:
+    """Losses of the single samples, (B, n)."""
+    if objective.loss_kind == "mse":
+        return (output - target).square().flatten(2).mean(2)
+    if objective.loss_kind == "cross_entropy" and output.dim() == 3 and not target.is_floating_point():
+        each = F.cross_entropy(output.flatten(0, 1), target.expand(output.shape[:2]).flatten(), reduction="none")
+        return each.reshape(output.shape[:2])
+
+    def one(sample: Any, goal: Any) -> Tensor:
+        alone = pytree.tree_map(lambda leaf: leaf[None], (sample, goal))
+        return objective.program.loss(*alone)
+
+    leaves, spec = pytree.tree_flatten(output)
+    count = leaves[0].shape[1]
+    rows = []
+    for r in range(leaves[0].shape[0]):
+        row = pytree.tree_unflatten([leaf[r] for leaf in leaves], spec)
+        single = [pytree.tree_map(lambda leaf, n=n: leaf[n], (row, target)) for n in range(count)]
+        rows.append(torch.stack([one(*pair) for pair in single]))
+    return torch.stack(rows)
+
+
+def _check_mean(objective: Objective, losses: Tensor, output: Any, target: Any) -> None:
+    mean, whole = losses.detach().mean(1), objective.program.losses_of(output, target).detach()
+    good = torch.isfinite(whole)
+    tolerance = 1e3 * torch.finfo(mean.dtype).eps * whole.abs().clamp(min=1e-30)
+    if bool(((mean - whole).abs() > tolerance)[good].any()):
+        raise InputError(
+            "objective must have a loss that is the mean over samples for an empirical Fisher matrix, "
+            f"found {float(whole[good][0]):.6g} for a batch, {float(mean[good][0]):.6g} over its samples"
+        )
