@@ -1,0 +1,66 @@
+"""The page: template, embedded data and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from thalweg import __version__
+from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER
+from thalweg.report.section import Section
+
+__all__ = ["embedded", "rendered"]
+
+# The colours of ink and paper change places in the dark; data keep theirs, but for the black of the palette.
+DARK = {INK: "#e4e8ee", MUTED: "#9aa5b1", GRID: "#2c333d", PAPER: "#161b22", EMPTY: "#3d444d", CATEGORIES[6]: "#f0f0f0"}
+
+
+def rendered(sections: Sequence[Section], title: str = "") -> str:
+    """The whole document as HTML.
+
+    Args:
+        sections: One for every run.
+        title: Heading; default the summary of the only run, or how many runs there are.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("thalweg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = embedded
+    one = sections[0] if len(sections) == 1 else None
+    heading = title or ((one.summary.rstrip(".") or one.experiment) if one else f"{len(sections)} experiments")
+    return environment.get_template("report.html").render(
+        title=heading,
+        sections=sections,
+        version=__version__,
+        dark=DARK,
+        plotly=script(get_plotlyjs()),
+        behaviour=script(environment.get_template("script.js").render()),
+        style=Markup(environment.get_template("style.css").render()),
+    )
+
+
+def script(source: str) -> Markup:
+    """A script of ours or of plotly, which cannot end its element."""
+    return Markup(source.replace("</script", "<\\/script"))
+
+
+def embedded(data: Any) -> Markup:
+    r"""Data as JSON inside a script element: no character in it can end the element or begin a comment.
+
+    >>> print(embedded({"a": "</script><!-- & "}))
+    {"a":"\u003c/script\u003e\u003c!-- \u0026 "}
+    """
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)

@@ -1,0 +1,253 @@
+"""What a report says of one run, as plain data for the template."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from thalweg.errors import InputError
+from thalweg.figures.scales import power_of_ten
+from thalweg.progress import duration
+from thalweg.report.pictures import Picture
+from thalweg.report.story import markup, story
+
+if TYPE_CHECKING:
+    from thalweg.experiments.findings import Findings
+    from thalweg.runs import Run
+
+__all__ = ["Cell", "Section", "Table", "section"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One value: how it is written, and by what it is sorted."""
+
+    text: str
+    order: str
+    number: bool
+    exact: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of cells."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers, which are aligned to the right."""
+        return all(row[column].number or not row[column].order for row in self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Everything about one run, in the order of reading.
+
+    Attributes:
+        key: Prefix of its anchors.
+        experiment: Name of the experiment.
+        name: Name of the run's folder.
+        summary: What the experiment is, in a line.
+        question: What was asked; ``method`` how it was answered; ``reading`` further parts by heading.
+        statements: What was measured; ``warnings`` what not to believe.
+        pictures: The figures.
+        tables: The tables, ``numbers`` the main results as one more.
+        replicas: Sentences on the fate of the replicas; ``lost`` on those that did not complete.
+        settings: Rows (name, value, meaning).
+        environment: Rows (name, value).
+        command: What was typed; ``again`` Python lines that repeat exactly these settings.
+    """
+
+    key: str
+    experiment: str
+    name: str
+    summary: str
+    question: Markup
+    method: Markup
+    reading: tuple[tuple[str, Markup], ...]
+    statements: tuple[str, ...]
+    warnings: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+    numbers: Table | None
+    replicas: tuple[str, ...]
+    lost: tuple[str, ...]
+    settings: tuple[tuple[str, str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    command: str
+    again: str
+
+
+def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: str) -> Section:
+    """Gather what a report says of a run.
+
+    Args:
+        run: Which.
+        findings: What it has found.
+        pictures: Its figures, drawn.
+        key: Prefix of the anchors, unique within the document.
+    """
+    summary, parts = story(run.experiment)
+    kept = run.environment
+    replicas, lost = _replicas(run)
+    numbers = [{"quantity": name, "value": value} for name, value in findings.numbers.items()]
+    return Section(
+        key=key,
+        experiment=run.experiment,
+        name=run.name,
+        summary=summary,
+        question=markup(parts.pop("Question", parts.pop("", ""))),
+        method=markup(parts.pop("Method", "")),
+        reading=tuple((heading, markup(body)) for heading, body in parts.items() if heading),
+        statements=tuple(findings.statements),
+        warnings=tuple(findings.warnings),
+        pictures=tuple(pictures),
+        tables=tuple(table(name, rows) for name, rows in findings.tables.items() if rows),
+        numbers=table("Numbers", numbers) if numbers else None,
+        replicas=replicas,
+        lost=lost,
+        settings=_settings(run),
+        environment=_environment(kept),
+        command=str(kept.get("command") or ""),
+        again=_again(run),
+    )
+
+
+def table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of all columns that any row has, in the order of appearance.
+
+    >>> table("t", [{"a": 1}, {"a": 2, "b": "x"}]).columns
+    ('a', 'b')
+    """
+    columns = tuple(dict.fromkeys(column for row in rows for column in row))
+    return Table(name, columns, tuple(tuple(cell(row.get(column)) for column in columns) for row in rows))
+
+
+def cell(value: Any) -> Cell:
+    """A value of a table in words.
+
+    >>> cell(0.000123456).text, cell(1234567).text, cell(None).text, cell(True).text, cell(float("nan")).text
+    ('1.235×10⁻⁴', '1,234,567', '–', 'yes', 'NaN')
+    """
+    if value is None:
+        return Cell("–", "", number=False)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no", str(int(value)), number=False)
+    if isinstance(value, int):
+        return Cell(f"{value:,}".replace("-", "−"), str(value), number=True)
+    if isinstance(value, float):
+        return Cell(_float(value), "" if math.isnan(value) else repr(value), number=True, exact=repr(value))
+    return Cell(str(value), str(value), number=False)
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}[str(value)]
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}").replace("-", "−")
+    return power_of_ten(value, digits=3)
+
+
+def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What became of the replicas of every recording, and by name of those that did not complete."""
+    said, lost = [], []
+    for name in run.recordings:
+        status = run.recording(name).status
+        whole = sum(entry["status"] == "completed" for entry in status)
+        count = "1 replica" if len(status) == 1 else f"{len(status)} replicas"
+        said.append(f"Recording “{name}”: {whole} of {count} completed.")
+        for replica, entry in enumerate(status):
+            if entry["status"] != "completed":
+                why = f": {entry['message']}" if entry.get("message") else ""
+                lost.append(f"Replica {replica} of “{name}” {entry['status']} at step {entry['step']}{why}.")
+    return tuple(said), tuple(lost)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names.
+
+    >>> flat({"model": {"widths": [3, 3]}, "seed": 0})
+    {'model.widths': [3, 3], 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def _settings(run: Run) -> tuple[tuple[str, str, str], ...]:
+    meanings = _meanings(run.experiment)
+    return tuple((name, _setting(value), meanings.get(name, "")) for name, value in flat(run.config).items())
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(_setting(item) for item in value) if value else "none"
+    return "none" if value is None else str(value)
+
+
+def _meanings(experiment: str) -> dict[str, str]:
+    """What every setting means, from the configuration's own docs; nothing for an experiment that is not there."""
+    from thalweg.experiments.discovery import find
+
+    try:
+        config = find(experiment).config
+    except InputError:
+        return {}
+    found: dict[str, str] = {}
+    _collect(config, "", found)
+    return found
+
+
+def _collect(config: Any, prefix: str, found: dict[str, str]) -> None:
+    for name, field in config.model_fields.items():
+        if field.description:
+            found[prefix + name] = " ".join(field.description.split())
+        if hasattr(field.annotation, "model_fields"):
+            _collect(field.annotation, f"{prefix}{name}.", found)
+
+
+def _environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    rows = [("seed", str(kept.get("seed"))), ("device", str(kept.get("device")))]
+    rows.append(("data checksum", str(kept.get("data_checksum") or "none")))
+    rows += [(name, str(number)) for name, number in (kept.get("versions") or {}).items()]
+    machine = [str(kept[name]) for name in ("cpu", "platform") if kept.get(name)]
+    rows += [("machine", "; ".join(machine)), ("threads", str(kept.get("cpu_threads")))]
+    rows += [
+        (name, str(kept[name])[:19].replace("T", " ") + " UTC") for name in ("created", "finished") if kept.get(name)
+    ]
+    if kept.get("seconds"):
+        rows.append(("time spent", duration(float(kept["seconds"]))))
+    sessions = kept.get("sessions") or []
+    if len(sessions) > 1:
+        rows.append(("sessions", f"{len(sessions)}: the run was interrupted and continued"))
+    known = {"seed", "device", "data_checksum", "versions", "cpu", "platform", "cpu_threads", "created", "finished"}
+    known |= {"seconds", "sessions", "experiment", "command"}
+    rows += [
+        (name.replace("_", " "), _setting(value))
+        for name, value in flat(kept).items()
+        if name.split(".")[0] not in known
+    ]
+    return tuple(rows)
+
+
+def _again(run: Run) -> str:
+    return (
+        "import json\n"
+        "from thalweg.experiments import execute, find\n\n"
+        f"settings = json.load(open({shlex.quote('config.json')!r}))  # of this run\n"
+        f"config = find({run.experiment!r}).config.model_validate(settings)\n"
+        f'execute({run.experiment!r}, config, root="again")'
+    )

@@ -1,0 +1,94 @@
+"use strict";
+(() => {
+  document.documentElement.classList.remove("js-off"); // until here the static pictures stand in for the figures
+  const night = window.matchMedia("(prefers-color-scheme: dark)");
+  const swap = JSON.parse(document.getElementById("dark").textContent);
+  const known = new Map();
+
+  // Ink and paper change places in the dark: their colours are replaced wherever they stand in the figure's data.
+  const tinted = (data) => {
+    let text = JSON.stringify(data);
+    if (night.matches) for (const [light, dark] of Object.entries(swap)) text = text.replaceAll(`"${light}"`, `"${dark}"`);
+    return JSON.parse(text);
+  };
+
+  const draw = (place, figure) => {
+    const { data, layout, config } = tinted(figure);
+    if (place.clientWidth < 600 && layout.legend && layout.legend.orientation !== "h") {
+      layout.legend = { ...layout.legend, orientation: "h", x: 0, y: -0.2 };
+    }
+    return Plotly.react(place, data, layout, config);
+  };
+
+  const open = (box, detail) => {
+    box.textContent = "";
+    const heading = document.createElement("h3");
+    heading.textContent = detail.title;
+    const list = document.createElement("dl");
+    for (const [name, value] of detail.facts) {
+      const term = document.createElement("dt");
+      const words = document.createElement("dd");
+      term.textContent = name;
+      words.textContent = value;
+      list.append(term, words);
+    }
+    box.append(heading, list);
+    if (detail.figure) {
+      const place = document.createElement("div");
+      box.append(place);
+      draw(place, detail.figure);
+      known.set(place, detail.figure);
+    }
+  };
+
+  const begin = (place) => {
+    const { figure, details } = JSON.parse(document.getElementById(place.dataset.figure).textContent);
+    known.set(place, figure);
+    draw(place, figure).then(() => {
+      const box = place.closest("figure").querySelector(".detail");
+      if (!box) return;
+      place.on("plotly_click", (event) => {
+        const key = event.points[0].customdata;
+        if (typeof key === "string" && Object.hasOwn(details, key)) open(box, details[key]);
+      });
+    });
+  };
+
+  // Figures are drawn shortly before they come into view: a browser has few 3-D contexts, and a page opens at once.
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watcher.unobserve(entry.target);
+      begin(entry.target);
+    }
+  }, { rootMargin: "800px 0px" });
+  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+
+  night.addEventListener("change", () => {
+    for (const [place, figure] of known) if (place.isConnected) draw(place, figure);
+  });
+
+  const value = (row, column) => row.cells[column].dataset.order;
+  const compare = (a, b) => {
+    if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1; // what is missing comes last
+    const [x, y] = [Number(a), Number(b)];
+    const [p, q] = [a.endsWith("inf") ? (a[0] === "-" ? -Infinity : Infinity) : x, b.endsWith("inf") ? (b[0] === "-" ? -Infinity : Infinity) : y];
+    return Number.isNaN(p) || Number.isNaN(q) ? a.localeCompare(b, undefined, { numeric: true }) : p - q || 0;
+  };
+  for (const button of document.querySelectorAll("table.sortable th button")) {
+    button.addEventListener("click", () => {
+      const head = button.parentElement;
+      const column = head.cellIndex;
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of head.parentElement.cells) other.setAttribute("aria-sort", "none");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const body = head.closest("table").tBodies[0];
+      const rows = [...body.rows].sort((a, b) => {
+        const [x, y] = [value(a, column), value(b, column)];
+        const order = compare(x, y);
+        return down && x !== "" && y !== "" ? -order : order;
+      });
+      body.append(...rows);
+    });
+  }
+})();
