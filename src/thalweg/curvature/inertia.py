@@ -127,11 +127,12 @@ def _factor(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
     """Diagonal (P,), off-diagonal (P−1,) and 2 × 2 markers (P,) of D in L D Lᵀ; overwrites the matrix on the CPU."""
     if matrix.device.type == "cpu":
         # SciPy's LAPACK was 1.3 times faster than torch's at P = 2,000 and 6,000, and it works in place.
-        from scipy.linalg import lapack
+        from scipy.linalg import get_lapack_funcs
 
         array = matrix.numpy().T  # Fortran order without a copy
-        work, _ = lapack.dsytrf_lwork(len(array), lower=1)
-        factor, pivots, info = lapack.dsytrf(array, lower=1, lwork=int(work), overwrite_a=1)
+        sytrf, sytrf_lwork = get_lapack_funcs(("sytrf", "sytrf_lwork"), (array,))
+        work, _ = sytrf_lwork(len(array), lower=1)
+        factor, pivots, info = sytrf(array, lower=1, lwork=int(work), overwrite_a=1)
         factor, pivots = torch.from_numpy(factor.T).mT, torch.from_numpy(pivots)
     else:
         factor, pivots, info = torch.linalg.ldl_factor_ex(matrix)

@@ -1,0 +1,156 @@
+"""The signs of a Hessian's eigenvalues, counted against what this very Hessian is known to be wrong by.
+
+A computed eigenvalue of 1e-12 has no sign: it moves by the size of the errors in H (Weyl). Three of them are measured
+and added up: rounding in whatever produced and factored H, P · eps · ‖H‖; asymmetry, ‖H − Hᵀ‖/2; and the difference to
+the same Hessian summed over the samples in another order, ‖H − H′‖. Inside this band an eigenvalue is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from thalweg.curvature.bounds import norm_bounds
+from thalweg.curvature.inertia import SMALL, Method, inertia
+from thalweg.curvature.operator import Operator
+from thalweg.errors import InputError
+
+__all__ = ["Signs", "count_signs"]
+
+
+@dataclass(frozen=True)
+class Signs:
+    """Counted signs of the eigenvalues of Hessians (…, P, P), with the band and what it consists of.
+
+    Args:
+        positive: λ > band, certainly, int64, (…).
+        negative: λ < −band, certainly, (…).
+        undecided: Neither, (…).
+        band: rounding + asymmetry + permutation, and no less than the minimum asked for, float64, (…).
+        rounding: P · eps · ‖H‖, (…).
+        asymmetry: ‖H − Hᵀ‖ / 2, an upper bound, (…).
+        permutation: ‖H − H′‖ for the samples in another order, an upper bound, (…); NaN where H′ was not given (and
+            then not part of the band).
+        norm: Spectral norm ‖H‖, (…): exact with "eigvalsh", else an upper bound, a few per cent above.
+        finite: Whether H was finite, (…); where not, the counts are 0 and the errors NaN.
+        size: P.
+        method: "eigvalsh" or "ldl" (the inertia of H ± band).
+        fallbacks: Matrices whose factorisation could not be trusted and that went through eigvalsh instead.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    undecided: Tensor
+    band: Tensor
+    rounding: Tensor
+    asymmetry: Tensor
+    permutation: Tensor
+    norm: Tensor
+    finite: Tensor
+    size: int
+    method: Literal["eigvalsh", "ldl"]
+    fallbacks: int
+
+    @property
+    def ratio(self) -> Tensor:
+        """The minimal ratio: share of the P eigenvalues that are certainly positive, (…); NaN where H is not finite."""
+        return torch.where(self.finite, self.positive / self.size, math.nan)
+
+    @property
+    def ratio_at_most(self) -> Tensor:
+        """The same share if every undecided eigenvalue were positive, (…)."""
+        return torch.where(self.finite, (self.positive + self.undecided) / self.size, math.nan)
+
+
+def count_signs(
+    hessian: Tensor, *, permuted: Tensor | None = None, minimum_band: float = 0.0, method: Method = "auto"
+) -> Signs:
+    """Counts the certainly positive, certainly negative and undecided eigenvalues.
+
+    Args:
+        hessian: H, (…, P, P), from a computation in float64.
+        permuted: The same Hessian with the samples in another order, of the same shape.
+        minimum_band: Least half-width of the band, absolute, for errors that the caller knows of.
+        method: See `inertia`; "auto" takes eigvalsh up to P = 200 and LDLᵀ factors beyond.
+
+    Raises:
+        InputError: A shape is wrong or the band negative.
+
+    Example:
+        >>> signs = count_signs(torch.diag(torch.tensor([5.0, 2.0, 1e-16, -1.0], dtype=torch.float64)))
+        >>> int(signs.positive), int(signs.undecided), int(signs.negative), float(signs.ratio)
+        (2, 1, 1, 0.5)
+    """
+    if hessian.dim() < 2 or hessian.shape[-1] != hessian.shape[-2] or hessian.shape[-1] == 0:
+        raise InputError(f"hessian must have shape (…, P, P), found {tuple(hessian.shape)}")
+    if permuted is not None and permuted.shape != hessian.shape:
+        raise InputError(f"permuted must have the shape of hessian {tuple(hessian.shape)}, "
+                         f"found {tuple(permuted.shape)}")
+    if not (minimum_band >= 0.0 and math.isfinite(minimum_band)):
+        raise InputError(f"minimum_band must be finite and not negative, found {minimum_band}")
+    lead, size = hessian.shape[:-2], hessian.shape[-1]
+    flat = hessian.reshape(-1, size, size)
+    others = [None] * len(flat) if permuted is None else list(permuted.reshape(-1, size, size))
+    errors = torch.tensor([_errors(h, other) for h, other in zip(flat, others, strict=True)], dtype=torch.float64)
+    norm, asymmetry, permutation = errors.reshape(len(flat), 3).unbind(-1)
+    rounding = size * torch.finfo(torch.float64).eps * norm
+    band = rounding + asymmetry + (0.0 if permuted is None else permutation)
+    band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
+    counted = inertia(flat, band, method=method)
+
+    def shaped(tensor: Tensor) -> Tensor:
+        return tensor.to(hessian.device).reshape(lead)
+
+    return Signs(
+        positive=shaped(counted.positive),
+        negative=shaped(counted.negative),
+        undecided=shaped(counted.within),
+        band=shaped(band),
+        rounding=shaped(rounding),
+        asymmetry=shaped(asymmetry),
+        permutation=shaped(permutation),
+        norm=shaped(norm),
+        finite=shaped(counted.finite),
+        size=size,
+        method=counted.method,
+        fallbacks=counted.fallbacks,
+    )
+
+
+def _errors(hessian: Tensor, permuted: Tensor | None) -> tuple[float, float, float]:
+    """‖H‖, ‖H − Hᵀ‖/2 and ‖H − H′‖ of one matrix."""
+    if not bool(torch.isfinite(hessian).all()):
+        return math.nan, math.nan, math.nan
+    h, size = hessian.to(torch.float64), hessian.shape[-1]
+    if size <= SMALL:
+        norm = float(torch.linalg.eigvalsh(0.5 * (h + h.mT)).abs().max())
+    else:
+        norm = norm_bounds(Operator.dense(h))[1]
+    negligible = 0.1 * size * torch.finfo(torch.float64).eps * norm
+    asymmetry = _difference(h, h.mT, negligible, skew=True)
+    permutation = math.nan if permuted is None else _difference(permuted.to(torch.float64), h, negligible, skew=False)
+    return norm, asymmetry, permutation
+
+
+def _difference(a: Tensor, b: Tensor, negligible: float, *, skew: bool) -> float:
+    """Upper bound on ‖a − b‖ (halved if `skew`, b = aᵀ), without a matrix in memory beside them.
+
+    The Frobenius norm bounds it; only where that matters for the band is the spectral norm itself estimated.
+    """
+    size, factor = len(a), 0.5 if skew else 1.0
+    rows = max(1, 2**22 // size)  # 32 MiB at a time
+    squares = sum(float((a[i : i + rows] - b[i : i + rows]).square().sum()) for i in range(0, size, rows))
+    frobenius = factor * math.sqrt(squares)
+    if not frobenius > negligible:
+        return frobenius
+
+    def gram(v: Tensor) -> Tensor:  # DᵀD, symmetric whether D is symmetric or skew
+        forward = v @ a.mT - v @ b.mT
+        return factor**2 * (forward @ a - forward @ b)
+
+    bound = norm_bounds(Operator(size, torch.float64, a.device, gram, "difference"))[1]
+    return min(frobenius, math.sqrt(max(bound, 0.0)))
