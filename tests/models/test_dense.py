@@ -72,3 +72,9 @@ def test_linear_autoencoder_is_a_product_of_two_matrices():
 def test_autoencoder_needs_as_many_outputs_as_inputs():
     with pytest.raises(InputError, match=r"as many outputs as inputs \(64\), found 10: give the task target 'inputs'"):
         build(ModelConfig(kind="autoencoder"), (1, 8, 8), 10)
+
+
+def test_decoder_mirrors_the_encoder():
+    model = build(ModelConfig(kind="autoencoder", hidden=(7, 5), code=2), (9,), 9)
+    widths = [module.in_features for module in model if isinstance(module, torch.nn.Linear)]
+    assert [*widths, model[-1].out_features] == [9, 7, 5, 2, 5, 7, 9]
