@@ -495,3 +495,19 @@ def test_evaluating_another_model_is_refused() -> None:
     other = Objective(nn.Linear(3, 4).double(), nn.CrossEntropyLoss(), (x, y))
     with pytest.raises(InputError, match=r"evaluate\['other'\] must be an objective of the same model"):
         train(objective(), recipe=Recipe(steps=1), evaluate={"other": other})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif("THALWEG_TEST_DEVICE" not in os.environ, reason="THALWEG_TEST_DEVICE names no device")
+def test_the_device_under_test_trains_as_the_cpu(device: torch.device) -> None:
+    normed, (x, y) = Normed().double(), (torch.randn(20, 1, 6, 6, dtype=torch.float64), torch.randint(4, (20,)))
+    for model, samples in ((mlp(dropout=0.3), data()), (normed, (x, y))):
+        here = Objective(model, nn.CrossEntropyLoss(), samples)
+        theta = here.initial(4)
+        theta[1] = 1e308  # diverges
+        recipe = Recipe(lr=0.01, batch_size=7, steps=8, clip=1.0)
+        expected = train(here, theta, recipe, evaluate={"train": here})
+        there = here.to(device=device)
+        found = train(there, theta.to(device), recipe, evaluate={"train": there})
+        torch.testing.assert_close(found.snapshots[:], expected.snapshots[:], rtol=1e-9, atol=1e-11)
+        assert [entry["status"] for entry in found.status] == ["completed", "diverged", "completed", "completed"]

@@ -70,7 +70,9 @@ class Batches:
         """Picks samples: index (…,) -> leaves (…, *sample). Only for indexable data."""
         flat = index.flatten()
         return pytree.tree_map_only(
-            Tensor, lambda leaf: leaf.index_select(0, flat.to(leaf.device)).reshape(*index.shape, *leaf.shape[1:]), self._joined
+            Tensor,
+            lambda leaf: leaf.index_select(0, flat.to(leaf.device)).reshape(*index.shape, *leaf.shape[1:]),
+            self._joined,
         )
 
     @cached_property

@@ -79,7 +79,7 @@ class Evaluation:
             self.batches.samples,
             factor * self.pair_bytes,
             2 * factor * self.layout.size * element,
-            self.memory,
+            memory,
         )
 
     @property
