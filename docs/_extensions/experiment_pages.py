@@ -55,9 +55,14 @@ def presets(experiment: Experiment, fields: list[FieldRow]) -> list[str]:
     """Which fields each preset changes."""
     cells = []
     for name, config in experiment.presets.items():
-        changed = [(row.name, value(config, row.name)) for row in fields if value(config, row.name) != row.default]
+        present = [
+            row for row in fields if "." not in row.name or value(config, row.name.rpartition(".")[0]) is not None
+        ]
+        settings = {row.name: value(config, row.name) for row in present if value(config, row.name) != row.default}
         default = " (default)" if name == "quick" else ""
-        cells.append([f"``{name}``{default}", ", ".join(f"``{field} = {setting!r}``" for field, setting in changed)])
+        cells.append(
+            [f"``{name}``{default}", ", ".join(f"``{key} = {setting!r}``" for key, setting in settings.items())]
+        )
     return table(["Preset", "Differs from the defaults in"], cells)
 
 
