@@ -45,7 +45,7 @@ print(training.snapshots)
 print(f"training accuracy: {last['train_accuracy'].min():.2f} to {last['train_accuracy'].max():.2f}")
 
 # %%
-# Every function of the parameters takes any leading axes: here the straight lines from the first solution to the others.
+# Every function of the parameters takes any leading axes: here straight lines from the first solution to the others.
 
 theta = training.snapshots[-1]  # (R, P)
 share = torch.linspace(0, 1, 21)[:, None, None]

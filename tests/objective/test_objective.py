@@ -7,10 +7,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import reference
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests import reference
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
