@@ -1,8 +1,9 @@
 """Exact Hessians of any model, row by row through one retained graph of the gradient.
 
 Row i is the gradient of ∂L/∂θ_i: one backward pass through a graph that is built once. Several rows share a pass
-(`is_grads_batched`) where that graph is small; measured on a CPU, 1.3–4 times faster for small networks and no gain
-once a pass fills the cache.
+(`is_grads_batched`) where that graph is small; measured on a CPU, 2–4 times faster for small networks and no gain once
+a pass fills the cache. Forward-over-reverse is no faster there, refuses some operations (SiLU), and is silently wrong
+for the scale of LayerNorm (torch 2.13 to 2.15: the forward mode of its backward pass misses a term).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["BlockSums", "StackLayer", "outer"]
 
-PACKED_FROM = 8  # width of a factor from which its upper triangle alone is multiplied: below, packing costs more
+UNPACKED = 2**26  # bytes of a symmetric block that are unpacked at once
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,10 @@ class BlockSums:
     def __init__(self, layers: list[StackLayer], replicas: int, like: Tensor) -> None:
         self.layers, self.replicas = layers, replicas
         self.gradients: dict[Any, Tensor] = {}
-        self.first: dict[Any, Tensor] = {}  # (R, o·p, i·j), or packed triangles for l = m
+        self.first: dict[Any, Tensor] = {}  # (R, o·p, i·j); for l = m upper triangles of both
         self.second: dict[Any, Tensor] = {}  # (R, j·o, i·p), or (R, i, o·p) for m = l + 1
-        self.packs = {
-            width: _triangle(width, like.device)
-            for layer in layers
-            for width in (layer.outputs, layer.columns)
-            if width >= PACKED_FROM
-        }
+        widths = {width for layer in layers for width in (layer.outputs, layer.columns)}
+        self.triangles = {width: _triangle(width, like.device) for width in widths}
 
     def add_gradient(self, layer: StackLayer, delta: Tensor, a: Tensor) -> None:
         """Σ_n δ aᵀ: (R, o, i)."""
@@ -72,11 +68,10 @@ class BlockSums:
     def add_first(self, a: StackLayer, b: StackLayer, mixed: Tensor, augmented: dict[int, Tensor]) -> None:
         """Σ_n M_lm[o, p] a_{l-1}[i] a_{m-1}[j]."""
         left, right = augmented[a.index], augmented[b.index]
-        if a is b and a.outputs in self.packs:
-            mixed = mixed.index_select(-2, self.packs[a.outputs].flat)
-        if a is b and a.columns in self.packs:
-            pack = self.packs[a.columns]
-            pairs = left.index_select(-2, pack.rows).mul_(left.index_select(-2, pack.columns))
+        if a is b:
+            triangle = self.triangles[a.columns]
+            pairs = left.index_select(-2, triangle.rows).mul_(left.index_select(-2, triangle.columns))
+            mixed = mixed.index_select(-2, self.triangles[a.outputs].flat)
         else:
             pairs = outer(left, right)
         _add(self.first, (a.index, b.index), mixed, pairs)
@@ -95,29 +90,38 @@ class BlockSums:
         for place, a in enumerate(self.layers):
             for here, columns, _ in a.parts():
                 gradient[:, here] = self.gradients[a.index][:, :, columns].flatten(1)
-            for b in self.layers[place:]:
-                block = self._block(a, b)  # (R, o, i, p, j)
+            self._write_diagonal(a, matrix)
+            for b in self.layers[place + 1 :]:
+                block = self._block(a, b)
                 for here, rows, i in a.parts():
                     for there, columns, j in b.parts():
                         view = matrix[:, here, there].unflatten(2, (b.outputs, j)).unflatten(1, (a.outputs, i))
                         view.copy_(block[:, :, rows, :, columns])
-                        if a is not b:
-                            matrix[:, there, here].copy_(matrix[:, here, there].mT)
+                        matrix[:, there, here].copy_(matrix[:, here, there].mT)
+
+    def _write_diagonal(self, a: StackLayer, matrix: Tensor) -> None:
+        packed = self.first.pop((a.index, a.index))  # (R, pairs of o ≤ p, pairs of i ≤ j)
+        units, inputs = self.triangles[a.outputs].inverse, self.triangles[a.columns].inverse
+        row = packed.element_size() * self.replicas * a.outputs * a.columns**2
+        group = max(1, UNPACKED // row)
+        for start in range(0, a.outputs, group):
+            chosen = slice(start, min(start + group, a.outputs))
+            block = packed.index_select(1, units[chosen].flatten()).index_select(2, inputs.flatten())
+            block = block.view(self.replicas, -1, a.outputs, a.columns, a.columns).permute(0, 1, 3, 2, 4)
+            for here, rows, i in a.parts():
+                for there, columns, j in a.parts():
+                    view = matrix[:, here, there].unflatten(2, (a.outputs, j)).unflatten(1, (a.outputs, i))
+                    view[:, chosen] = block[:, :, rows, :, columns]
 
     def _block(self, a: StackLayer, b: StackLayer) -> Tensor:
-        key = (a.index, b.index)
-        first = self.first.pop(key)
-        if a is b and a.outputs in self.packs:
-            first = first.index_select(1, self.packs[a.outputs].inverse)
-        if a is b and a.columns in self.packs:
-            first = first.index_select(2, self.packs[a.columns].inverse)
-        first = first.reshape(self.replicas, a.outputs, b.outputs, a.columns, b.columns)
-        second = self.second.pop(key, None)
+        """Joins both terms of a block l < m: (R, o, i, p, j)."""
+        first = self.first.pop((a.index, b.index)).view(self.replicas, a.outputs, b.outputs, a.columns, b.columns)
+        second = self.second.pop((a.index, b.index), None)
         if second is not None and b.index == a.index + 1:
-            second = second.reshape(self.replicas, a.columns, a.outputs, b.outputs)
+            second = second.view(self.replicas, a.columns, a.outputs, b.outputs)
             first[..., : b.inputs].diagonal(dim1=1, dim2=4).add_(second.permute(0, 3, 1, 2))
         elif second is not None:
-            second = second.reshape(self.replicas, b.inputs, a.outputs, a.columns, b.outputs)
+            second = second.view(self.replicas, b.inputs, a.outputs, a.columns, b.outputs)
             first[..., : b.inputs].add_(second.permute(0, 2, 4, 3, 1))
         return first.permute(0, 1, 3, 2, 4)
 
@@ -138,7 +142,7 @@ def _triangle(width: int, device: torch.device) -> _Triangle:
     number = torch.arange(len(rows), device=device)
     inverse[rows, columns] = number
     inverse[columns, rows] = number
-    return _Triangle(rows, columns, rows * width + columns, inverse.flatten())
+    return _Triangle(rows, columns, rows * width + columns, inverse)
 
 
 def outer(left: Tensor, right: Tensor) -> Tensor:

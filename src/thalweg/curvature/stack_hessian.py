@@ -33,6 +33,7 @@ __all__ = ["Curvature", "stack_curvature", "stack_supports"]
 Curvature = Literal["hessian", "ggn", "fisher"]
 
 WORKING_SET = 2**25  # bytes of per-sample matrices at once: measured best, about the last cache
+LEAST_SAMPLES = 64
 PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu")  # φ'' = 0
 
 
@@ -77,7 +78,7 @@ def stack_curvature(
     for start in range(0, len(theta), replicas):
         part = slice(start, min(start + replicas, len(theta)))
         own = {name: p[part] if name in objective.layout.slices else p for name, p in params.items()}
-        chunk = max(64, WORKING_SET // (per_pair * (part.stop - part.start)))
+        chunk = max(LEAST_SAMPLES, WORKING_SET // (per_pair * (part.stop - part.start)))
         sums = BlockSums(layers, part.stop - part.start, theta)
         for x, target, weight in _pieces(objective, chunk):
             with torch.no_grad():
