@@ -352,6 +352,24 @@ def test_batchnorm_trains_with_running_statistics_of_each_replica(batch_size: in
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("policy", ["batch", "recomputed"])
+def test_the_batchnorm_policy_of_analyses_does_not_change_training(policy: str) -> None:
+    model, x, y = Normed().double(), torch.randn(20, 1, 6, 6, dtype=torch.float64), torch.randint(4, (20,))
+    recipe = Recipe(lr=0.01, batch_size=7, epochs=2)
+    runs = []
+    for target in (
+        Objective(model, nn.CrossEntropyLoss(), (x, y)),
+        Objective(model, nn.CrossEntropyLoss(), (x, y), batchnorm=policy),
+        Objective(model, nn.CrossEntropyLoss(), (x, y), batchnorm=policy, batch_size=6),
+    ):
+        runs.append(train(target, recipe=recipe, replicas=2, evaluate={"train": target}))
+        expected = target.metrics(runs[-1].snapshots[-1])["loss"]
+        if target.batchnorm != "frozen":
+            torch.testing.assert_close(torch.tensor(runs[-1].metrics["train_loss"].to_list()[-2:]), expected.float())
+    assert torch.equal(runs[0].snapshots[:], runs[1].snapshots[:])
+    assert torch.equal(runs[0].snapshots[:], runs[2].snapshots[:])
+
+
 class Tied(nn.Module):
     """Tied weights, dict batches, and a loss that calls the model itself."""
 

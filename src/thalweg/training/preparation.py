@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
+from thalweg.objective.batches import Batch, Batches
 from thalweg.objective.objective import Objective
 from thalweg.objective.program import Program, saved_bytes
 from thalweg.training.dropout import CounterDropout, replace_dropout
@@ -58,7 +59,7 @@ def prepare(objective: Objective) -> Prepared:
         top = program.model if program._closure is None else program._closure
         top.register_forward_pre_hook(_Recount(tuple(dropouts.values())))
     with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
-        batch = pytree.tree_map_only(Tensor, Tensor.clone, objective.batches.first(PROBE))
+        batch = _probe(objective.batches)
         params = {name: value[None] for name, value in objective.layout.unravel(objective.theta).items()}
 
         def evaluate(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -79,6 +80,13 @@ def prepare(objective: Objective) -> Prepared:
             _try_vmap(program, params, changed, batch)
     normed = any(isinstance(m, _NormBase) and m.training for m in modules.values())
     return Prepared(program, changed, dropouts, stochastic, not normed, pair)
+
+
+def _probe(batches: Batches) -> Batch:
+    """A few samples with memory of their own, or the first batch where batches are given."""
+    if batches.indexable:
+        return batches.take(torch.arange(min(PROBE, batches.samples)))
+    return pytree.tree_map_only(Tensor, Tensor.clone, batches.first(PROBE))
 
 
 def _training_mode(model: nn.Module) -> None:
