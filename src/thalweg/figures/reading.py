@@ -184,13 +184,17 @@ def shared_view(figure: Figure, index: int, which: str) -> tuple[float, float]:
 
 
 def empty(panel: Panel) -> bool:
-    """Whether a panel has nothing to show: no mark, or no finite point in any."""
-    return not any(
-        np.isfinite(np.asarray(values, dtype=np.float64)).any()
-        for mark in panel.marks
-        for place in points(mark)
-        for values in place
-    )
+    """Whether a panel has nothing to show: no mark, or none with a point that is finite and has a place on the axes."""
+    return not any(_visible(panel, mark, place) for mark in panel.marks for place in points(mark))
+
+
+def _visible(panel: Panel, mark: Mark, place: Points) -> bool:
+    names = ("x", "right" if mark.side == "right" else "y", "z")
+    drawn = [forward(axis_of(panel, name), values) for name, values in zip(names, place, strict=False)]
+    finite = np.isfinite(np.stack(drawn))
+    # Bars, bins and guides leave open the coordinate that does not matter to them.
+    partial = isinstance(mark, HLine | VLine | Span | Text | Bars | Histogram)
+    return bool(finite.any() if partial else finite.all(axis=0).any())
 
 
 def thinned(x: np.ndarray, *ys: np.ndarray, limit: int = 4000) -> np.ndarray:

@@ -107,7 +107,7 @@ def _stored(value: Any, name: str, ndim: int, optional: bool) -> np.ndarray | No
             return None
         raise InputError(f"{name} must be an array with {ndim} axes, found None")
     try:
-        found = np.array(value)
+        found = np.asarray(value).copy()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} must be a numeric array: {error}") from None
     if found.size == 0 and found.dtype == object:

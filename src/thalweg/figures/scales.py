@@ -208,7 +208,7 @@ def ticks(scale: Scale, low: float, high: float, count: int = 6) -> tuple[np.nda
         found = np.unique([float(f"{v:.1g}") for v in inverse(scale, places)])
     else:
         found = _round_steps(low, high, count)
-    slack = 1e-9 * max(abs(low), abs(high))
+    slack = 1e-9 * np.abs(found) + 1e-12 * (high - low)
     found = found[(found >= low - slack) & (found <= high + slack)]
     return found, _words(found, spread=scale.scale in ("log", "symlog"))
 
@@ -221,13 +221,13 @@ def _words(values: np.ndarray, *, spread: bool) -> list[str]:
     return [power_of_ten(v) if v else "0" for v in values.tolist()]
 
 
-def power_of_ten(value: float) -> str:
-    """A number in powers of ten.
+def power_of_ten(value: float, digits: int = 2) -> str:
+    """A number in powers of ten, with at most so many digits after the point.
 
     >>> power_of_ten(0.001), power_of_ten(-300.0), power_of_ten(1.0)
     ('10⁻³', '−3×10²', '10⁰')
     """
-    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
     text = {"1": power, "-1": "-" + power}.get(mantissa, f"{mantissa}×{power}")

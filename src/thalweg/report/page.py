@@ -9,13 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from thalweg import __version__
-from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER
+from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER, mixed
 from thalweg.report.section import Section
 
 __all__ = ["embedded", "rendered"]
 
-# The colours of ink and paper change places in the dark; data keep theirs, but for the black of the palette.
+# The colours of ink and paper change places in the dark; data keep theirs, but for the black of the palette. Axes that
+# are written in the colour of their curves (mixed with ink) are mixed with light instead.
 DARK = {INK: "#e4e8ee", MUTED: "#9aa5b1", GRID: "#2c333d", PAPER: "#161b22", EMPTY: "#3d444d", CATEGORIES[6]: "#f0f0f0"}
+DARK |= {mixed(colour, INK, 0.15): mixed(colour, PAPER, 0.35) for colour in CATEGORIES}
 
 
 def rendered(sections: Sequence[Section], title: str = "") -> str:

@@ -68,6 +68,17 @@
     for (const [place, figure] of known) if (place.isConnected) draw(place, figure);
   });
 
+  // On paper nothing can be unfolded.
+  const folded = () => document.querySelectorAll("details:not([open])");
+  let unfolded = [];
+  window.addEventListener("beforeprint", () => {
+    unfolded = [...folded()];
+    for (const details of unfolded) details.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const details of unfolded) details.open = false;
+  });
+
   const value = (row, column) => row.cells[column].dataset.order;
   const compare = (a, b) => {
     if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1; // what is missing comes last
