@@ -108,8 +108,10 @@ def test_without_reorthogonalisation_copies_share_their_weight() -> None:
     assert int((lean.nodes > 19).sum()) > int((full.nodes > 19).sum()) == 4
     for edge in (1.5, 15.0):
         torch.testing.assert_close(
-            (lean.weights * (lean.nodes > edge)).sum(-1), (full.weights * (full.nodes > edge)).sum(-1),
-            rtol=1e-6, atol=0,
+            (lean.weights * (lean.nodes > edge)).sum(-1),
+            (full.weights * (full.nodes > edge)).sum(-1),
+            rtol=1e-6,
+            atol=0,
         )
 
 

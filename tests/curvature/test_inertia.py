@@ -26,8 +26,10 @@ def counts(found: module.Inertia) -> list[int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([-2.0, -1e-3, -1e-13, 0.0, 1e-13, 1e-3, 1.0, 1e4]), min_size=1, max_size=40),
-       st.integers(0, 5))
+@given(
+    st.lists(st.sampled_from([-2.0, -1e-3, -1e-13, 0.0, 1e-13, 1e-3, 1.0, 1e4]), min_size=1, max_size=40),
+    st.integers(0, 5),
+)
 def test_both_methods_count_what_was_put_in(values: list[float], seed: int) -> None:
     given_values = torch.tensor(values, dtype=torch.float64)
     matrix, band = matrix_with(given_values, seed), 1e-8
@@ -36,12 +38,15 @@ def test_both_methods_count_what_was_put_in(values: list[float], seed: int) -> N
         assert counts(inertia(matrix, band, method=method)) == truth
 
 
-@pytest.mark.parametrize("matrix", [
-    [[0.0, 1.0], [1.0, 0.0]],                                    # one 2 × 2 pivot
-    [[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [1.0, 2.0, 0.0]],         # a 2 × 2 pivot, then a zero
-    [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 5], [0, 0, 5, 0]],    # two of them in a row
-    [[1e-3, 7.0, 0.0], [7.0, -1e-3, 0.0], [0.0, 0.0, -4.0]],
-])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[0.0, 1.0], [1.0, 0.0]],  # one 2 × 2 pivot
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [1.0, 2.0, 0.0]],  # a 2 × 2 pivot, then a zero
+        [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 5], [0, 0, 5, 0]],  # two of them in a row
+        [[1e-3, 7.0, 0.0], [7.0, -1e-3, 0.0], [0.0, 0.0, -4.0]],
+    ],
+)
 def test_two_by_two_pivots(matrix: list[list[float]]) -> None:
     a = torch.tensor(matrix, dtype=torch.float64)
     values = torch.linalg.eigvalsh(a)
@@ -68,8 +73,12 @@ def test_the_matrix_is_left_as_it_was_and_may_be_slightly_asymmetric() -> None:
 
 @pytest.mark.parametrize("method", ["eigvalsh", "ldl"])
 def test_leading_axes_and_one_bad_replica(method: str) -> None:
-    stack = torch.stack([matrix_with(torch.tensor(v, dtype=torch.float64)) for v in
-                         ([-1.0, 1.0, 2.0], [-1.0, -2.0, 0.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0])]).reshape(2, 2, 3, 3)
+    stack = torch.stack(
+        [
+            matrix_with(torch.tensor(v, dtype=torch.float64))
+            for v in ([-1.0, 1.0, 2.0], [-1.0, -2.0, 0.0], [1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+        ]
+    ).reshape(2, 2, 3, 3)
     stack[1, 1, 0, 2] = math.nan
     found = inertia(stack, torch.tensor([[1e-9, 1e-9], [1.5, 1e-9]]), method=method)
     assert found.negative.tolist() == [[1, 2], [0, 0]]

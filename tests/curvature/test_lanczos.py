@@ -72,7 +72,8 @@ def test_agrees_with_the_dense_decomposition(name: str, which: str) -> None:
     torch.testing.assert_close(
         found.values.abs() if which == "magnitude" else found.values,
         wanted(values, 5, which).abs() if which == "magnitude" else wanted(values, 5, which),
-        rtol=0, atol=1e-6 * norm,
+        rtol=0,
+        atol=1e-6 * norm,
     )
     true = torch.linalg.vector_norm(found.vectors @ matrix - found.values[:, None] * found.vectors, dim=-1)
     torch.testing.assert_close(true, found.residuals, rtol=1e-3, atol=1e-12 * norm)

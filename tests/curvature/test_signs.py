@@ -30,8 +30,11 @@ def test_the_pieces_of_the_band_bound_what_they_name(size: int) -> None:
     noise = 1e-8 * torch.randn(size, size, dtype=torch.float64)
     noise = noise + noise.mT
     signs = count_signs(matrix + skew, permuted=matrix + skew + noise)
-    for name, truth in (("norm", torch.linalg.matrix_norm(matrix, 2)), ("asymmetry", torch.linalg.matrix_norm(skew, 2)),
-                        ("permutation", torch.linalg.matrix_norm(noise, 2))):
+    for name, truth in (
+        ("norm", torch.linalg.matrix_norm(matrix, 2)),
+        ("asymmetry", torch.linalg.matrix_norm(skew, 2)),
+        ("permutation", torch.linalg.matrix_norm(noise, 2)),
+    ):
         assert float(truth) * (1 - 1e-9) <= float(getattr(signs, name)) <= 1.25 * float(truth), name
     assert float(signs.rounding) == pytest.approx(size * EPS * float(signs.norm))
     assert float(signs.band) == pytest.approx(float(signs.rounding + signs.asymmetry + signs.permutation))

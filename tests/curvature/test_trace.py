@@ -39,8 +39,14 @@ def test_the_standard_error_of_the_trace_is_the_error(method: str, matrix: torch
 def test_the_better_methods_are_better_where_eigenvalues_decay() -> None:
     operator = Operator.dense(DECAY)
     rms = {
-        method: float(torch.tensor([trace(operator, method=method, products=60, seed=s).value - float(DECAY.trace())
-                                    for s in range(40)]).square().mean().sqrt())
+        method: float(
+            torch.tensor(
+                [trace(operator, method=method, products=60, seed=s).value - float(DECAY.trace()) for s in range(40)]
+            )
+            .square()
+            .mean()
+            .sqrt()
+        )
         for method in ("xtrace", "hutch++", "hutchinson")
     }
     assert rms["xtrace"] < 0.2 * rms["hutch++"]
@@ -74,8 +80,10 @@ def test_the_standard_error_of_the_diagonal_is_the_error(method: str, matrix: to
 
 def test_xdiag_beats_hutchinson_where_eigenvalues_decay() -> None:
     operator = Operator.dense(DECAY)
-    error = [float((diagonal(operator, method=m, products=60).values - DECAY.diagonal()).norm())
-             for m in ("xdiag", "hutchinson")]
+    error = [
+        float((diagonal(operator, method=m, products=60).values - DECAY.diagonal()).norm())
+        for m in ("xdiag", "hutchinson")
+    ]
     assert error[0] < 0.05 * error[1]
 
 
@@ -87,7 +95,7 @@ def test_xtrace_is_its_own_definition() -> None:
     probes = torch.stack([torch.randn(n, generator=generator, dtype=torch.float64) for _ in range(m)])
     estimates = []
     for i in range(m):
-        others = torch.cat([probes[:i], probes[i + 1:]])
+        others = torch.cat([probes[:i], probes[i + 1 :]])
         q, _ = torch.linalg.qr(matrix @ others.mT)
         rest = probes[i] - q @ (q.mT @ probes[i])
         estimates.append((q.mT @ matrix @ q).trace() + (n - m + 1) * (rest @ matrix @ rest) / (rest @ rest))

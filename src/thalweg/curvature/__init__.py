@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from thalweg.curvature.counts import CountEstimate, estimate_counts
 from thalweg.curvature.density import Quadrature, SpectralDensity, quadrature, spectral_density
+from thalweg.curvature.exact import ExactCurvature, exact_curvature, fisher, ggn, hessian, layer_blocks
+from thalweg.curvature.inertia import Inertia, inertia
 from thalweg.curvature.lanczos import Eigenpairs, eigenpairs
+from thalweg.curvature.neighbours import NeighbourRatio, neighbour_ratio
 from thalweg.curvature.operator import Operator, hessian_operator
+from thalweg.curvature.ratio import MinimalRatio, minimal_ratio
+from thalweg.curvature.signs import Signs, count_signs
 from thalweg.curvature.trace import DiagonalEstimate, TraceEstimate, diagonal, trace
 
 __all__ = [
     "CountEstimate",
     "DiagonalEstimate",
     "Eigenpairs",
+    "ExactCurvature",
+    "Inertia",
+    "MinimalRatio",
+    "NeighbourRatio",
     "Operator",
     "Quadrature",
+    "Signs",
     "SpectralDensity",
     "TraceEstimate",
+    "count_signs",
     "diagonal",
     "eigenpairs",
     "estimate_counts",
+    "exact_curvature",
+    "fisher",
+    "ggn",
+    "hessian",
     "hessian_operator",
+    "inertia",
+    "layer_blocks",
+    "minimal_ratio",
+    "neighbour_ratio",
     "quadrature",
     "spectral_density",
     "trace",

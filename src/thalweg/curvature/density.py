@@ -107,8 +107,9 @@ def quadrature(
     before, alphas, betas = operator.products, [], []
     for start in range(0, probes, together):
         rows = min(together, probes - start)
-        vectors = torch.stack([torch.randn(operator.size, generator=generator, dtype=torch.float64)
-                               for _ in range(rows)]).to(operator.device, operator.dtype)
+        vectors = torch.stack(
+            [torch.randn(operator.size, generator=generator, dtype=torch.float64) for _ in range(rows)]
+        ).to(operator.device, operator.dtype)
         alpha, beta = lanczos_block(operator, vectors, steps, reorthogonalise)
         alphas.append(alpha)
         betas.append(beta)
@@ -175,8 +176,18 @@ def spectral_density(
     if not rule.finite:
         grid = torch.linspace(-1, 1, points, dtype=torch.float64) if grid is None else grid.to("cpu", torch.float64)
         nothing = torch.full_like(grid, math.nan)
-        return SpectralDensity(grid, nothing, nothing, nothing, math.nan if width is None else width, confidence,
-                               probes, taken, rule, status)
+        return SpectralDensity(
+            grid,
+            nothing,
+            nothing,
+            nothing,
+            math.nan if width is None else width,
+            confidence,
+            probes,
+            taken,
+            rule,
+            status,
+        )
     low, high = float(rule.nodes.min()), float(rule.nodes.max())
     if width is None:
         width = 1.2 * (high - low) / taken or 1e-3 * max(abs(high), 1e-12)  # the latter: one eigenvalue only
@@ -186,8 +197,9 @@ def spectral_density(
     grid = grid.to("cpu", torch.float64)
     each = torch.stack([_smoothed(grid, n, w, width) for n, w in zip(rule.nodes, rule.weights, strict=True)])
     mean, half = each.mean(0), student_half_width(each, confidence)
-    return SpectralDensity(grid, mean, (mean - half).clamp(min=0.0), mean + half, width, confidence, probes, taken,
-                           rule, status)
+    return SpectralDensity(
+        grid, mean, (mean - half).clamp(min=0.0), mean + half, width, confidence, probes, taken, rule, status
+    )
 
 
 def student_half_width(samples: Tensor, confidence: float) -> Tensor:

@@ -88,8 +88,9 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
             counts[i] = _by_eigenvalues(flat[i][None], bands[i : i + 1])[0] if sides is None else torch.tensor(sides)
     negative, positive = counts[:, 0], counts[:, 1]
     within = torch.where(finite, size - negative - positive, 0)
-    negative, within, positive, finite = (t.reshape(lead).to(matrix.device) for t in
-                                          (negative, within, positive, finite))
+    negative, within, positive, finite = (
+        t.reshape(lead).to(matrix.device) for t in (negative, within, positive, finite)
+    )
     return Inertia(negative, within, positive, finite, "eigvalsh" if chosen == "eigvalsh" else "ldl", fallbacks)
 
 

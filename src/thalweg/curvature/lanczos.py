@@ -135,9 +135,18 @@ def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:
             message += f"; the products are asymmetric by {space.asymmetry:.1e}, which no further product can mend"
     device = space.basis.device
     return Eigenpairs(
-        values=values.to(device), vectors=vectors, residuals=residuals.to(device), converged=converged.to(device),
-        complete=complete, excluded=run.excluded, tolerance=tolerance, products=run.products,
-        products_checking=run.checking, restarts=run.restarts, asymmetry=space.asymmetry, status=status,
+        values=values.to(device),
+        vectors=vectors,
+        residuals=residuals.to(device),
+        converged=converged.to(device),
+        complete=complete,
+        excluded=run.excluded,
+        tolerance=tolerance,
+        products=run.products,
+        products_checking=run.checking,
+        restarts=run.restarts,
+        asymmetry=space.asymmetry,
+        status=status,
         message=message,
     )
 

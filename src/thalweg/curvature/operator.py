@@ -130,7 +130,7 @@ class Operator:
             rows = torch.zeros(min(block, self.size - start), self.size, dtype=self.dtype, device=self.device)
             rows.diagonal(offset=start).fill_(1.0)
             # A product is a column of the matrix: the caller sees any asymmetry as it is.
-            out[:, start:start + block] = self(rows).mT
+            out[:, start : start + block] = self(rows).mT
         return out
 
     def to_scipy(self) -> LinearOperator:

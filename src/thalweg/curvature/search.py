@@ -29,8 +29,16 @@ class Search:
         max_products: Budget.
     """
 
-    def __init__(self, space: Subspace, wanted: int, which: Which, tolerance: float, to_norm: bool, margin: float,
-                 max_products: int) -> None:
+    def __init__(
+        self,
+        space: Subspace,
+        wanted: int,
+        which: Which,
+        tolerance: float,
+        to_norm: bool,
+        margin: float,
+        max_products: int,
+    ) -> None:
         self.space, self.wanted, self.which = space, wanted, which
         self.tolerance, self.to_norm, self.margin = tolerance, to_norm, margin
         self.max_products = max_products

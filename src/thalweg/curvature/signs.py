@@ -67,13 +67,19 @@ class Signs:
 
 
 def count_signs(
-    hessian: Tensor, *, permuted: Tensor | None = None, minimum_band: float = 0.0, method: Method = "auto"
+    hessian: Tensor,
+    *,
+    permuted: Tensor | None = None,
+    asymmetry: Tensor | float = 0.0,
+    minimum_band: float = 0.0,
+    method: Method = "auto",
 ) -> Signs:
     """Counts the certainly positive, certainly negative and undecided eigenvalues.
 
     Args:
         hessian: H, (…, P, P), from a computation in float64.
         permuted: The same Hessian with the samples in another order, of the same shape.
+        asymmetry: ‖H − Hᵀ‖/2 that was averaged away before, (…) or a number; added to what is left.
         minimum_band: Least half-width of the band, absolute, for errors that the caller knows of.
         method: See `inertia`; "auto" takes eigvalsh up to P = 200 and LDLᵀ factors beyond.
 
@@ -88,17 +94,22 @@ def count_signs(
     if hessian.dim() < 2 or hessian.shape[-1] != hessian.shape[-2] or hessian.shape[-1] == 0:
         raise InputError(f"hessian must have shape (…, P, P), found {tuple(hessian.shape)}")
     if permuted is not None and permuted.shape != hessian.shape:
-        raise InputError(f"permuted must have the shape of hessian {tuple(hessian.shape)}, "
-                         f"found {tuple(permuted.shape)}")
+        raise InputError(
+            f"permuted must have the shape of hessian {tuple(hessian.shape)}, found {tuple(permuted.shape)}"
+        )
     if not (minimum_band >= 0.0 and math.isfinite(minimum_band)):
         raise InputError(f"minimum_band must be finite and not negative, found {minimum_band}")
     lead, size = hessian.shape[:-2], hessian.shape[-1]
     flat = hessian.reshape(-1, size, size)
     others = [None] * len(flat) if permuted is None else list(permuted.reshape(-1, size, size))
     errors = torch.tensor([_errors(h, other) for h, other in zip(flat, others, strict=True)], dtype=torch.float64)
-    norm, asymmetry, permutation = errors.reshape(len(flat), 3).unbind(-1)
+    norm, skew, permutation = errors.reshape(len(flat), 3).unbind(-1)
+    before = torch.as_tensor(asymmetry, dtype=torch.float64).cpu()
+    if before.dim() and before.shape != lead:
+        raise InputError(f"asymmetry must be a number or have shape {tuple(lead)}, found {tuple(before.shape)}")
+    skew = skew + before.expand(lead).reshape(-1)
     rounding = size * torch.finfo(torch.float64).eps * norm
-    band = rounding + asymmetry + (0.0 if permuted is None else permutation)
+    band = rounding + skew + (0.0 if permuted is None else permutation)
     band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
     counted = inertia(flat, band, method=method)
 
@@ -111,7 +122,7 @@ def count_signs(
         undecided=shaped(counted.within),
         band=shaped(band),
         rounding=shaped(rounding),
-        asymmetry=shaped(asymmetry),
+        asymmetry=shaped(skew),
         permutation=shaped(permutation),
         norm=shaped(norm),
         finite=shaped(counted.finite),

@@ -202,8 +202,9 @@ def _hutchinson_diagonal(operator: Operator, products: int, generator: torch.Gen
 def _identity_diagonal(operator: Operator, block: int = 64) -> Tensor:
     parts = []
     for start in range(0, operator.size, block):
-        rows = torch.zeros(min(block, operator.size - start), operator.size, dtype=operator.dtype,
-                           device=operator.device)
+        rows = torch.zeros(
+            min(block, operator.size - start), operator.size, dtype=operator.dtype, device=operator.device
+        )
         rows.diagonal(offset=start).fill_(1.0)
         parts.append(operator(rows).diagonal(offset=start))
     return torch.cat(parts)

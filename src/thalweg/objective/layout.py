@@ -73,7 +73,7 @@ class ParameterLayout:
         self.check(theta)
         lead = theta.shape[:-1]
         return {
-            name: theta[..., self.slices[name]].reshape(*lead, *shape)
+            name: theta[..., self.slices[name]].reshape((*lead, *shape))
             for name, shape in zip(self.names, self.shapes, strict=True)
         }
 
