@@ -34,12 +34,17 @@ def arguments(
             raise InputError(
                 f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}"
             )
-    if not 0 <= l2 < float("inf"):
-        raise InputError(f"l2 must be finite and not negative, found {l2}")
+    penalty(l2)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be at least 1, found {batch_size}")
     if memory < 1:
         raise InputError(f"memory must be a positive number of bytes, found {memory}")
+
+
+def penalty(l2: float) -> None:
+    """Checks the weight of the penalty."""
+    if not 0 <= l2 < float("inf"):
+        raise InputError(f"l2 must be finite and not negative, found {l2}")
 
 
 def replicas(number: int | None) -> None:

@@ -1,0 +1,123 @@
+"""Points where the gradient really vanishes: found, certified, and told from those where it does not.
+
+Every method has one contract: `(problem, theta (R, P)) -> Search`; `certify` turns end points into `CriticalPoints`,
+and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index);
+`levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and `split` make exact saddles of narrower networks' minima;
+`descend` and `continue_in_decay` connect points; `newton_cg` needs no dense Hessian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.critical.certificate import certify
+from thalweg.critical.continuation import Continuation, continue_in_decay
+from thalweg.critical.descending import Edge, SolutionLandscape, descend, lower_saddles, same_points
+from thalweg.critical.embedding import embed, split, subnetwork, widths
+from thalweg.critical.following import follow
+from thalweg.critical.gradient_norm import gradient_norm_adam, gradient_norm_lbfgs
+from thalweg.critical.levenberg import levenberg_on_gradient, levenberg_on_loss
+from thalweg.critical.matrix_free import LargeSearch, LargeStatus, newton_cg
+from thalweg.critical.minimising import minimise
+from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
+from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem
+from thalweg.critical.saddle_free import saddle_free
+from thalweg.errors import InputError, nearest
+from thalweg.objective import Objective
+
+__all__ = [
+    "METHODS",
+    "Certificate",
+    "Continuation",
+    "CriticalPoints",
+    "Edge",
+    "FunctionProblem",
+    "LargeSearch",
+    "LargeStatus",
+    "ObjectiveProblem",
+    "Problem",
+    "Search",
+    "SolutionLandscape",
+    "Status",
+    "as_problem",
+    "certify",
+    "continue_in_decay",
+    "descend",
+    "embed",
+    "follow",
+    "gradient_norm_adam",
+    "gradient_norm_lbfgs",
+    "levenberg_on_gradient",
+    "levenberg_on_loss",
+    "lower_saddles",
+    "minimise",
+    "newton_cg",
+    "saddle_free",
+    "same_points",
+    "search",
+    "split",
+    "subnetwork",
+    "widths",
+]
+
+
+def _newton(problem: Problem, theta: Tensor, **options: Any) -> Search:
+    return follow(problem, theta, 0, **options)
+
+
+def _natural(problem: Problem, theta: Tensor, **options: Any) -> Search:
+    """Starts from the number of clearly negative modes at the start, which only falls."""
+    index = (torch.linalg.eigvalsh(problem.hessian(theta)[2].nan_to_num()) < -1e-3).sum(1)
+    return follow(problem, theta, index, natural=True, **options)
+
+
+METHODS: dict[str, Callable[..., Search]] = {
+    "minimise": minimise,
+    "newton": _newton,
+    "follow": follow,
+    "natural": _natural,
+    "saddle-free": saddle_free,
+    "levenberg-on-loss": levenberg_on_loss,
+    "levenberg-on-gradient": levenberg_on_gradient,
+    "gradient-norm-adam": gradient_norm_adam,
+    "gradient-norm-lbfgs": gradient_norm_lbfgs,
+}
+
+
+def search(objective: Objective | Problem, theta: Tensor, method: str = "minimise", **options: Any) -> CriticalPoints:
+    """Searches critical points from each start and certifies what was found.
+
+    Args:
+        objective: A loss, or any `Problem`; everything is computed in float64.
+        theta: Starts (R, P) or (P,).
+        method: One of `METHODS`; "follow" takes `index`, all take `steps` and `tolerance` where they have them.
+        **options: Passed to the method.
+
+    Returns:
+        The certified points, in the order of the starts.
+
+    Raises:
+        InputError: Unknown method, or an index that the network cannot have.
+
+    Example:
+        >>> problem = FunctionProblem(lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, 2)
+        >>> points = search(problem, torch.tensor([[0.5, 0.1], [0.5, 0.6]]), "natural")
+        >>> [str(status) for status in points.status], points.certificate.negative.tolist()
+        (['saddle', 'minimum'], [1, 0])
+    """
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}, found '{method}'{nearest(method, METHODS)}")
+    problem = as_problem(objective)
+    theta = theta.detach().double()
+    theta = theta[None] if theta.dim() == 1 else theta
+    if theta.dim() != 2 or theta.shape[1] != problem.size:
+        raise InputError(f"theta must have shape (R, {problem.size}), found {tuple(theta.shape)}")
+    index = options.get("index", 0)
+    highest = int(index.max()) if isinstance(index, Tensor) else index
+    if not 0 <= highest <= problem.size:
+        raise InputError(f"index must be from 0 to P = {problem.size}, found {highest}")
+    return certify(problem, METHODS[method](problem, theta, **options))

@@ -1,0 +1,80 @@
+"""Critical points followed as the weight decay changes: where they move, and where their index changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg.critical.certificate import certify
+from thalweg.critical.following import follow
+from thalweg.critical.points import CriticalPoints
+from thalweg.critical.problem import ObjectiveProblem
+from thalweg.errors import InputError
+from thalweg.objective import Objective
+
+__all__ = ["Continuation", "continue_in_decay"]
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The same points at a sequence of weight decays.
+
+    Attributes:
+        decays: The l2 weights, in the order in which they were visited (D,).
+        points: The certified points at each.
+        lost: Per replica the position in `decays` at which it ceased to be critical, −1 if it never did (R,).
+    """
+
+    decays: tuple[float, ...]
+    points: tuple[CriticalPoints, ...]
+    lost: Tensor
+
+
+def continue_in_decay(
+    objective: Objective, theta: Tensor, decays: Sequence[float], *, steps: int = 100, tolerance: float = 1e-10
+) -> Continuation:
+    """Follows critical points through a sequence of weight decays, each corrected by eigenvector following.
+
+    The predictor is dθ/dl2 = −H⁻¹θ (differentiate ∇L + l2·θ = 0); the corrector keeps the index the point had. Points
+    that stop being critical (a fold) are kept where they are and reported as lost.
+
+    Args:
+        objective: Its own l2 is replaced by each of `decays`.
+        theta: Critical points at decays[0], or close to them (R, P), float64.
+        decays: l2 weights, best by factors of at most 2 to 3.
+        steps: Budget of the corrector.
+        tolerance: On ‖g‖.
+    """
+    if not decays or any(not 0 <= decay < float("inf") for decay in decays):
+        raise InputError(f"decays must be finite numbers, at least one and none negative, found {list(decays)}")
+    lost = torch.full((len(theta),), -1)
+    found: list[CriticalPoints] = []
+    before: float | None = None
+    for position, decay in enumerate(decays):
+        problem = ObjectiveProblem(objective.with_l2(decay))
+        start = theta
+        index = torch.zeros(len(theta), dtype=torch.long)
+        if before is not None:
+            index = found[-1].certificate.negative
+            start = theta + _predicted(problem, theta, decay - before)
+        corrected = follow(problem, start, index, steps=steps, label=f"l2 = {decay:.3g}")
+        points = certify(problem, corrected, tolerance=tolerance)
+        fell = ~(points.certificate.gradient <= tolerance)
+        lost = torch.where(fell & (lost < 0), position, lost)
+        theta = torch.where(fell[:, None], theta, points.theta)
+        found.append(points)
+        before = decay
+    return Continuation(tuple(decays), tuple(found), lost)
+
+
+def _predicted(problem: ObjectiveProblem, theta: Tensor, change: float) -> Tensor:
+    _, _, matrix = problem.hessian(theta)
+    values, modes = torch.linalg.eigh(matrix)
+    floor = 1e-10 * values.abs().amax(1, keepdim=True)
+    inverse = torch.where(values.abs() > floor, 1 / values, 0.0)
+    move = -change * (modes @ (inverse * (modes.mT @ theta[..., None])[..., 0])[..., None])[..., 0]
+    length = move.norm(dim=1, keepdim=True)
+    return move * (0.1 * theta.norm(dim=1, keepdim=True) / (length + 1e-300)).clamp(max=1.0)

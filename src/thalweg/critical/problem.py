@@ -1,0 +1,115 @@
+"""What a search for critical points needs of a function: value, gradient, curvature, symmetries; many θ at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from thalweg.critical.symmetry import Symmetry, symmetry_of
+from thalweg.curvature.exact import exact_curvature
+from thalweg.errors import InputError
+from thalweg.objective import Objective
+
+__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem"]
+
+
+class Problem(ABC):
+    """A twice differentiable function of θ (R, P), in float64.
+
+    Attributes:
+        size: P.
+        has_ggn: Whether `ggn` gives a positive semidefinite approximation of the Hessian.
+        symmetry: Continuous symmetries whose orbits make the Hessian singular at every critical point, or None.
+    """
+
+    size: int
+    has_ggn: bool = False
+    symmetry: Symmetry | None = None
+
+    @abstractmethod
+    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """θ (R, P) -> f (R,), ∇f (R, P)."""
+
+    @abstractmethod
+    def hessian(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ (R, P) -> f (R,), ∇f (R, P), ∇²f (R, P, P)."""
+
+    @abstractmethod
+    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ (R, P) -> f (R,), ∇f (R, P), ∇²f ∇f (R, P), the gradient of ½‖∇f‖²; without a Hessian."""
+
+    def ggn(self, theta: Tensor) -> Tensor:
+        """θ (R, P) -> Gauss–Newton matrix (R, P, P), the l2 term included."""
+        raise InputError("this function has no Gauss–Newton matrix: it is no loss of a network's outputs")
+
+
+@final
+class ObjectiveProblem(Problem):
+    """The loss of a network; computed in float64 whatever the objective's dtype."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective.double()
+        self.size = objective.size
+        self.has_ggn = objective.loss_on == "output"
+        self.symmetry = symmetry_of(self.objective)
+
+    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Problem`."""
+        return self.objective.value_and_gradient(theta)
+
+    def hessian(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Problem`."""
+        found = exact_curvature(self.objective, theta)
+        return found.value, found.gradient, found.matrix
+
+    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Problem`."""
+        return self.objective.value_gradient_product(theta)
+
+    def ggn(self, theta: Tensor) -> Tensor:
+        """See `Problem`."""
+        return exact_curvature(self.objective, theta, kind="ggn").matrix
+
+
+@final
+class FunctionProblem(Problem):
+    """A function f: (P,) -> scalar of torch operations, differentiated by autograd.
+
+    Example:
+        >>> problem = FunctionProblem(lambda x: x[0] ** 2 - x[1] ** 2, 2)
+        >>> problem.hessian(torch.zeros(1, 2, dtype=torch.float64))[2].tolist()
+        [[[2.0, 0.0], [0.0, -2.0]]]
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], size: int) -> None:
+        self.size = size
+        self._both = torch.func.vmap(torch.func.grad_and_value(function))
+        self._hessian = torch.func.vmap(torch.func.hessian(function))
+
+    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Problem`."""
+        gradient, value = self._both(theta)
+        return value, gradient
+
+    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Problem`."""
+        value, gradient, matrix = self.hessian(theta)
+        return value, gradient, (matrix @ gradient[..., None])[..., 0]
+
+    def hessian(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Problem`."""
+        matrix = self._hessian(theta)
+        return *self.value_and_gradient(theta), 0.5 * (matrix + matrix.mT)
+
+
+def as_problem(target: Objective | Problem) -> Problem:
+    """An objective as a problem; a problem stays as it is."""
+    if isinstance(target, Objective):
+        return ObjectiveProblem(target)
+    if isinstance(target, Problem):
+        return target
+    raise InputError(f"objective must be an Objective or a Problem, found {type(target).__name__}")
