@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg
 import torch
 
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.lanczos import eigenpairs
+from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 
 @pytest.fixture
@@ -65,3 +69,36 @@ def test_bad_input(matrix: torch.Tensor) -> None:
         Operator.dense(matrix[:0, :0])
     with pytest.raises(InputError, match=r"floating-point type, found torch\.int64"):
         Operator.dense(matrix.long())
+
+
+@pytest.fixture
+def network() -> Objective:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    x = torch.randn(11, 3, dtype=torch.float64)
+    return Objective(model, torch.nn.CrossEntropyLoss(), (x, torch.arange(11) % 2), l2=0.01)
+
+
+def test_hessian_operator_is_the_hessian_whole_or_of_some_parameters(network: Objective) -> None:
+    theta = network.theta.requires_grad_()
+    exact = network.hessian(theta.detach())
+    whole = hessian_operator(network, theta)
+    torch.testing.assert_close(whole.to_dense(), exact, rtol=0, atol=1e-14)
+    assert not whole(theta.detach()).requires_grad
+    index = network.layout.select(["2.*", "0.bias"])
+    block = hessian_operator(network, theta, ["2.*", "0.bias"])
+    torch.testing.assert_close(block.to_dense(), exact[index][:, index], rtol=0, atol=1e-14)
+    found = eigenpairs(block, 3)
+    expected = torch.linalg.eigvalsh(exact[index][:, index]).flip(0)[:3]
+    torch.testing.assert_close(found.values, expected, rtol=1e-7, atol=0)
+
+
+def test_a_diverged_network_has_a_status_not_an_exception(network: Objective) -> None:
+    found = eigenpairs(hessian_operator(network, network.theta * math.nan), 2)
+    assert found.status == "nonfinite"
+
+
+def test_hessian_operator_names_bad_input(network: Objective) -> None:
+    with pytest.raises(InputError, match=r"theta must be one vector of shape \(26,\), found \(2, 26\)"):
+        hessian_operator(network, torch.zeros(2, 26).double())
+    with pytest.raises(InputError, match=r"parameters must match at least one parameter name, '5\.\*' matches none"):
+        hessian_operator(network, network.theta, "5.*")

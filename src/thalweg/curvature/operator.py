@@ -156,7 +156,7 @@ class Operator:
 def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
     """Returns the Hessian of L at one theta (P,) as an operator, whole or the diagonal block of some parameters.
 
-    The products have the dtype of theta: use float64 (`objective.double()`) where signs or small eigenvalues matter.
+    The products have the dtype of the objective: use float64 (`objective.double()`) where signs or small eigenvalues matter.
 
     Args:
         objective: The loss as a function of theta.
@@ -171,6 +171,6 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
         raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
     theta = theta.detach()
     product = objective.products(theta)  # the differentiated graph stays between products where memory allows
-    whole = Operator(objective.size, theta.dtype, theta.device, product, "Hessian")
+    whole = Operator(objective.size, objective.dtype, objective.device, product, "Hessian")
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
