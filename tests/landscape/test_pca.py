@@ -76,9 +76,10 @@ class Guarded:
     """Snapshots made when they are asked for; notes the most bytes that were asked for at once."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape, self.most = shape, 0
+        self.shape, self.most, self.asked = shape, 0, []
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> torch.Tensor:
+        self.asked.append(key[1])
         columns = torch.arange(self.shape[2], dtype=torch.float64)[key[2]]
         time = torch.arange(self.shape[0], dtype=torch.float64)[key[0], None, None]
         replica = torch.arange(self.shape[1], dtype=torch.float64)[key[1], None]
@@ -92,6 +93,9 @@ def test_never_reads_more_than_the_budget() -> None:
     found = pca(lazy, memory=2**20)
     assert lazy.most < 2**20
     assert found.rank == 2  # sin(a + b) = sin a cos b + cos a sin b
+    lazy.asked.clear()
+    pca(lazy, replicas=[2, 3])
+    assert {(key.start, key.stop) for key in lazy.asked} == {(0, 1), (2, 4)}  # the first looks up the dtype
 
 
 def test_float32_is_accumulated_in_float64() -> None:

@@ -44,18 +44,30 @@ def test_excluded_replicas_are_nan_and_the_rest_is_as_without_them() -> None:
     torch.testing.assert_close(placed[:, [0, 2]], tsne(pca(clusters()[:, [0, 2]]), seed=2).coordinates)
 
 
+def test_a_run_that_stands_still_stays_in_one_place() -> None:
+    snapshots = clusters()
+    snapshots[:, 1] = snapshots[:1, 1]
+    found = tsne(pca(snapshots))
+    assert found.places == 21
+    assert (found.coordinates[:, 1] == found.coordinates[0, 1]).all()
+    assert (found.coordinates[:, 0].diff(dim=0).norm(dim=-1) > 0).all()
+    snapshots[0] = snapshots[0, :1]  # and runs that start together start in one place
+    start = tsne(pca(snapshots)).coordinates[0]
+    assert torch.equal(start, start[:1].expand(3, 2))
+
+
 def test_perplexity_rule() -> None:
     found = pca(clusters())
     for length, runs, expected in ((10, 3, 5), (40, 3, 10), (150, 1, 30), (6, 1, 5 / 3)):
         walk = torch.randn(length, runs, 20, dtype=torch.float64).cumsum(0)
         assert tsne(pca(walk), iterations=250).perplexity == pytest.approx(expected)
     for bad in (0.5, 10.0):
-        with pytest.raises(InputError, match=rf"perplexity must lie in 1 … 9.667 for 30 points, found {bad}"):
+        with pytest.raises(InputError, match=rf"perplexity must lie in 1 … 9.667 for 30 different points, found {bad}"):
             tsne(found, perplexity=bad)
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match="at least 4 points, found 3"):
+    with pytest.raises(InputError, match="at least 4 different points, found 3"):
         tsne(pca(torch.randn(3, 1, 5)))
     with pytest.raises(InputError, match="iterations must be at least 250, found 10"):
         tsne(pca(clusters()), iterations=10)

@@ -16,13 +16,14 @@ def curves(epochs: np.ndarray, metrics: Mapping[str, Mapping[str, np.ndarray]], 
 
     Args:
         epochs: (S,).
-        metrics: metric -> data set -> (S, R); NaN where a run has diverged. The loss comes on a log axis.
+        metrics: metric -> data set -> (S, R); not finite where a run has diverged. The loss comes on a log axis.
         names: (R,) names of the runs, shown under the cursor.
     """
     panels = []
     for metric, sets in metrics.items():
         marks = []
         for name, values in sets.items():
+            values = np.where(np.isfinite(values), values, np.nan)  # an infinite loss has no place on an axis
             alive = ~np.isnan(values).all(axis=1)  # a snapshot at which no run is left has no median
             x, y = epochs[alive], values[alive]
             low, middle, high = (f(y, axis=1) for f in (np.nanmin, np.nanmedian, np.nanmax))

@@ -8,11 +8,20 @@ import numpy as np
 
 from thalweg.experiments._paths import SPECTRUM, Paths, View
 from thalweg.experiments._words import percent
-from thalweg.figures import Axis, Band, Figure, Line, Lines, Panel, Path3D, Scatter, Scatter3D, VLine
+from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel, Path3D, Scatter, Scatter3D, VLine
 from thalweg.figures.scales import number
 from thalweg.landscape import walk_ratio
 
-__all__ = ["control", "explained", "off_plane", "plane", "space", "tsne"]
+__all__ = ["control", "explained", "off_plane", "plane", "run_name", "space", "tsne"]
+
+SQUARE = (4.6, 4.5)
+"""Inches of a panel with equal scales."""
+
+FLATTEST = 0.6
+"""Least ratio of the sides of such a panel: a straight path would else leave no room for its labels."""
+
+APART = 0.05
+"""Least distance of two labelled points as a share of the panel."""
 
 
 def run_name(replica: int) -> str:
@@ -23,16 +32,17 @@ def run_name(replica: int) -> str:
 def plane(paths: Paths, views: list[View]) -> Figure:
     """Joint PCA, one panel per view."""
     panels = [
-        _path_panel(paths, view.found.coordinates(2).numpy(), view.title, *_component_axes(view.ratio), equal=True)
+        _path_panel(paths, view.found.coordinates(2).numpy(), view.title, *_component_names(view.ratio))
         for view in views
     ]
     caption = (
         "All runs in the frame of their common first two principal components (of all snapshots of all runs together), "
-        f"coloured by run; a number is the {paths.score_name} at that snapshot, the square is the start and the star "
-        "the end of a run. Axes have equal scales. What the plane leaves out is drawn in the figure of the off-plane "
-        "distance, and what a random walk would look like in the figure of the control."
+        f"coloured by run. A number is the {paths.score_name} at that snapshot (some, where they would cover each "
+        "other); the square is the start of a run, the star its end. The axes have equal scales. What the plane leaves "
+        "out is drawn in the figure of the off-plane distance; a random walk stands in the figure of the control."
     )
-    return Figure("pca", "Paths of training: principal components", caption, tuple(panels))
+    title = "Paths of training: principal components"
+    return Figure("pca", title, caption, tuple(panels), size=SQUARE)
 
 
 def tsne(paths: Paths, views: list[View]) -> Figure:
@@ -41,49 +51,51 @@ def tsne(paths: Paths, views: list[View]) -> Figure:
     for view in views:
         if view.placed is None:
             continue
-        axes = Axis("t-SNE 1"), Axis("t-SNE 2")
-        panels.append(_path_panel(paths, view.placed.coordinates.numpy(), view.title, *axes, equal=True))
+        panels.append(_path_panel(paths, view.placed.coordinates.numpy(), view.title, "t-SNE 1", "t-SNE 2"))
         facts.append(f"{view.name}: perplexity {view.placed.perplexity:.3g}, divergence {view.placed.divergence:.3g}")
     caption = (
         "The same snapshots embedded by t-SNE, jointly over the runs, starting from their principal components "
         f"({'; '.join(facts)}). Only neighbourhoods mean something here; lengths, gaps and sizes of clusters do not. "
         f"Numbers, squares and stars as in the figure of the principal components ({paths.score_name})."
     )
-    return Figure("tsne", "Paths of training: t-SNE", caption, tuple(panels))
+    return Figure("tsne", "Paths of training: t-SNE", caption, tuple(panels), size=SQUARE)
 
 
 def control(view: View, paths: Paths) -> Figure:
     """The trajectories and a random walk with the same starts and step lengths, in equal frames."""
     used = list(view.found.replicas)
     real, walk = view.found.coordinates(2).numpy(), view.control.coordinates(2).numpy()
-    reach = 1.06 * max(np.abs(real[:, used]).max(), np.abs(walk).max())
+    reach = 1.08 * float(max(np.abs(real[:, used]).max(), np.abs(walk).max()))
     spread = np.full((len(walk), real.shape[1], 2), np.nan)
     spread[:, used] = walk
-    limits = {"limits": (-reach, reach)}
-    panels = []
-    for title, points, ratio in (
-        ("training", real, view.ratio),
-        ("random walks from the same starts", spread, view.control.ratio(2).numpy()),
-    ):
-        panels.append(_path_panel(paths, points, title, *_component_axes(ratio, **limits), equal=True, labels=False))
+    panels = [
+        _path_panel(paths, points, title, *_component_names(ratio), reach=reach)
+        for title, points, ratio in (
+            ("training", real, view.ratio),
+            ("random walks from the same starts", spread, view.control.ratio(2).numpy()),
+        )
+    ]
     caption = (
         f"Left the trajectories ({view.name}), right random walks from the same starting points with the same step "
         "lengths, each in its own joint principal components, on the same scale. A random walk in many dimensions "
         "curves smoothly too (Antognini & Sohl-Dickstein 2018): only what differs between the two panels is training."
     )
-    return Figure("control", "Training beside a random walk", caption, tuple(panels))
+    return Figure("control", "Training beside a random walk", caption, tuple(panels), size=SQUARE)
 
 
 def explained(views: list[View], length: int) -> Figure:
     """Spectra of explained variance: all runs jointly, and each run alone, against the control and the closed form."""
-    joint, alone = [], []
+    joint: list[Mark] = []
+    alone: list[Mark] = []
     for view in views:
         walk = f"random walk, {view.name}"
         joint.append(_spectrum(view.ratio, label=view.name, symbol="circle"))
         joint += _spread(view.control_ratio, label=walk, group=view.name, style="dashed")
         alone += _spread(view.alone, label=view.name, symbol="circle")
         alone += _spread(view.control_alone, label=walk, group=view.name, style="dashed")
-    alone.append(_spectrum(walk_ratio(length, SPECTRUM), label="long walk, equal steps", colour="ink", style="dotted"))
+    alone.append(
+        _spectrum(walk_ratio(length, SPECTRUM).numpy(), label="long walk, equal steps", colour="ink", style="dotted")
+    )
     runs = len(views[0].found.replicas)
     if 2 < runs <= SPECTRUM:
         joint.append(VLine(runs - 0.5, f"{runs - 1} components tell {runs} runs apart", colour="muted", style="dotted"))
@@ -137,7 +149,7 @@ def off_plane(paths: Paths, views: list[View]) -> Figure:
 def space(paths: Paths, view: View) -> Figure:
     """Three components, to be turned."""
     points = view.found.coordinates(3).numpy()
-    marks = []
+    marks: list[Mark] = []
     for replica in paths.replicas:
         x, y, z = points[:, replica].T
         name, hover = run_name(replica), _hover(paths, replica)
@@ -156,24 +168,47 @@ def space(paths: Paths, view: View) -> Figure:
     return Figure("pca-3d", "Paths of training in three components", caption, (panel,))
 
 
-def _path_panel(
-    paths: Paths, points: np.ndarray, title: str, x: Axis, y: Axis, *, equal: bool = False, labels: bool = True
-) -> Panel:
-    """Paths (S, R, 2) of all drawn runs in one frame."""
-    marks = []
-    middle = len(points) // 2
-    for replica in paths.replicas:
+def _path_panel(paths: Paths, points: np.ndarray, title: str, x: str, y: str, *, reach: float | None = None) -> Panel:
+    """Paths (S, R, 2) of all drawn runs in one frame with equal scales; without labels if its `reach` is given."""
+    used = list(paths.replicas)
+    drawn = points[:, used].reshape(-1, 2)
+    limits = _limits(drawn) if reach is None else ((-reach, reach), (-reach, reach))
+    texts = _labels(paths, points, max(high - low for low, high in limits)) if reach is None else {}
+    marks: list[Mark] = []
+    for replica in used:
         across, up = points[:, replica].T
-        texts = tuple(
-            _score(paths, s, replica) if labels and s in (middle, len(points) - 1) else "" for s in range(len(points))
-        )
-        name = run_name(replica)
-        shared = {"hover": _hover(paths, replica), "label": name}
+        name, hover = run_name(replica), _hover(paths, replica)
+        written = tuple(texts.get((s, replica), "") for s in range(len(points)))
         marks.append(Line(across, up, group=name, width=0.9, opacity=0.7))
-        marks.append(Scatter(across, up, texts=texts, size=3.2, **shared))
-        marks.append(Scatter(across[:1], up[:1], group=name, symbol="square", size=5.5))
-        marks.append(Scatter(across[-1:], up[-1:], group=name, symbol="star", size=9.0))
-    return Panel(x, y, tuple(marks), title=title, equal=equal)
+        marks.append(Scatter(across, up, label=name, texts=written, hover=hover, size=3.2))
+        marks.append(Scatter(across[:1], up[:1], group=name, symbol="square", size=5.5, hover=hover[:1]))
+        marks.append(Scatter(across[-1:], up[-1:], group=name, symbol="star", size=9.0, hover=hover[-1:]))
+    axes = Axis(x, limits=limits[0]), Axis(y, limits=limits[1])
+    return Panel(*axes, tuple(marks), title=title, equal=True)
+
+
+def _limits(points: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Ranges around all points (M, 2) in a frame that is neither flat nor narrow although its scales are equal."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = 0.56 * (high - low)
+    half = np.maximum(half, half.max() * FLATTEST)
+    half = np.maximum(half, np.finfo(np.float32).tiny)
+    centre = (low + high) / 2
+    (left, bottom), (right, top) = centre - half, centre + half
+    return (float(left), float(right)), (float(bottom), float(top))
+
+
+def _labels(paths: Paths, points: np.ndarray, span: float) -> dict[tuple[int, int], str]:
+    """Scores at the ends, and at middle snapshots, that are not too near to a point already labelled."""
+    taken: list[np.ndarray] = []
+    out = {}
+    for s in dict.fromkeys((len(points) - 1, len(points) // 2)):
+        for replica in paths.replicas:
+            place = points[s, replica]
+            if all(np.linalg.norm(place - other) > APART * span for other in taken):
+                taken.append(place)
+                out[s, replica] = _score(paths, s, replica)
+    return out
 
 
 def _component(k: int, ratio: np.ndarray) -> str:
@@ -181,8 +216,8 @@ def _component(k: int, ratio: np.ndarray) -> str:
     return f"component {k + 1} ({percent(share)} of variance)" if share else f"component {k + 1} (missing)"
 
 
-def _component_axes(ratio: np.ndarray, **options: Any) -> tuple[Axis, Axis]:
-    return Axis(_component(0, ratio), **options), Axis(_component(1, ratio), **options)
+def _component_names(ratio: np.ndarray) -> tuple[str, str]:
+    return _component(0, ratio), _component(1, ratio)
 
 
 def _score(paths: Paths, s: int, replica: int) -> str:
@@ -203,7 +238,7 @@ def _positive(values: np.ndarray) -> np.ndarray:
 
 
 def _spectrum(values: np.ndarray, **options: Any) -> Line:
-    return Line(np.arange(1, SPECTRUM + 1), _positive(np.asarray(values)), **options)
+    return Line(np.arange(1, SPECTRUM + 1), _positive(values), **options)
 
 
 def _spread(values: np.ndarray, **options: Any) -> list[Line | Band]:

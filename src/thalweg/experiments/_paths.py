@@ -49,7 +49,8 @@ class View:
         key: "layer" or "whole", for names of results.
         name: In words: "first layer", "whole model".
         found: Joint principal components.
-        placed: t-SNE; None if there are too few points.
+        placed: t-SNE; None if it cannot be made, and `refused` says why.
+        refused: As `placed`.
         control: Principal components of one random walk with the same starts and step lengths.
         control_ratio: (W, K) explained variances of W such walks.
         alone: (R used, K) explained variances of each trajectory alone; NaN for one that does not move.
@@ -60,6 +61,7 @@ class View:
     name: str
     found: PCA
     placed: TSNE | None
+    refused: str
     control: PCA
     control_ratio: np.ndarray
     alone: np.ndarray
@@ -116,23 +118,42 @@ def look(
         seed: Of the start of t-SNE and of the walks.
     """
     found = landscape.pca(snapshots, columns=columns, replicas=replicas)
-    enough = found.scores.shape[0] * len(found.replicas) >= 4
-    placed = landscape.tsne(found, perplexity=perplexity, seed=seed) if enough else None
+    placed, refused = None, ""
+    try:
+        placed = landscape.tsne(found, perplexity=perplexity, seed=seed)
+    except InputError as error:  # too few points for it: the other figures do not depend on it
+        refused = str(error)
     controls = []
     with progress.track(f"control walks, {name}", total=walks) as advance:
         for walk in range(walks):
-            path = landscape.matched_walk(found, seed=replica_seed(seed, walk, f"control {key}"))
-            controls.append(landscape.pca(path))
+            controls.append(landscape.pca(_walk(found, key, seed, walk)))
             advance(walk + 1)
-    ratios = np.stack([control.ratio(SPECTRUM).numpy() for control in controls])
-    return View(key, name, found, placed, controls[0], ratios, _alone(found), _alone(controls[0]))
+    first = _walk(found, key, seed, 0)
+    return View(
+        key=key,
+        name=name,
+        found=found,
+        placed=placed,
+        refused=refused,
+        control=controls[0],
+        control_ratio=np.stack([control.ratio(SPECTRUM).numpy() for control in controls]),
+        alone=_alone(snapshots, columns, found.replicas),
+        control_alone=_alone(first, None, tuple(range(first.shape[1]))),
+    )
 
 
-def _alone(found: PCA) -> np.ndarray:
-    """Explained variances of every trajectory in a frame of its own: a number per run, never a picture."""
-    out = np.full((len(found.replicas), SPECTRUM), np.nan)
-    for row, replica in zip(out, found.replicas, strict=True):
+def _walk(found: PCA, key: str, seed: int, number: int) -> Tensor:
+    return landscape.matched_walk(found, seed=replica_seed(seed, number, f"control {key}"))
+
+
+def _alone(snapshots: Any, columns: Tensor | None, replicas: tuple[int, ...]) -> np.ndarray:
+    """(R, K) explained variances of every trajectory in a frame of its own: numbers, never a picture.
+
+    From the snapshots, not from the joint scores: these hold nothing of a run that moves by less than the rounding of
+    the distance between the runs.
+    """
+    out = np.full((len(replicas), SPECTRUM), np.nan)
+    for row, replica in zip(out, replicas, strict=True):
         with suppress(InputError):  # it never moved
-            # the scores keep all distances, so the snapshots need not be read again
-            row[:] = landscape.pca(found.scores[:, replica : replica + 1]).ratio(SPECTRUM).numpy()
+            row[:] = landscape.pca(snapshots, columns=columns, replicas=[replica]).ratio(SPECTRUM).numpy()
     return out

@@ -135,9 +135,10 @@ def findings(
         layer: Words and columns of the layer drawn beside the whole model; None if it is the whole model.
     """
     from thalweg.experiments import _path_story as story
+    from thalweg.experiments._path_numbers import measure
     from thalweg.experiments._paths import look
 
-    measured = story.measure(recording, setup, config.labels)
+    measured = measure(recording, setup, config.labels)
     if not measured.paths.replicas:
         return story.nothing_left(measured)
     options = {

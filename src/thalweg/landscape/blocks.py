@@ -20,7 +20,7 @@ class Points:
     """Snapshots (S, R, P) restricted to some of their parameters.
 
     Args:
-        snapshots: Anything that knows `shape` and reads `[:, :, a:b]`.
+        snapshots: Anything that knows `shape` and reads `[:, r:s, a:b]`.
         columns: Indices of the parameters, or None for all.
     """
 
@@ -76,27 +76,42 @@ class Points:
             raise InputError(f"replicas must be a non-empty choice out of 0 … {count - 1}, found {list(chosen)}")
         return out
 
-    def blocks(self, memory: int) -> Iterator[tuple[int, int]]:
-        """Yields ranges of positions whose float64 block and working copies fit into `memory` bytes."""
-        length, count, size = self.shape
-        width = max(1, int(memory) // (5 * 8 * length * count))
-        for start in range(0, size, width):
-            yield start, min(start + width, size)
+    def blocks(self, replicas: Sequence[int], memory: int) -> Iterator[tuple[int, int]]:
+        """Yields ranges of positions whose float64 block and working copies fit into `memory` bytes.
 
-    def read(self, start: int, stop: int) -> Tensor:
-        """Returns (S, R, stop − start) in float64."""
+        Args:
+            replicas: Those that will be read, ascending.
+            memory: Budget in bytes.
+        """
+        width = max(1, int(memory) // (5 * 8 * self.shape[0] * len(_box(replicas))))
+        for start in range(0, self.size, width):
+            yield start, min(start + width, self.size)
+
+    def read(self, replicas: Sequence[int], start: int, stop: int) -> Tensor:
+        """Returns (S, len(replicas), stop − start) in float64; reads no replica outside their range."""
+        box = _box(replicas)
+        picked = [replica - box.start for replica in replicas]
+        block = self._read(slice(box.start, box.stop), start, stop)
+        return (block if len(picked) == len(box) else block[:, picked]).double()
+
+    def _read(self, box: slice, start: int, stop: int) -> Tensor:
         if self.columns is None:
-            return _float(self.snapshots[:, :, start:stop]).double()
+            return _float(self.snapshots[:, box, start:stop])
         index = self.columns[start:stop]
         if isinstance(self.snapshots, Tensor):
-            return self.snapshots[:, :, index.to(self.snapshots.device)].double()
+            return self.snapshots.detach()[:, box][:, :, index.to(self.snapshots.device)]
         # neighbouring columns are read as one range: files are read in ranges, and a layer is one
         cuts = (index.diff() != 1).nonzero().flatten() + 1
         parts = [
-            _float(self.snapshots[:, :, int(run[0]) : int(run[-1]) + 1])
+            _float(self.snapshots[:, box, int(run[0]) : int(run[-1]) + 1])
             for run in torch.tensor_split(index, cuts.tolist())
         ]
-        return torch.cat(parts, dim=2).double()
+        return torch.cat(parts, dim=2)
+
+
+def _box(replicas: Sequence[int]) -> range:
+    """The gapless range that covers ascending replicas."""
+    return range(replicas[0], replicas[-1] + 1)
 
 
 def _float(block: Tensor | np.ndarray) -> Tensor:

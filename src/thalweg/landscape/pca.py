@@ -128,8 +128,8 @@ class PCA:
         # θ − mean = scores @ components, and the columns of scores are orthogonal with these squared lengths
         weights = used / used.square().sum(dim=0)
         out = self.mean.new_zeros(count, self.points.size)
-        for start, stop in self.points.blocks(memory):
-            block = self.points.read(start, stop)[:, list(self.replicas)].flatten(0, 1)  # (M, b)
+        for start, stop in self.points.blocks(self.replicas, memory):
+            block = self.points.read(self.replicas, start, stop).flatten(0, 1)  # (M, b)
             out[:kept, start:stop] = weights.T @ (block - block.mean(dim=0))
         return out
 
@@ -153,7 +153,7 @@ def pca(
 
     Args:
         snapshots: (S, R, P), any float dtype: a tensor, an array, or anything lazy that knows `shape` and reads
-            `[:, :, a:b]`, such as the snapshots of a recorded run. May be larger than memory.
+            `[:, r:s, a:b]`, such as the snapshots of a recorded run. May be larger than memory.
         columns: Indices of the parameters to look at, such as those of one layer (`layout.select("0.*")`); default all.
         replicas: The replicas to use; default all. One with a NaN or infinite snapshot is left out and listed in
             `excluded`: it does not touch the others.
@@ -250,7 +250,7 @@ def _accumulate(points: Points, used: tuple[int, ...], memory: int, *, wide: boo
     """Reads all blocks; returns the replicas of the first block that holds a non-finite number as soon as it is met."""
     length, _, size = points.shape
     count = length * len(used)
-    device = points.read(0, 1).device
+    device = points.read(used, 0, 1).device
     new = {"dtype": torch.float64, "device": device}
     sums = _Sums(
         gram=torch.zeros((count, count) if wide else (0, 0), **new),
@@ -261,8 +261,8 @@ def _accumulate(points: Points, used: tuple[int, ...], memory: int, *, wide: boo
         weight=0.0,
     )
     with progress.track("principal components", total=size) as advance:
-        for start, stop in points.blocks(memory - sums.gram.nbytes * 4):
-            block = points.read(start, stop)[:, list(used)]  # (S, R, b)
+        for start, stop in points.blocks(used, memory - sums.gram.nbytes * 4):
+            block = points.read(used, start, stop)  # (S, R, b)
             finite = block.isfinite().all(dim=2).all(dim=0)
             if not finite.all():
                 return tuple(r for r, good in zip(used, finite.tolist(), strict=True) if not good)

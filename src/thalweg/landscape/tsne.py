@@ -20,6 +20,10 @@ EXACT = 800
 """Up to this many points the gradient is exact and of one thread, so that a rerun gives the same picture to the bit."""
 
 
+SAME = 1e-7
+"""Points nearer than this share of the greatest distance from the mean are one."""
+
+
 @dataclass(frozen=True, eq=False)
 class TSNE:
     """A t-SNE picture of trajectories.
@@ -33,6 +37,7 @@ class TSNE:
         iterations: Gradient steps taken.
         dimensions: Principal components that went in.
         kept: Share of the variance in them.
+        places: Different points embedded; the snapshots of a run that stands still share one.
     """
 
     coordinates: Tensor
@@ -41,6 +46,7 @@ class TSNE:
     iterations: int
     dimensions: int
     kept: float
+    places: int
 
 
 def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iterations: int = 1000) -> TSNE:
@@ -49,12 +55,15 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
     The points enter as coordinates in their first 50 principal components (float64), and the picture starts from the
     first two of them (Kobak & Berens 2019: otherwise its large-scale arrangement is arbitrary), shrunk to a standard
     deviation of 1e-4, plus one hundredth of that as seeded noise: without it points on a line would stay on it.
+    Snapshots in the same place (within 1e-7 of the spread) are embedded once: t-SNE pushes equal points apart, and
+    would draw a long path for a layer that never moves.
 
     Args:
         found: The principal components of the trajectories, jointly over the runs.
-        perplexity: Effective number of neighbours, in [1, (M − 1)/3] for M points, because a point's neighbours within
-            three times the perplexity are weighed. Default a quarter of the snapshots of a run, but at least 5 and at
-            most 30 (and (M − 1)/3): more neighbours than a run has points would fold its path into zigzags.
+        perplexity: Effective number of neighbours, in [1, (M − 1)/3] for M different points, because a point's
+            neighbours within three times the perplexity are weighed. Default a quarter of the snapshots of a run, but
+            at least 5 and at most 30 (and (M − 1)/3): more neighbours than a run has points would fold its path into
+            zigzags.
         seed: Seed of the noise in the start.
         iterations: Gradient steps, at least 250: the first 250 exaggerate attraction.
 
@@ -62,7 +71,7 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
         A :class:`TSNE`. Up to 800 points the gradient is exact; above, Barnes–Hut (angle 0.5) approximates it.
 
     Raises:
-        InputError: Fewer than 4 points, or a perplexity out of bounds.
+        InputError: Fewer than 4 different points, or a perplexity out of bounds.
 
     Source:
         L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", JMLR 2008; D. Kobak, P. Berens, "The art of using
@@ -70,17 +79,18 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
     """
     used = list(found.replicas)
     points = found.scores[:, used, :DIMENSIONS].flatten(0, 1).cpu()  # (M, D)
-    count = len(points)
+    first, place = _places(points)
+    count = len(first)
     if count < 4:
-        raise InputError(f"t-SNE needs at least 4 points, found {count}")
+        raise InputError(f"t-SNE needs at least 4 different points, found {count}")
     most = (count - 1) / 3
     chosen = min(30.0, max(5.0, len(found.scores) / 4), most) if perplexity is None else float(perplexity)
     if not 1 <= chosen <= most:
-        raise InputError(f"perplexity must lie in 1 … {most:.4g} for {count} points, found {perplexity}")
+        raise InputError(f"perplexity must lie in 1 … {most:.4g} for {count} different points, found {perplexity}")
     if iterations < 250:
         raise InputError(f"iterations must be at least 250, found {iterations}")
 
-    plane = found.coordinates(2)[:, used].flatten(0, 1).cpu()
+    plane = found.coordinates(2)[:, used].flatten(0, 1).cpu()[first]
     noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     start = 1e-4 * (plane / plane[:, 0].std() + 0.01 * noise)
 
@@ -97,10 +107,10 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
         n_jobs=1,
     )
     # the scale of the weights is arbitrary; t-SNE's search for the bandwidth likes distances of order one
-    scaled = points / points.square().sum(dim=1).mean().sqrt()
+    scaled = points[first] / points.square().sum(dim=1).mean().sqrt()
     placed = torch.from_numpy(embedding.fit_transform(scaled.numpy()).astype(np.float64))  # pyrefly: ignore[bad-argument-type]  likewise
     out = torch.full((*found.scores.shape[:2], 2), torch.nan, dtype=torch.float64)
-    out[:, used] = placed.unflatten(0, (found.scores.shape[0], len(used)))
+    out[:, used] = placed[place].unflatten(0, (found.scores.shape[0], len(used)))
     return TSNE(
         coordinates=out,
         perplexity=chosen,
@@ -108,4 +118,18 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
         iterations=int(embedding.n_iter_),
         dimensions=points.shape[1],
         kept=found.ratio(DIMENSIONS).sum().item(),
+        places=count,
     )
+
+
+def _places(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Different points among (M, D): index of the first of each (U,), and which of them every point is (M,)."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    near = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") <= SAME * points.norm(dim=1).max()
+    row, column = near.nonzero().T.numpy()
+    graph = coo_matrix((np.ones(len(row)), (row, column)), shape=near.shape)
+    _, labels = connected_components(graph, directed=False)
+    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    return torch.from_numpy(first), torch.from_numpy(place)
