@@ -156,7 +156,7 @@ class Operator:
 def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
     """Returns the Hessian of L at one theta (P,) as an operator, whole or the diagonal block of some parameters.
 
-    The products have the dtype of the objective: use float64 (`objective.double()`) where signs or small eigenvalues matter.
+    The products have the dtype of the objective: take `objective.double()` where signs or small eigenvalues matter.
 
     Args:
         objective: The loss as a function of theta.
