@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from thalweg.objective.batches import Batch, Batches
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Program, twice_differentiable
+from thalweg.objective.program import Program, saved_bytes, twice_differentiable
 
-# Activations kept for one (replica, sample) pair, as multiples of what one forward pass saves for its backward pass.
+# Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
 VALUE, GRADIENT, PRODUCT = 1, 2, 6
 # On a CPU larger pieces fall out of the cache: 16–64 MiB measured 1.2–1.6× faster than one piece of 1 GiB.
 CPU_WORKING_SET = 64 * 2**20
@@ -73,13 +74,11 @@ class Evaluation:
         """Cuts the work of `replicas` parameter sets; `factor` is VALUE, GRADIENT or PRODUCT."""
         element = torch.finfo(self.program_dtype).bits // 8
         on_cpu = next(self.program.model.parameters()).device.type == "cpu"
-        memory = min(self.memory, CPU_WORKING_SET) if on_cpu else self.memory
+        # A product has so many small steps that short pieces cost more than the cache gains (1.5 times, transformer).
+        cached = CPU_WORKING_SET * (4 if factor == PRODUCT and replicas == 1 else 1)
+        memory = min(self.memory, cached) if on_cpu else self.memory
         return plan(
-            replicas,
-            self.batches.samples,
-            factor * self.pair_bytes,
-            2 * factor * self.layout.size * element,
-            memory,
+            replicas, self.batches.samples, factor * self.pair_bytes, 2 * factor * self.layout.size * element, memory
         )
 
     @property
@@ -119,6 +118,16 @@ class Evaluation:
                     total += (count / self.batches.samples) * function(params, batch)
                 out.append(total)
         return torch.cat(out)
+
+    def outputs(self, theta: Tensor, batches: Batches) -> Tensor:
+        """The model's outputs on other batches of the same kind: (B, P) -> (B, N, …)."""
+        rows = []
+        with torch.no_grad():
+            for _, part, cut in self._pieces(theta, VALUE):
+                params = {**self.layout.unravel(part), **self.extra(part)}
+                pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
+                rows.append(torch.cat(pieces, dim=1))
+        return torch.cat(rows)
 
     def value(self, theta: Tensor) -> Tensor:
         """L(θ): (B, P) -> (B,)."""
@@ -216,7 +225,12 @@ class Evaluation:
                         ]
                         second = (
                             torch.autograd.grad(
-                                linked, leaves, chosen, retain_graph=True, allow_unused=True, materialize_grads=True
+                                linked,
+                                leaves,
+                                chosen,
+                                retain_graph=bool(graphs) or k + 1 < len(v),
+                                allow_unused=True,
+                                materialize_grads=True,
                             )
                             if linked
                             else None
@@ -233,3 +247,18 @@ class Evaluation:
 
 def _gradients(total: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
+
+
+def activation_bytes(
+    program: Program,
+    layout: ParameterLayout,
+    theta: Tensor,
+    batches: Batches,
+    extra: Callable[[Tensor], dict[str, Tensor]],
+) -> int:
+    """Bytes that one replica and sample keep for the backward pass, measured on a few samples; theta (1, P)."""
+    # Cloned: a view would be charged with the whole data that it looks at.
+    batch = pytree.tree_map_only(Tensor, Tensor.clone, batches.first(8))
+    leaves = {name: value.clone().requires_grad_() for name, value in layout.unravel(theta).items()}
+    params = {**leaves, **extra(theta)}
+    return max(64, saved_bytes(lambda: program.losses(params, batch).sum(), params) // max(1, batches.count(batch)))
