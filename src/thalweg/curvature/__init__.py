@@ -5,6 +5,7 @@ from __future__ import annotations
 from thalweg.curvature.counts import CountEstimate, estimate_counts
 from thalweg.curvature.density import Quadrature, SpectralDensity, quadrature, spectral_density
 from thalweg.curvature.exact import ExactCurvature, exact_curvature, fisher, ggn, hessian, layer_blocks
+from thalweg.curvature.gauss_newton import fisher_operator, fisher_products, ggn_operator, ggn_products
 from thalweg.curvature.inertia import Inertia, inertia
 from thalweg.curvature.lanczos import Eigenpairs, eigenpairs
 from thalweg.curvature.neighbours import NeighbourRatio, neighbour_ratio
@@ -32,7 +33,11 @@ __all__ = [
     "estimate_counts",
     "exact_curvature",
     "fisher",
+    "fisher_operator",
+    "fisher_products",
     "ggn",
+    "ggn_operator",
+    "ggn_products",
     "hessian",
     "hessian_operator",
     "inertia",
