@@ -81,6 +81,10 @@ class Batches:
             return self.held[0]
         return pytree.tree_map(lambda *leaves: torch.cat(leaves), *self.held)
 
+    def inputs_only(self, inputs: Any) -> Batches:
+        """Other inputs in place of the data, without targets, never cut."""
+        return replace(self, held=((self.place(inputs), None),), counts=(1,), divisible=False, loader=None)
+
     def permuted(self, seed: int) -> Batches:
         """The same samples in another order (of samples, or of whole batches where they may not be cut)."""
         if self.loader is not None:

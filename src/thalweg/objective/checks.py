@@ -15,7 +15,7 @@ from thalweg.objective.normalization import POLICIES
 from thalweg.objective.program import check_scalar
 
 if TYPE_CHECKING:
-    from thalweg.objective.objective import Metric, Objective
+    from thalweg.objective.assembly import Assembly, Metric
 
 log = logging.getLogger("thalweg")
 PROBE = 64  # samples that the checks look at
@@ -77,7 +77,7 @@ def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -
         )
 
 
-def loss(objective: Objective) -> None:
+def loss(objective: Assembly) -> None:
     """Evaluates a probe twice: the loss must be a scalar, deterministic, and a mean over samples.
 
     A loss that is a mean but not over samples (class weights, a contrastive loss) is kept on whole batches.
@@ -107,7 +107,7 @@ def loss(objective: Objective) -> None:
             _mean(objective, batch, once, evaluate)
 
 
-def _mean(objective: Objective, batch: Any, once: float, evaluate: Any) -> None:
+def _mean(objective: Assembly, batch: Any, once: float, evaluate: Any) -> None:
     count = objective.batches.count(batch)
     doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
     tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
@@ -130,7 +130,7 @@ def _mean(objective: Objective, batch: Any, once: float, evaluate: Any) -> None:
         )
 
 
-def _target_shape(objective: Objective, params: dict[str, Tensor], batch: Any) -> None:
+def _target_shape(objective: Assembly, params: dict[str, Tensor], batch: Any) -> None:
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -147,7 +147,7 @@ def _target_shape(objective: Objective, params: dict[str, Tensor], batch: Any) -
             )
 
 
-def _same_pass(objective: Objective) -> None:
+def _same_pass(objective: Assembly) -> None:
     """A loader must give the same samples at every pass, in whatever order."""
     loader = objective.batches.loader
     if loader is None:
@@ -173,7 +173,7 @@ def _same(once: float, twice: float, why: str, *, always: bool = False) -> None:
         )
 
 
-def default_metrics(objective: Objective) -> dict[str, Metric]:
+def default_metrics(objective: Assembly) -> dict[str, Metric]:
     """Accuracy where targets are class numbers and outputs are scores of classes."""
     if objective.loss_on == "batch":
         return {}

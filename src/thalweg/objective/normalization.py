@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+if TYPE_CHECKING:
+    from thalweg.objective.batches import Batches
+    from thalweg.objective.program import Program
 
 BatchNormPolicy = Literal["frozen", "batch", "recomputed"]
 POLICIES: tuple[BatchNormPolicy, ...] = ("frozen", "batch", "recomputed")
@@ -86,3 +90,18 @@ def statistics(
         out[f"{name}.running_mean".lstrip(".")] = mean
         out[f"{name}.running_var".lstrip(".")] = sums[f"{name}.running_var"] / total - mean * mean
     return out
+
+
+def recomputed(program: Program, params: Mapping[str, Tensor], batches: Batches) -> dict[str, Tensor]:
+    """Recomputes the statistics of every θ of a stack: parameters name -> (B, *shape) to buffers name -> (B, …)."""
+    if not layers(program.model):
+        return {}
+    rows = []
+    for b in range(len(next(iter(params.values())))):
+        one = {name: value[b] for name, value in params.items()}
+
+        def forward(buffers: Mapping[str, Tensor], batch: Any, one: Mapping[str, Tensor] = one) -> Tensor:
+            return program.loss_one({**one, **buffers}, batch)
+
+        rows.append(statistics(program.model, forward, dict(program.model.named_buffers()), batches.chunks(None)))
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

@@ -1,0 +1,214 @@
+"""The parts of an objective: model, loss and data checked, placed and copied; θ of a model and a model of θ."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import InputError
+from thalweg.objective import batches as data_batches
+from thalweg.objective import checks, normalization
+from thalweg.objective.derivatives import Evaluation, activation_bytes
+from thalweg.objective.initialization import initial_theta
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.normalization import BatchNormPolicy
+from thalweg.objective.program import Program
+from thalweg.objective.structure import LinearStack, kinks, linear_stack, loss_kind
+
+__all__ = ["Assembly", "Metric"]
+
+Metric = Callable[..., Tensor]
+
+
+class Assembly:
+    """Everything of an objective but its functions of θ; see `Objective` for the arguments."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[..., Tensor],
+        data: Any,
+        *,
+        loss_on: Literal["output", "batch"] = "output",
+        metrics: Mapping[str, Metric] | None = None,
+        l2: float = 0.0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        parameters: str | Sequence[str] = "*",
+        batchnorm: BatchNormPolicy = "frozen",
+        batch_size: int | None = None,
+        memory: int = 2**30,
+        count: Callable[[Any], int] | None = None,
+        init: Callable[[], nn.Module] | None = None,
+        check: bool = True,
+    ) -> None:
+        checks.arguments(model, loss, loss_on, l2, batchnorm, batch_size, memory)
+        self.layout = ParameterLayout.of(model, parameters)
+        reference = next(model.parameters())
+        self.dtype = checks.floating(dtype or reference.dtype, "dtype")
+        self.device = torch.empty(0, device=device or reference.device).device
+        self.loss, self.loss_on = loss, loss_on
+        self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
+        self._model, self._twice = copy.deepcopy(model), False
+        self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
+        self.batches = self._gather(data)
+        if check:
+            checks.loss(self)
+
+    # -- what it is made of
+
+    @property
+    def size(self) -> int:
+        """P, the length of θ."""
+        return self.layout.size
+
+    @property
+    def samples(self) -> int:
+        """N, the number of samples."""
+        return self.batches.samples
+
+    @cached_property
+    def program(self) -> Program:
+        """Evaluates losses and outputs with normalisation layers under the policy."""
+        return self.build_program(lambda model: normalization.apply_policy(model, self.batchnorm))
+
+    @property
+    def stack(self) -> LinearStack | None:
+        """The stack of linear layers that the model is, or None."""
+        return self.program.stack
+
+    @property
+    def loss_kind(self) -> str | None:
+        """Either "mse" or "cross_entropy" where the loss is one of these plain means, else None."""
+        return loss_kind(self.loss) if self.loss_on == "output" else None
+
+    @cached_property
+    def kinks(self) -> tuple[str, ...]:
+        """Names of the piecewise-linear operations found: autograd's Hessian misses the jumps of the gradient there."""
+        return kinks(self._model)
+
+    @cached_property
+    def metric_functions(self) -> dict[str, Metric]:
+        """Named metrics; accuracy by default where targets are class numbers."""
+        if self._metrics is not None:
+            return dict(self._metrics)
+        return checks.default_metrics(self)
+
+    def build_program(self, prepare: Callable[[nn.Module], None]) -> Program:
+        """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
+        model = copy.deepcopy(self._model).to(self.device, self.dtype)
+        prepare(model)
+        outside = {name: p.detach() for name, p in model.named_parameters() if name not in self.layout.slices}
+        fixed = {**outside, **{name: b.detach() for name, b in model.named_buffers()}}
+        loss = copy.deepcopy(self.loss).to(self.device, self.dtype) if isinstance(self.loss, nn.Module) else self.loss
+        stack = linear_stack(model) if self.loss_on == "output" else None
+        return Program(model, loss, self.loss_on == "batch", fixed, stack, kind=self.loss_kind)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The pieces that the derivatives are computed from."""
+        return Evaluation(self.program, self.layout, self.batches, self.l2, self._pair_bytes, self.memory, self._extra)
+
+    # -- θ
+
+    def ravel(self, model: nn.Module) -> Tensor:
+        """Returns the parameters of a model of the same architecture as θ (P,)."""
+        theta = self.layout.ravel({name: p.detach() for name, p in model.named_parameters()})
+        return theta.to(self.device, self.dtype)
+
+    @property
+    def theta(self) -> Tensor:
+        """θ (P,) of the model that the objective was made with."""
+        return self.ravel(self._model)
+
+    def module(self, theta: Tensor) -> nn.Module:
+        """Returns a copy of the model with the parameters θ (P,)."""
+        self.layout.check(theta)
+        if theta.dim() != 1:
+            raise InputError(f"theta must have shape ({self.size},) to make one module, found {tuple(theta.shape)}")
+        model = copy.deepcopy(self._model).to(self.device, self.dtype)
+        values = self.layout.unravel(theta.detach().to(self.device, self.dtype))
+        model.load_state_dict(values, strict=False)
+        return model
+
+    def initial(self, replicas: int | None = None, seed: int = 0, *, first: int = 0) -> Tensor:
+        """Draws initial parameters by the modules' own rules: (P,), or (R, P) for `replicas`.
+
+        Args:
+            replicas: How many; None for a single θ without the axis, equal to replica `first`.
+            seed: Replica r draws from `replica_seed(seed, r, "init")`, so that it is the same beside any others.
+            first: Number of the first replica.
+
+        Raises:
+            InputError: A parameter belongs to a module without `reset_parameters` and no `init` was given.
+        """
+        checks.replicas(replicas)
+        maker = self.init if self.init is not None else copy.deepcopy(self._model)
+        theta = initial_theta(maker, self.layout, 1 if replicas is None else replicas, seed, first)
+        theta = theta.to(self.device, self.dtype)
+        return theta[0] if replicas is None else theta
+
+    # -- the same objective, changed
+
+    def with_data(self, data: Any) -> Self:
+        """The same model and loss on other data (a test set)."""
+        new = self._changed(batches=self._gather(data))
+        if self._check:
+            checks.loss(new)
+        return new
+
+    def with_l2(self, l2: float) -> Self:
+        """The same objective with another weight of the penalty."""
+        checks.penalty(l2)
+        return self._changed(l2=float(l2))
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
+        """The same objective in another dtype or on another device."""
+        new_dtype = checks.floating(dtype or self.dtype, "dtype")
+        new_device = torch.empty(0, device=device or self.device).device
+        place = data_batches.placer(new_device, new_dtype)
+        return self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
+
+    def double(self) -> Self:
+        """The same objective in float64, as curvature and critical points need it."""
+        return self if self.dtype == torch.float64 else self.to(dtype=torch.float64)
+
+    def permuted(self, seed: int = 0) -> Self:
+        """The same objective with its samples in another order: equal but for rounding, which it measures."""
+        return self._changed(batches=self.batches.permuted(seed))
+
+    def _changed(self, **changes: Any) -> Self:
+        new = copy.copy(self)
+        stale = {"evaluation", "_pair_bytes"} | ({"program"} if {"dtype", "device"} & set(changes) else set())
+        new.__dict__.update(changes)
+        for name in stale:
+            new.__dict__.pop(name, None)
+        return new
+
+    # -- inside
+
+    def _gather(self, data: Any) -> data_batches.Batches:
+        gathered = data_batches.gather(
+            data,
+            batch_size=self._batch_size,
+            memory=self.memory,
+            count=self._count,
+            place=data_batches.placer(self.device, self.dtype),
+        )
+        whole = self.batchnorm != "frozen" and bool(normalization.layers(self._model))
+        return gathered.whole() if whole else gathered
+
+    @cached_property
+    def _pair_bytes(self) -> int:
+        return activation_bytes(self.program, self.layout, self.theta[None], self.batches, self._extra)
+
+    def _extra(self, theta: Tensor) -> dict[str, Tensor]:
+        """Buffers that depend on θ: the recomputed statistics of normalisation layers, name -> (B, …)."""
+        if self.batchnorm != "recomputed":
+            return {}
+        return normalization.recomputed(self.program, self.layout.unravel(theta), self.batches)
