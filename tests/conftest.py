@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXTRA = Path(__file__).parent / "experiments" / "extra"
 
+collect_ignore = [str(EXTRA)]  # its files must not be imported a second time, under a name of the tests
+
 torch.set_num_threads(1)
 
 

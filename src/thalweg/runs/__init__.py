@@ -29,7 +29,7 @@ from thalweg.runs.layout import RunFiles, config_hash
 from thalweg.runs.run import Run, find_runs
 
 if TYPE_CHECKING:
-    from thalweg.runs.export import export
+    from thalweg.runs.exporting import export
     from thalweg.runs.folder import FolderRecording
     from thalweg.runs.memory import MemoryRecording
     from thalweg.runs.recording import Recording
@@ -56,7 +56,7 @@ _HOME = {
     "MemoryRecording": "memory",
     "Snapshots": "snapshots",
     "SnapshotIndexError": "snapshots",
-    "export": "export",
+    "export": "exporting",
 }
 
 
