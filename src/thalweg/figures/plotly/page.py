@@ -231,7 +231,7 @@ def _legend(page: _Page, *, beneath: bool) -> None:
     page.layout.pop("_first", None)
     shown = [part for part in (*page.data, *page.shapes) if part.get("showlegend")]
     page.layout["showlegend"] = bool(shown) and figure.legend != "none"
-    above = 40 if any(panel.title for panel in figure.panels) else 32  # room for the buttons that appear on hovering
+    above = 60 if any(panel.title for panel in figure.panels) else 32  # room for the buttons that appear on hovering
     below = 12 if all(panel.spatial for panel in figure.panels) else 56  # ticks and title of the x axis
     page.layout["margin"] = {"l": 64, "r": 20, "t": above, "b": below}
     if not page.layout["showlegend"]:
@@ -247,5 +247,10 @@ def _legend(page: _Page, *, beneath: bool) -> None:
     else:
         right = 1.1 if any(panel.right is not None for panel in figure.panels) else 1.02
         page.layout["legend"] = {"x": right, "xanchor": "left", "y": 1, "yanchor": "top"}
-    page.layout["legend"] |= {"font": {"size": 12}, "bgcolor": "rgba(0,0,0,0)", "tracegroupgap": 2}
+    page.layout["legend"] |= {
+        "font": {"size": 12},
+        "bgcolor": "rgba(0,0,0,0)",
+        "tracegroupgap": 2,
+        "itemsizing": "constant",
+    }
     page.layout["legend"]["groupclick"] = "toggleitem" if figure.legend == "panel" else "togglegroup"
