@@ -77,6 +77,9 @@ def test_agrees_with_the_dense_decomposition(name: str, which: str) -> None:
     )
     true = torch.linalg.vector_norm(found.vectors @ matrix - found.values[:, None] * found.vectors, dim=-1)
     torch.testing.assert_close(true, found.residuals, rtol=1e-3, atol=1e-12 * norm)
+    beyond = values[(values > found.excluded[1] + 1e-9 * norm) | (values < found.excluded[0] - 1e-9 * norm)]
+    listed = (found.values > found.excluded[1] + 1e-9 * norm) | (found.values < found.excluded[0] - 1e-9 * norm)
+    assert len(beyond) == int(listed.sum())
     identity = torch.eye(len(found.values), dtype=torch.float64)
     torch.testing.assert_close(found.vectors @ found.vectors.mT, identity, rtol=0, atol=1e-12)
 

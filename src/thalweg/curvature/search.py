@@ -72,6 +72,7 @@ class Search:
                 probe = None
             elif bool(((self._ritz.values[self.index] - found).abs() > self.limits()).any()):
                 found, idle, probes = self._ritz.values[self.index], 0, 0
+                self.excluded = (-math.inf, math.inf)  # it was about the pairs found before
             if self.products >= self.max_products:
                 return False
             if settled and (probe is None or probe.exhausted or self.space.size == self.space.capacity):
