@@ -52,15 +52,20 @@ class LinearStack:
         # Samples are the last axis inside: a batch of products (O, I) @ (I, N) with few units and many samples runs
         # several times faster that way on a CPU than (N, I) @ (I, O), and no slower where units are many.
         h = (inputs.flatten(lead) if self.flatten else inputs).mT  # (I, N) or (R, I, N)
+        if h.dim() == 3 and h.shape[0] == 1:  # one replica: plain matrices and plain kernels, at the plain price
+            h = h.squeeze(0)
         for weight, bias, phi in zip(self.weights, self.biases, self.activations, strict=True):
             h = phi.value(_linear(h, parameters[weight], None if bias is None else parameters[bias]))
-        return h.mT
+        return h.mT if h.dim() == 3 else h.mT.unsqueeze(0)
 
 
 def _linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(I, N) or (R, I, N) through (R, O, I) or (O, I) -> (R, O, N), or (O, N) where nothing varies yet."""
-    if weight.dim() == 3 and weight.shape[0] == 1 and h.dim() == 3:
-        h = h[0]  # one replica: the plain kernel, at the plain price
+    """(I, N) or (R, I, N) through (R, O, I) or (O, I) -> (R, O, N), or (O, N) for one replica or while none differ."""
+    if weight.dim() == 3 and weight.shape[0] == 1 and h.dim() == 2:
+        flat = weight.squeeze(0)
+        if bias is None:
+            return torch.mm(flat, h)
+        return torch.addmm(bias.mT if bias.dim() == 2 else bias[:, None], flat, h)
     if weight.dim() == 3 and h.dim() == 2:  # an input that all share: one large product
         flat = weight.reshape(-1, weight.shape[2])
         if bias is None:

@@ -129,7 +129,7 @@ class Stack:
             else:
                 losses = self._losses(params, batch, own_batch=self.feed.own)
             grads = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
-            flat = torch.cat([grad.reshape(len(grad), -1) for grad in grads], dim=1)
+            flat = torch.cat([grad.flatten(1) if grad.dim() > 1 else grad[:, None] for grad in grads], dim=1)
             value = losses.detach()
             if weight != 1.0:
                 flat.mul_(weight)
