@@ -529,3 +529,23 @@ def test_the_device_under_test_trains_as_the_cpu(device: torch.device) -> None:
         found = train(there, theta.to(device), recipe, evaluate={"train": there})
         torch.testing.assert_close(found.snapshots[:], expected.snapshots[:], rtol=1e-9, atol=1e-11)
         assert [entry["status"] for entry in found.status] == ["completed", "diverged", "completed", "completed"]
+
+
+def test_observes_the_gradient_of_every_recorded_step() -> None:
+    """What the observer is given are θ and ∇L of that step, l2 included; its metrics stand beside loss and norm."""
+    x = torch.linspace(-1, 1, 16, dtype=torch.float64)[:, None]
+    model = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    objective = Objective(model, nn.MSELoss(), (x, x.square()), l2=0.1)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def observe(theta: torch.Tensor, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append((theta.clone(), gradient.clone()))
+        return {"largest": gradient.abs().amax(1)}
+
+    recipe = Recipe(lr=0.1, steps=5, record=Cadence(every=5, unit="step"), metrics=Cadence(every=1, unit="step"))
+    recording = train(objective, recipe=recipe, replicas=2, observe=observe)
+    assert len(seen) == 6
+    for theta, gradient in seen:
+        torch.testing.assert_close(gradient, objective.gradient(theta))
+    expected = torch.stack([gradient.abs().amax(1) for _, gradient in seen]).flatten()
+    assert recording.metrics.sort("step", "replica")["largest"].to_list() == pytest.approx(expected.tolist())

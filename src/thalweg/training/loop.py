@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ from thalweg.training.stack import Stack, all_finite
 
 __all__ = ["train"]
 
+Observer = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""θ and the gradient of a step, both (R, P) for the replicas that still train -> further metrics, name -> (R,)."""
+
 COMMIT_SECONDS = 5.0
 """At most this much work is lost by a kill; writing the state costs milliseconds."""
 
@@ -34,6 +37,7 @@ def train(
     seed: int = 0,
     recording: Recording | None = None,
     evaluate: Mapping[str, Objective] | None = None,
+    observe: Observer | None = None,
     first: int = 0,
 ) -> Recording:
     """Trains R replicas at once and records them.
@@ -57,6 +61,9 @@ def train(
             with results identical to an undisturbed training; a finished one is returned as it is.
         evaluate: Objectives whose metrics are recorded with the weights, in columns name_metric, such as
             {"train": objective, "test": objective.with_data(test)} -> train_loss, train_accuracy, test_loss, ….
+        observe: `(theta, gradient) -> {name: (R,)}`, called wherever loss and gradient norm are recorded, with the θ
+            and the gradient of that step (l2 included, before clipping): other norms, norms of layers. It must not
+            change what it is given.
         first: Number of the first replica.
 
     Returns:
@@ -79,7 +86,7 @@ def train(
     if recording.finished:
         return recording
     start = _start(objective, theta, replicas, seed, first)
-    training = _Training(objective, start, recipe, seed, first, recording, dict(evaluate or {}))
+    training = _Training(objective, start, recipe, seed, first, recording, dict(evaluate or {}), observe)
     training.resume()
     training.run()
     return recording
@@ -114,11 +121,13 @@ class _Training:
         first: int,
         recording: Recording,
         evaluate: dict[str, Objective],
+        observe: Observer | None,
     ) -> None:
         for name, other in evaluate.items():
             if other.layout != objective.layout:
                 raise InputError(f"evaluate['{name}'] must be an objective of the same model, found other parameters")
         self.objective, self.recipe, self.recording, self.evaluate = objective, recipe, recording, evaluate
+        self.observe = observe
         self.replicas = len(start)
         prepared = prepare(objective)
         numbers = list(range(first, first + self.replicas))
@@ -226,12 +235,12 @@ class _Training:
         snapshot = self.snapshot_at(self.step)
         row = snapshot or self.row_at(self.step)
         if not len(self.alive):
-            return self._record(None, None, snapshot, row)
+            return self._record(None, snapshot, row)
         stack = self.stack
         before = {name: value.clone() for name, value in stack.buffers.items()}  # the statistics that belong to this θ
         losses, gradient, norms = stack.gradient(self.step)
         after, stack.buffers = stack.buffers, before
-        size = self._record(losses, norms, snapshot, row)
+        size = self._record((losses, norms, gradient), snapshot, row)
         if not all_finite(losses, norms):
             fine = losses.isfinite() & gradient.isfinite().all(1)
             if not bool(fine.all()):
@@ -257,12 +266,16 @@ class _Training:
         if len(self.alive):
             self.stack.keep(keep)
 
-    def _record(self, losses: Tensor | None, norms: Tensor | None, snapshot: bool, row: bool) -> int:
+    def _record(self, seen: tuple[Tensor, Tensor, Tensor] | None, snapshot: bool, row: bool) -> int:
+        """Records a step; `seen` are its losses, gradient norms and gradients, None if nobody trains any more."""
         if not (snapshot or row):
             return 0
         metrics: dict[str, Tensor] = {}
-        if losses is not None and norms is not None:
+        if seen is not None:
+            losses, norms, gradient = seen
             metrics = {"loss": losses, "grad_norm": norms}
+            if self.observe is not None:
+                metrics |= self.observe(self.stack.theta, gradient)
         if snapshot:
             metrics |= self._evaluated()
         if len(self.alive) < self.replicas:
