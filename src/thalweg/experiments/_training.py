@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from thalweg.errors import InputError
 from thalweg.experiments._words import counted
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.models.config import ModelConfig
@@ -14,6 +15,8 @@ from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from thalweg.objective import Objective
     from thalweg.runs import Run
     from thalweg.tasks import Task
@@ -35,6 +38,9 @@ class TrainingConfig(ExperimentConfig):
 
     training: Recipe = Recipe()
     """How it is trained, and when its weights are recorded."""
+
+    loss: Literal["auto", "cross-entropy", "mse"] = "auto"
+    """Loss; auto: cross-entropy for classes, mean squared error for values. With mse, classes are targets 0 and 1."""
 
     l2: float = Field(default=0.0, ge=0)
     """Weight of the penalty ½·l2·‖θ‖², part of the objective."""
@@ -60,10 +66,8 @@ class Setup:
 def set_up(config: TrainingConfig, run: Run) -> Setup:
     """Loads the task, builds the network and notes the checksum of the data in the run.
 
-    Cross-entropy for classes, mean squared error for values.
-
     Raises:
-        InputError: Data that cannot be found, or a network that does not fit them.
+        InputError: Data that cannot be found, or a network or loss that does not fit them.
     """
     import torch
     from torch import nn
@@ -75,12 +79,27 @@ def set_up(config: TrainingConfig, run: Run) -> Setup:
     task = tasks.load(config.data, dtype)
     run.set_environment(data_checksum=task.checksum)
     model = models.build(config.model, task.input_shape, task.outputs)
-    loss = nn.CrossEntropyLoss() if task.kind == "classification" else nn.MSELoss()
-    objective = Objective(model, loss, task.train, l2=config.l2, dtype=dtype, device=config.device)
+    classes = task.kind == "classification"
+    if config.loss == "cross-entropy" and not classes:
+        raise InputError(f"loss must be mse or auto for {task.label}, whose targets are values, found cross-entropy")
+    squared = config.loss == "mse" or not classes
+    metrics = {"accuracy": _same_class} if squared and classes else None
+
+    def pairs(data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return (data[0], nn.functional.one_hot(data[1], task.outputs).to(dtype)) if squared and classes else data
+
+    loss = nn.MSELoss() if squared else nn.CrossEntropyLoss()
+    options = {"metrics": metrics, "l2": config.l2, "dtype": dtype, "device": config.device}
+    objective = Objective(model, loss, pairs(task.train), **options)
     evaluate = {"train": objective}
     if task.test is not None:
-        evaluate["test"] = objective.with_data(task.test)
+        evaluate["test"] = objective.with_data(pairs(task.test))
     return Setup(task, objective, evaluate, models.describe(config.model, task.input_shape, task.outputs))
+
+
+def _same_class(output: Tensor, target: Tensor) -> Tensor:
+    """Accuracy of scores (N, C) against targets that are 1 at the class and 0 elsewhere (N, C)."""
+    return (output.argmax(1) == target.argmax(1)).to(output.dtype).mean()
 
 
 def recipe_words(recipe: Recipe, samples: int) -> str:
