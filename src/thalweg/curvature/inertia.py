@@ -75,7 +75,7 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
         raise InputError(f"band must not be negative, found {float(bands.min())}")
     flat, bands = matrix.reshape(-1, size, size), bands.expand(lead).reshape(-1)
     chosen = ("eigvalsh" if size <= SMALL else "ldl") if method == "auto" else method
-    finite = torch.stack([torch.isfinite(m).all() for m in flat]).cpu() & torch.isfinite(bands)
+    finite = torch.tensor([all_finite(m) for m in flat], dtype=torch.bool) & torch.isfinite(bands)
     counts = torch.zeros(len(flat), 2, dtype=torch.int64)
     fallbacks = 0
     if chosen == "eigvalsh":
@@ -92,6 +92,12 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
         t.reshape(lead).to(matrix.device) for t in (negative, within, positive, finite)
     )
     return Inertia(negative, within, positive, finite, "eigvalsh" if chosen == "eigvalsh" else "ldl", fallbacks)
+
+
+def all_finite(matrix: Tensor) -> bool:
+    """Whether every entry (P, P) is finite, without the copy of the whole that `torch.isfinite` makes."""
+    rows = max(1, 2**22 // max(1, matrix.shape[-1]))
+    return all(bool(torch.isfinite(matrix[i : i + rows]).all()) for i in range(0, len(matrix), rows))
 
 
 def _by_eigenvalues(matrices: Tensor, bands: Tensor) -> Tensor:

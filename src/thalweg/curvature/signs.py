@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.bounds import norm_bounds
-from thalweg.curvature.inertia import SMALL, Method, inertia
+from thalweg.curvature.inertia import SMALL, Method, all_finite, inertia
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
 
@@ -134,7 +134,7 @@ def count_signs(
 
 def _errors(hessian: Tensor, permuted: Tensor | None) -> tuple[float, float, float]:
     """‖H‖, ‖H − Hᵀ‖/2 and ‖H − H′‖ of one matrix."""
-    if not bool(torch.isfinite(hessian).all()):
+    if not all_finite(hessian):
         return math.nan, math.nan, math.nan
     h, size = hessian.to(torch.float64), hessian.shape[-1]
     if size <= SMALL:
