@@ -56,6 +56,15 @@ def test_a_run_that_stands_still_stays_in_one_place() -> None:
     assert torch.equal(start, start[:1].expand(3, 2))
 
 
+def test_many_points_are_approximated() -> None:
+    """Above 800 points Barnes-Hut takes over; the neighbour of a point is still of its own cluster."""
+    offsets = 50 * torch.eye(3, 60, dtype=torch.float64)
+    found = tsne(pca(torch.randn(280, 3, 60, dtype=torch.float64) + offsets), iterations=300)
+    placed = found.coordinates.flatten(0, 1)  # (840, 2), replica fastest
+    nearest = (torch.cdist(placed, placed) + 1e9 * torch.eye(840)).argmin(1)
+    assert (nearest % 3 == torch.arange(840) % 3).all()
+
+
 def test_perplexity_rule() -> None:
     found = pca(clusters())
     for length, runs, expected in ((10, 3, 5), (40, 3, 10), (150, 1, 30), (6, 1, 5 / 3)):

@@ -44,12 +44,12 @@ def tell(config: Config, setup: Setup, measured: Measured, views: list[View]) ->
     return Findings(
         figures=drawn,
         statements=[
+            *_apart(config, whole, apart),
             _what(config, setup, measured),
             *_scores(measured),
             *(_variance(view) for view in views),
             _alone(whole, len(paths.epochs)),
             *(_hidden(view, paths) for view in views),
-            *_apart(config, whole, apart),
             _way(whole),
         ],
         tables={"runs": rows(measured, whole, apart), "views": [view_row(view) for view in views]},
@@ -117,17 +117,17 @@ def _hidden(view: View, paths: Paths) -> str:
 
 
 def _apart(config: Config, view: View, apart: Apart) -> list[str]:
-    if len(view.found.replicas) < 2:
+    """The headline: do the runs come to the same place?"""
+    count = len(view.found.replicas)
+    if count < 2:
         return []
     length = float(np.median(lengths(view)[0]))
     end, start = float(apart.end.min()), float(apart.start.min())
     begin = "start at one point" if config.start == "shared" else f"start at least {number(start)} apart"
+    if end <= 1e-6 * float(view.found.distance[-1, list(view.found.replicas)].max()):
+        return [f"At least two of the {count} runs end at the same point (they {begin})."]
     compared = f", {number(end / length)} times the median length of a path" if length > 0 else ""
-    return [
-        f"The runs stay separate: they {begin} and end at least {number(end)} apart{compared}."
-        if end > 1e-6 * float(view.found.distance[-1, list(view.found.replicas)].max())
-        else f"At least two runs end at the same point (they {begin})."
-    ]
+    return [f"The {count} runs end in different places: they {begin} and end at least {number(end)} apart{compared}."]
 
 
 def _way(view: View) -> str:
