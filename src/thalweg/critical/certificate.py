@@ -13,6 +13,7 @@ __all__ = ["certify"]
 TOLERANCE = 1e-10  # ‖g‖ of a critical point
 FLAT = 1e-3  # ‖Hg‖ / (‖H‖‖g‖) below which a gradient counts as lying in the flat modes
 PROBE = 1e-4  # distance over which the Lipschitz constant of H is sampled
+UNREACHED = (Status.DESCENDING, Status.GRADIENT_FLAT)
 BATCH_BYTES = 2**29  # of Hessians at once
 
 
@@ -53,10 +54,12 @@ def certify(
     certificate = Certificate(**fields)
     kinds = _kinds(problem, theta, kind)
     said = [_say(certificate, r, tolerance) for r in range(len(theta))]
+    note = _note(problem)
+    trend = _trend(problem, found)
     return CriticalPoints(
         theta,
         tuple(s for s, _ in said),
-        tuple(m for _, m in said),
+        tuple(m + (trend[r] if s in UNREACHED else "") + note for r, (s, m) in enumerate(said)),
         kinds,
         certificate,
         iterations,
@@ -175,6 +178,24 @@ def _say(c: Certificate, r: int, tolerance: float) -> tuple[Status, str]:
     if positive == 0:
         return Status.MAXIMUM, f"maximum: all {negative} modes negative"
     return Status.SADDLE, f"saddle of index {negative}"
+
+
+def _note(problem: Problem) -> str:
+    """What the Hessian of this network cannot say."""
+    kinks = problem.objective.kinks if isinstance(problem, ObjectiveProblem) else ()
+    return f"; piecewise linear ({', '.join(kinks)}): H misses the jumps of the gradient" if kinks else ""
+
+
+def _trend(problem: Problem, found: Search | Tensor) -> list[str]:
+    """Without weight decay there is often no critical point to reach: how the loss went, for each replica."""
+    count = len(found.theta if isinstance(found, Search) else found)
+    if not isinstance(problem, ObjectiveProblem) or problem.objective.l2 > 0:
+        return [""] * count
+    text = "; without weight decay the loss may have no critical point in reach"
+    if not isinstance(found, Search) or not found.history:
+        return [text] * count
+    first, last = found.history[0][0], found.history[-1][0]
+    return [f"{text} (it went from {float(first[r]):.3g} to {float(last[r]):.3g})" for r in range(count)]
 
 
 def _kinds(problem: Problem, theta: Tensor, kind: str) -> tuple[str, ...]:

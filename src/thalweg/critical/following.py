@@ -21,6 +21,8 @@ from thalweg.critical.problem import Problem
 __all__ = ["follow"]
 
 SMALLEST = 1e-14  # trust radius
+REBALANCE = 25  # steps between two moves to the balanced point of a noncompact orbit
+SETTLE = 3  # steps after the last of them
 FARTHEST = 1e6  # ‖θ‖ beyond which a replica counts as running away
 ROUNDING = 1e-13  # an eigenvalue below this share of the largest has no sign here
 TRIES = 4
@@ -69,10 +71,41 @@ def follow(
 
     Returns:
         The end points with iterations and history; no claim what they are (`certify` makes it).
+
+    Example:
+        >>> from thalweg.critical import FunctionProblem
+        >>> problem = FunctionProblem(lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, 2)
+        >>> found = follow(problem, torch.tensor([[0.5, 0.1]]).double(), index=torch.tensor([1]))
+        >>> found.theta.abs().max().item() < 1e-12
+        True
     """
-    theta = theta.clone()
+    k = torch.full((len(theta),), index) if isinstance(index, int) else index.clone().long()
+    options = {"natural": natural, "gauss_newton": gauss_newton, "tolerance": tolerance, "patience": patience}
+    found = _search(problem, theta, k, radius, longest, steps, label, **options)
+    if problem.symmetry is None or not problem.symmetry.balances:
+        return found
+    ends = problem.symmetry.rebalanced(found.theta)
+    last = _search(problem, ends, found.index, radius, longest, SETTLE, label, **options)
+    return Search(last.theta, found.iterations + last.iterations, last.index, found.history + last.history)
+
+
+def _search(
+    problem: Problem,
+    theta: Tensor,
+    k: Tensor,
+    radius: float,
+    longest: float,
+    steps: int,
+    label: str,
+    *,
+    natural: bool,
+    gauss_newton: bool,
+    tolerance: float,
+    patience: int,
+) -> Search:
+    theta, k = theta.clone(), k.clone()
     replicas = len(theta)
-    k = torch.full((replicas,), index) if isinstance(index, int) else index.clone().long()
+    balances = problem.symmetry is not None and problem.symmetry.balances
     region = theta.new_full((replicas,), radius)
     value, gradient = problem.value_and_gradient(theta)
     below = torch.zeros(replicas, dtype=torch.long)
@@ -85,6 +118,8 @@ def follow(
             rows = active.nonzero()[:, 0]
             if not len(rows):
                 break
+            if balances and problem.symmetry is not None and step % REBALANCE == REBALANCE - 1:
+                theta[rows] = problem.symmetry.rebalanced(theta[rows])
             model, value[rows], gradient[rows] = _model(problem, theta[rows], k[rows], gauss_newton)
             below[rows] = torch.where(model.negative < k[rows], below[rows] + 1, 0)
             if natural and bool((lower := below[rows] >= patience).any()):
@@ -124,7 +159,7 @@ def _model(problem: Problem, theta: Tensor, k: Tensor, gauss_newton: bool) -> tu
     use = (negative > k) & (k == 0) & (gradient.norm(dim=1) > 1e-6) if gauss_newton and problem.has_ggn else ~exact
     rows = use.nonzero()[:, 0]
     if len(rows):
-        matrix = problem.ggn(theta[rows])
+        matrix = problem.gauss_newton(theta[rows])[2]
         if problem.symmetry is not None:
             matrix = _horizontal(matrix, problem.symmetry.projector(theta[rows])[0])
         values, modes[rows] = torch.linalg.eigh(matrix)

@@ -30,9 +30,7 @@ def levenberg_on_loss(
     theta = theta.clone()
     lam, growth = theta.new_full((len(theta),), damping), theta.new_full((len(theta),), 2.0)
     done = torch.zeros(len(theta), dtype=torch.long)
-    matrix = theta.new_zeros(len(theta), theta.shape[1], theta.shape[1])
-    stale = torch.ones(len(theta), dtype=torch.bool)
-    value, gradient = problem.value_and_gradient(theta)
+    value, gradient, matrix = problem.gauss_newton(theta)
     history = []
     with progress.track("Levenberg–Marquardt", total=steps) as advance:
         for step in range(steps):
@@ -40,15 +38,12 @@ def levenberg_on_loss(
             rows = ((norms > tolerance) & norms.isfinite() & (lam < 1e7)).nonzero()[:, 0]
             if not len(rows):
                 break
-            renew = rows[stale[rows]]
-            if len(renew):
-                matrix[renew] = problem.ggn(theta[renew])
             damped = matrix[rows]
             damped.diagonal(dim1=1, dim2=2).add_(lam[rows][:, None])
             factor, failed = torch.linalg.cholesky_ex(damped)
             move = -torch.cholesky_solve(gradient[rows][..., None], factor)[..., 0]
             trial = theta[rows] + move
-            new_value, new_gradient = problem.value_and_gradient(trial)
+            new_value, new_gradient, new_matrix = problem.gauss_newton(trial)
             promised = 0.5 * (move * (lam[rows][:, None] * move - gradient[rows])).sum(1)
             ratio = (value[rows] - new_value) / (promised + 1e-300)
             taken = (ratio > 1e-4) & new_gradient.isfinite().all(1) & (failed == 0)
@@ -57,7 +52,7 @@ def levenberg_on_loss(
             growth[rows] = torch.where(taken, 2.0, (2 * growth[rows]).clamp(max=64))
             accepted = rows[taken]
             theta[accepted], value[accepted], gradient[accepted] = trial[taken], new_value[taken], new_gradient[taken]
-            stale[rows] = taken
+            matrix[accepted] = new_matrix[taken]
             done[rows] += 1
             history.append((value.clone(), gradient.norm(dim=1)))
             advance(step + 1)

@@ -12,7 +12,7 @@ from thalweg.critical.problem import Problem
 
 __all__ = ["minimise"]
 
-HANDOVER = (1e-5, 1e-7, 1e-9)  # ‖g‖ at which each round goes from Gauss–Newton to Newton
+HANDOVER = (1e-6, 1e-7, 1e-9)  # ‖g‖ at which each round goes from Gauss–Newton to Newton
 
 
 def minimise(

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from thalweg.critical.narrow_outputs import narrow_outputs, one_pass
 from thalweg.critical.symmetry import Symmetry, symmetry_of
 from thalweg.curvature.exact import exact_curvature
 from thalweg.errors import InputError
@@ -22,7 +23,7 @@ class Problem(ABC):
 
     Attributes:
         size: P.
-        has_ggn: Whether `ggn` gives a positive semidefinite approximation of the Hessian.
+        has_ggn: Whether `gauss_newton` gives a positive semidefinite approximation of the Hessian.
         symmetry: Continuous symmetries whose orbits make the Hessian singular at every critical point, or None.
     """
 
@@ -42,8 +43,8 @@ class Problem(ABC):
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """θ (R, P) -> f (R,), ∇f (R, P), ∇²f ∇f (R, P), the gradient of ½‖∇f‖²; without a Hessian."""
 
-    def ggn(self, theta: Tensor) -> Tensor:
-        """θ (R, P) -> Gauss–Newton matrix (R, P, P), the l2 term included."""
+    def gauss_newton(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ (R, P) -> f (R,), ∇f (R, P), Gauss–Newton matrix (R, P, P), the l2 term included."""
         raise InputError("this function has no Gauss–Newton matrix: it is no loss of a network's outputs")
 
 
@@ -56,6 +57,7 @@ class ObjectiveProblem(Problem):
         self.size = objective.size
         self.has_ggn = objective.loss_on == "output"
         self.symmetry = symmetry_of(self.objective)
+        self._narrow = self.has_ggn and narrow_outputs(self.objective)
 
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """See `Problem`."""
@@ -70,9 +72,12 @@ class ObjectiveProblem(Problem):
         """See `Problem`."""
         return self.objective.value_gradient_product(theta)
 
-    def ggn(self, theta: Tensor) -> Tensor:
+    def gauss_newton(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Problem`."""
-        return exact_curvature(self.objective, theta, kind="ggn").matrix
+        if self._narrow:
+            return one_pass(self.objective, theta)
+        found = exact_curvature(self.objective, theta, kind="ggn")
+        return found.value, found.gradient, found.matrix
 
 
 @final

@@ -76,9 +76,14 @@ class Symmetry:
             out[:, self._layout.slices[name]] = value.flatten(2).permute(1, 2, 0)
         return out
 
+    @property
+    def balances(self) -> bool:
+        """Whether an orbit is noncompact with a balanced point on it: `rebalanced` then changes θ."""
+        return any(pair.balances for pair in self._pairs)
+
     def projector(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The orthogonal projector on the orbit's tangent and its rank: θ (R, P) -> (R, P, P), (R,)."""
-        basis, sizes, _ = torch.linalg.svd(self.tangents(theta), full_matrices=False)
+        basis, sizes, _ = torch.linalg.svd(self.tangents(theta).nan_to_num(0, 0, 0), full_matrices=False)
         kept = sizes > 1e-9 * sizes[:, :1]
         basis = basis * kept[:, None, :]
         return basis @ basis.mT, kept.sum(1)
@@ -89,7 +94,8 @@ class Symmetry:
         A compact representative: along a noncompact orbit ‖θ‖ drifts and every relative tolerance loses its meaning.
         W₂ W₁ = U S Vᵀ becomes (U √S)(√S Vᵀ), with the bias carried along.
         """
-        parts = {name: value.clone() for name, value in self._layout.unravel(theta).items()}
+        finite = theta.isfinite().all(1)
+        parts = {name: value.clone() for name, value in self._layout.unravel(theta[finite]).items()}
         for pair in (pair for pair in self._pairs if pair.balances):
             first, second = parts[pair.first], parts[pair.second]
             if pair.bias is not None:
@@ -104,7 +110,9 @@ class Symmetry:
             parts[pair.first] = first[..., : parts[pair.first].shape[-1]]
             if pair.bias is not None:
                 parts[pair.bias] = first[..., -1]
-        return self._layout.ravel(parts)
+        out = theta.clone()
+        out[finite] = self._layout.ravel(parts)
+        return out
 
 
 def symmetry_of(objective: Objective) -> Symmetry | None:
