@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.bounds import norm_bounds
-from thalweg.curvature.inertia import SMALL, Method, all_finite, inertia
+from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, inertia
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
 
@@ -153,8 +153,12 @@ def _difference(a: Tensor, b: Tensor, negligible: float, *, skew: bool) -> float
     The Frobenius norm bounds it; only where that matters for the band is the spectral norm itself estimated.
     """
     size, factor = len(a), 0.5 if skew else 1.0
-    rows = max(1, 2**22 // size)  # 32 MiB at a time
-    squares = sum(float((a[i : i + rows] - b[i : i + rows]).square().sum()) for i in range(0, size, rows))
+    squares = 0.0
+    for start in range(0, size, TILE):  # tiles, since b may be read across
+        rows = slice(start, start + TILE)
+        for other in range(0, size, TILE):
+            columns = slice(other, other + TILE)
+            squares += float((a[rows, columns] - b[rows, columns]).square_().sum())
     frobenius = factor * math.sqrt(squares)
     if not frobenius > negligible:
         return frobenius
