@@ -1,0 +1,59 @@
+"""Gradient descent ends at the edge of stability (Cohen et al. 2021); the limits of its variants; bad settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from thalweg.errors import InputError
+from thalweg.experiments import execute
+from thalweg.experiments.edge_of_stability import PRESETS, Config, limit
+from thalweg.experiments.execution import load_findings
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Cadence, Recipe
+
+
+def test_sharpness_settles_just_above_the_limit(tmp_path):
+    config = Config(
+        replicas=1,
+        data=TaskConfig(samples=100, test_samples=20),
+        model=ModelConfig(hidden=(16, 16), activation="tanh"),
+        loss="mse",
+        training=Recipe(optimizer="sgd", steps=1500, record=Cadence(every=75, unit="step")),
+        learning_rates=(1.0, 2.0),
+    )
+    found = load_findings(execute("edge-of-stability", config, tmp_path))
+    for lr in (1, 2):
+        assert 1.0 <= found.numbers[f"ratio_{lr}"] <= 1.1
+        assert found.numbers[f"limit_{lr}"] == 2 / lr
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
+def test_limit_separates_stable_from_unstable_on_a_quadratic(optimizer):
+    momentum = None if optimizer == "sgd" else 0.7
+    recipe = Recipe(optimizer=optimizer, lr=0.3, momentum=momentum)
+    for factor, stable in ((0.99, True), (1.01, False)):
+        x = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        options = {} if momentum is None else {"momentum": momentum, "nesterov": optimizer == "nesterov"}
+        descent = torch.optim.SGD([x], lr=0.3, **options)
+        for _ in range(3000):
+            descent.zero_grad()
+            (0.5 * factor * limit(recipe) * x.square().sum()).backward()
+            descent.step()
+        assert (abs(float(x.detach())) < 1) is stable
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rates": ()}, "at least one"),
+        ({"learning_rates": (0.1, -1.0)}, "must be positive"),
+        ({"learning_rates": (0.1, 0.1)}, "must differ"),
+        ({"training": Recipe(optimizer="adam")}, "found adam"),
+        ({"training": Recipe(optimizer="sgd", batch_size=8)}, "full-batch"),
+    ],
+)
+def test_settings_without_a_known_limit_are_refused(change, message):
+    with pytest.raises((InputError, ValueError), match=message):
+        Config(**{**dict(PRESETS["tiny"]), **change})
