@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thalweg.curvature.stack_hessian import stack_supports
 from thalweg.objective import Objective
 
 __all__ = ["narrow_outputs", "one_pass"]
@@ -22,14 +21,19 @@ MOST_OUTPUTS = 3
 
 def narrow_outputs(objective: Objective) -> bool:
     """Whether `one_pass` applies: a stack under a plain loss, with few outputs and the data in one batch."""
-    if not stack_supports(objective) or len(objective.batches.counts) > 1 or objective.stack is None:
+    stack, kind = objective.stack, objective.loss_kind
+    if stack is None or kind is None or len(objective.batches.held) != 1:
         return False
-    shapes = {name: p.shape for name, p in objective.program.model.named_parameters()}
-    target = objective.batches.held[0][1]
-    ignored = not target.is_floating_point() and bool((target < 0).any())  # torch's ignore_index: the general formulas
-    names = [n for pair in zip(objective.stack.weights, objective.stack.biases, strict=True) for n in pair if n]
-    every = set(names) == set(objective.layout.names)
-    return every and not ignored and shapes[objective.stack.weights[-1]][0] <= MOST_OUTPUTS
+    inputs, target = objective.batches.held[0][:2]
+    names = {n for pair in zip(stack.weights, stack.biases, strict=True) for n in pair if n is not None}
+    if not stack.accepts(inputs, 1) or names != set(objective.layout.names):
+        return False
+    outputs = objective.layout.shapes[objective.layout.names.index(stack.weights[-1])][0]
+    if outputs > MOST_OUTPUTS:
+        return False
+    if target.is_floating_point():
+        return target.shape == (len(inputs), outputs)
+    return kind == "cross_entropy" and target.dim() == 1 and bool((target >= 0).all())  # −100: torch's ignore_index
 
 
 def one_pass(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
