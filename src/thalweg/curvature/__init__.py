@@ -11,6 +11,7 @@ from thalweg.curvature.lanczos import Eigenpairs, eigenpairs
 from thalweg.curvature.neighbours import NeighbourRatio, neighbour_ratio
 from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.curvature.ratio import MinimalRatio, minimal_ratio
+from thalweg.curvature.sampling import SubsetEstimate, over_subsets
 from thalweg.curvature.signs import Signs, count_signs
 from thalweg.curvature.trace import DiagonalEstimate, TraceEstimate, diagonal, trace
 
@@ -26,6 +27,7 @@ __all__ = [
     "Quadrature",
     "Signs",
     "SpectralDensity",
+    "SubsetEstimate",
     "TraceEstimate",
     "count_signs",
     "diagonal",
@@ -44,6 +46,7 @@ __all__ = [
     "layer_blocks",
     "minimal_ratio",
     "neighbour_ratio",
+    "over_subsets",
     "quadrature",
     "spectral_density",
     "trace",

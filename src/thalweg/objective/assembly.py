@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -161,6 +162,17 @@ class Assembly:
         if self._check:
             checks.loss(new)
         return new
+
+    def subset(self, index: Tensor) -> Self:
+        """The same objective on the samples with these numbers (n,).
+
+        Raises:
+            InputError: The data are batches that were handed over, which are never cut.
+        """
+        if not self.batches.indexable:
+            raise InputError("subset needs data given as tensors or a dataset, found batches that were handed over")
+        data = self.batches.take(index.to(self.device))
+        return self._changed(batches=replace(self.batches, held=(data,), counts=(len(index),)))
 
     def with_l2(self, l2: float) -> Self:
         """The same objective with another weight of the penalty."""
