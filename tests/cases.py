@@ -140,6 +140,17 @@ def ragged(make: Callable[[], Any], sizes: Sequence[int] = (3, 4)) -> list[Any]:
     return list(zip(x.split(list(sizes)), y.split(list(sizes)), strict=True))
 
 
+class Unused(nn.Module):
+    """A stack beside a layer that nothing uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.idle, self.second = nn.Linear(3, 4), nn.Linear(2, 2), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
 def token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     return F.cross_entropy(model(batch["x"], batch["context"]), batch["y"])
 
@@ -174,6 +185,8 @@ CASES: dict[str, Case] = {
     "chosen-parameters": Case(
         mlp(3, 4, 4, 2), MSE, lambda: vectors(7, 3, 2), "stack", options={"parameters": ["0.weight", "2.bias", "4.*"]}
     ),
+    "unused-parameters": Case(Unused, MSE, lambda: vectors(7, 3, 2), "stack"),
+    "only-last-bias": Case(mlp(3, 4, 2), MSE, lambda: vectors(7, 3, 2), "stack", options={"parameters": "2.bias"}),
     "one-parameter": Case(mlp(1, 1, bias=False), MSE, lambda: vectors(5, 1, 1), "stack", oracle=True),
     "cnn": Case(
         lambda: nn.Sequential(nn.Conv2d(2, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(12, 3)),

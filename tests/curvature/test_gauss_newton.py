@@ -44,6 +44,30 @@ def test_products_equal_the_matrix(case, kind, retain):
     assert close(product(v[0]), torch.einsum("rij,rj->ri", expected, v[0]))
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("retain", [True, False])
+def test_hessian_products_equal_the_matrix(name, retain):
+    objective = CASES[name].build()
+    theta = objective.theta + 0.3 * torch.randn(2, objective.size, dtype=torch.float64)
+    expected = torch.stack([reference.hessian(objective, one) for one in theta])
+    v = torch.randn(3, 2, objective.size, dtype=torch.float64)
+    product = objective.products(theta, retain=retain)
+    for _ in range(2):  # a kept graph serves again
+        assert close(product(v), torch.einsum("rij,krj->kri", expected, v))
+    assert close(objective.hvp(theta[0], v[:, 0]), v[:, 0] @ expected[0])
+
+
+def test_products_of_a_bad_replica_stay_alone():
+    objective = CASES["mlp-ce"].build()
+    theta = objective.theta + 0.3 * torch.randn(3, objective.size, dtype=torch.float64)
+    v = torch.randn(3, objective.size, dtype=torch.float64)
+    expected = objective.hvp(theta, v)
+    theta[1] = torch.nan
+    found = objective.hvp(theta, v)
+    assert close(found[[0, 2]], expected[[0, 2]])
+    assert bool(found[1].isnan().any())
+
+
 @pytest.mark.parametrize("kind", ["ggn", "fisher"])
 @pytest.mark.parametrize("name", ["mlp-ce", "attention"])
 def test_operators_whole_and_by_layer(kind, name):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from thalweg.objective import Objective
+from thalweg.objective import Objective, activations
 from thalweg.objective.activations import of_module
 from thalweg.objective.structure import kinks, linear_stack, loss_kind
 
@@ -143,3 +143,11 @@ def test_only_plain_losses_have_formulas():
         nn.CrossEntropyLoss(ignore_index=0),
     ):
         assert loss_kind(other) is None
+
+
+@pytest.mark.parametrize("name", [*activations.SMOOTH, "relu"])
+def test_the_jet_is_value_and_both_derivatives(name):
+    phi = activations.RELU if name == "relu" else activations.SMOOTH[name]
+    z = torch.linspace(-25, 25, 201, dtype=torch.float64)
+    for found, expected in zip(phi.jet(z), (phi.value(z), phi.first(z), phi.second(z)), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-14, atol=1e-300)

@@ -101,8 +101,8 @@ def exact_curvature(
     lead = theta.shape[:-1]
     _check_memory(math.prod(lead), layout.size, dtype, memory, kind)
     flat = theta.detach().to(dtype).reshape(-1, objective.size)
-    use_stack = stack_supports(objective) if method == "auto" else method == "stack"
-    if use_stack and not stack_supports(objective):
+    use_stack = stack_supports(objective, layout) if method == "auto" else method == "stack"
+    if use_stack and not stack_supports(objective, layout):
         raise InputError(
             "method must be 'auto' or 'general' unless the model is a stack of linear layers under a mean "
             "squared error or cross-entropy, found 'stack'"

@@ -72,7 +72,10 @@ def _add_rows(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float,
             second = _batched(flat, leaves, chosen)
             if second is None:  # an operation without a batching rule: one row at a time from here on
                 return _add_rows_from(matrix, flat, leaves, weight, start)
-            block = torch.cat([g.reshape(rows, replicas, -1) for g in second], dim=2)
+            filled = [
+                leaf.new_zeros(rows, *leaf.shape) if g is None else g for g, leaf in zip(second, leaves, strict=True)
+            ]
+            block = torch.cat([g.reshape(rows, replicas, -1) for g in filled], dim=2)
             matrix[:, start : start + rows] += weight * block.transpose(0, 1)
         else:
             _add_row(matrix, flat, leaves, weight, start)
@@ -91,7 +94,7 @@ def _add_row(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float, 
     matrix[:, row] += weight * torch.cat([g.reshape(len(flat), -1) for g in second], dim=1)
 
 
-def _batched(flat: Tensor, leaves: list[Tensor], chosen: Tensor) -> tuple[Tensor, ...] | None:
+def _batched(flat: Tensor, leaves: list[Tensor], chosen: Tensor) -> tuple[Tensor | None, ...] | None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*batching rule")
@@ -101,8 +104,7 @@ def _batched(flat: Tensor, leaves: list[Tensor], chosen: Tensor) -> tuple[Tensor
                 chosen,
                 retain_graph=True,
                 is_grads_batched=True,
-                allow_unused=True,
-                materialize_grads=True,
+                allow_unused=True,  # None, not zeros: torch materialises them without the axis of rows
             )
     except (RuntimeError, NotImplementedError, UserWarning):
         return None

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from thalweg.curvature.stack_blocks import BlockSums, StackLayer, outer
 from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.stack_products import PIECEWISE_LINEAR
 from thalweg.objective.structure import LinearStack
 
 __all__ = ["Curvature", "stack_curvature", "stack_supports"]
@@ -34,21 +35,14 @@ Curvature = Literal["hessian", "ggn", "fisher"]
 
 WORKING_SET = 2**25  # bytes of per-sample matrices at once: measured best, about the last cache
 LEAST_SAMPLES = 64
-PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu")  # φ'' = 0
 
 
-def stack_supports(objective: Objective) -> bool:
+def stack_supports(objective: Objective, layout: ParameterLayout) -> bool:
     """Whether the formulas hold: a stack of linear layers under a plain mean squared error or cross-entropy."""
     stack = objective.stack
-    if stack is None or objective.loss_kind is None:
+    if stack is None or not objective.program.has_products(objective.batches.first(1)):
         return False
-    batch = objective.batches.first(1)
-    if not stack.accepts(batch[0], 1):
-        return False
-    target, outputs = batch[1], dict(objective.program.model.named_parameters())[stack.weights[-1]].shape[0]
-    if objective.loss_kind == "cross_entropy" and not target.is_floating_point():
-        return target.dim() == 1
-    return target.dim() == 2 and target.shape[1] == outputs
+    return not {*stack.weights, *stack.biases}.isdisjoint(layout.names)
 
 
 def stack_curvature(
@@ -72,7 +66,8 @@ def stack_curvature(
     layers = _layers(stack, layout, params)
     value = theta.new_zeros(len(theta))
     gradient = theta.new_zeros(len(theta), layout.size)
-    matrix = theta.new_empty(len(theta), layout.size, layout.size)
+    complete = {*stack.weights, *stack.biases} >= set(layout.names)  # no parameter that the model does not use
+    matrix = (theta.new_empty if complete else theta.new_zeros)(len(theta), layout.size, layout.size)
     per_pair = theta.element_size() * _floats_per_pair(stack, params, layers)
     replicas = max(1, min(len(theta), WORKING_SET // max(1, per_pair * min(objective.samples, 256))))
     for start in range(0, len(theta), replicas):
@@ -142,9 +137,10 @@ def _accumulate(
             z = z + params[bias].unsqueeze(-1)
         if z.dim() == 2:  # only layers outside θ so far: the same for all replicas
             z = z.expand(sums.replicas, *z.shape)
-        slopes.append(phi.first(z))
-        bends.append(None if curvature != "hessian" or phi.name in PIECEWISE_LINEAR else phi.second(z))
-        inputs.append(phi.value(z))
+        value, slope, bend = phi.jet(z)
+        inputs.append(value)
+        slopes.append(slope)
+        bends.append(None if curvature != "hessian" or phi.name in PIECEWISE_LINEAR else bend)
     each, top, curved = _loss(kind, inputs.pop(), target)  # (R, n), (R, C, n), (R, C, C, n)
     upstream = {last: top if curvature == "fisher" else top * weight}  # dL/da_l
     deltas = {}

@@ -29,6 +29,17 @@ class Activation:
     second: Callable[[Tensor], Tensor]
     kink: bool = False
 
+    def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns (phi, phi', phi'') at z; for tanh and sigmoid from one evaluation of phi."""
+        if self.name not in ("tanh", "sigmoid"):
+            return self.value(z), self.first(z), self.second(z)
+        value = self.value(z)
+        if self.name == "tanh":
+            first = 1 - value * value
+            return value, first, -2 * value * first
+        first = value * (1 - value)
+        return value, first, first * (1 - 2 * value)
+
 
 def _tanh_first(z: Tensor) -> Tensor:
     t = torch.tanh(z)

@@ -12,11 +12,14 @@ from torch.utils import _pytree as pytree
 from thalweg.objective.batches import Batch, Batches
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program, saved_bytes, twice_differentiable
+from thalweg.objective.stack_products import StackProduct
 
 # Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
 VALUE, GRADIENT, PRODUCT = 1, 2, 6
 # On a CPU larger pieces fall out of the cache: 16–64 MiB measured 1.2–1.6× faster than one piece of 1 GiB.
 CPU_WORKING_SET = 64 * 2**20
+# One piece of the data: replicas, and (v, whether it is used again) -> its part of the product.
+Piece = tuple[slice, Callable[[Tensor, bool], Tensor]]
 SMALLEST_CHUNK = 32  # samples; below it, fewer replicas at once are faster than fewer samples
 
 
@@ -190,56 +193,71 @@ class Evaluation:
             retain: Keep the differentiated graph of all data between calls, if it fits into the memory budget: a
                 product then costs one backward pass. Otherwise every call builds it anew, chunk by chunk.
         """
-        graphs: list[tuple[slice, list[Tensor], list[Tensor | None], float]] = []
-
-        def build(
-            part: slice, leaves: list[Tensor], extra: dict[str, Tensor], batch: Batch, weight: float
-        ) -> tuple[slice, list[Tensor], list[Tensor | None], float]:
-            params = {**dict(zip(self.layout.names, leaves, strict=True)), **extra}
-            with torch.enable_grad(), twice_differentiable():
-                losses = self.program.losses(params, batch)
-                first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
-            return part, leaves, list(first), weight
-
-        def all_graphs() -> Iterator[tuple[slice, list[Tensor], list[Tensor | None], float]]:
-            for part, values, cut in self._pieces(theta, PRODUCT):
-                leaves = self._leaves(values)
-                extra = self.extra(values)
-                for batch, count in self.batches.chunks(cut.samples):
-                    yield build(part, leaves, extra, batch, count / self.batches.samples)
-
+        kept: list[Piece] = []
         if retain and PRODUCT * self.pair_bytes * self.batches.samples * len(theta) <= self.memory:
-            graphs.extend(all_graphs())
+            kept.extend(self._product_pieces(theta))
 
         def product(v: Tensor) -> Tensor:
             out = self.l2 * v
-            for part, leaves, first, weight in graphs or all_graphs():
-                linked = [g for g in first if g is not None and g.requires_grad]
+            for part, apply in kept or self._product_pieces(theta):
                 for k in range(len(v)):
-                    vectors = self.layout.unravel(v[k, part])
-                    with torch.enable_grad():
-                        chosen = [
-                            vectors[name]
-                            for name, g in zip(self.layout.names, first, strict=True)
-                            if g is not None and g.requires_grad
-                        ]
-                        second = (
-                            torch.autograd.grad(
-                                linked,
-                                leaves,
-                                chosen,
-                                retain_graph=bool(graphs) or k + 1 < len(v),
-                                allow_unused=True,
-                                materialize_grads=True,
-                            )
-                            if linked
-                            else None
-                        )
-                    if second is not None:
-                        out[k, part] += weight * self._flat(list(second), len(leaves[0]))
+                    out[k, part] += apply(v[k, part], bool(kept) or k + 1 < len(v))
             return out
 
         return product
+
+    def _product_pieces(self, theta: Tensor) -> Iterator[Piece]:
+        for part, values, cut in self._pieces(theta, PRODUCT):
+            extra = self.extra(values)
+            for batch, count in self.batches.chunks(cut.samples):
+                weight = count / self.batches.samples
+                if not extra and self.program.has_products(batch):
+                    yield part, self._stack_product(values, batch, weight)
+                else:
+                    yield part, self._graph_product(values, extra, batch, weight)
+
+    def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Callable[[Tensor, bool], Tensor]:
+        """Products by the formulas of a stack of linear layers."""
+        program = self.program
+        params = {**program.fixed, **self.layout.unravel(theta)}
+        with torch.no_grad():
+            formula = StackProduct(program, params, batch, weight)
+
+        def apply(v: Tensor, _again: bool) -> Tensor:
+            vectors = self.layout.unravel(v)
+            with torch.no_grad():
+                found = formula(vectors)
+            return self._flat([found.get(name, torch.zeros_like(one)) for name, one in vectors.items()], len(v))
+
+        return apply
+
+    def _graph_product(
+        self, theta: Tensor, extra: dict[str, Tensor], batch: Batch, weight: float
+    ) -> Callable[[Tensor, bool], Tensor]:
+        """Products by differentiating the graph of the gradient; it is kept while it will be used again."""
+        leaves = self._leaves(theta)
+        params = {**dict(zip(self.layout.names, leaves, strict=True)), **extra}
+        with torch.enable_grad(), twice_differentiable():
+            losses = self.program.losses(params, batch)
+            first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
+        linked = [(name, g) for name, g in zip(self.layout.names, first, strict=True) if g is not None]
+        linked = [(name, g) for name, g in linked if g.requires_grad]
+
+        def apply(v: Tensor, again: bool) -> Tensor:
+            if not linked:
+                return torch.zeros_like(v)
+            vectors = self.layout.unravel(v)
+            second = torch.autograd.grad(
+                [g for _, g in linked],
+                leaves,
+                [vectors[name] for name, _ in linked],
+                retain_graph=again,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            return weight * self._flat(list(second), len(v))
+
+        return apply
 
     def _flat(self, parts: list[Tensor], replicas: int) -> Tensor:
         return torch.cat([part.detach().reshape(replicas, -1) for part in parts], dim=1)

@@ -133,6 +133,16 @@ class Program:
             return self.loss(rows[0], target)[None]
         return torch.vmap(self.loss, in_dims=(0, 0 if own_batch else None))(output, target)
 
+    def has_products(self, batch: Any) -> bool:
+        """Whether Hessian-vector products on this batch have closed formulas: a stack under a plain mean loss."""
+        if self.kind is None or self.stack is None or not self._uses_stack(batch, False):
+            return False
+        target = batch[1]
+        outputs = dict(self.model.named_parameters())[self.stack.weights[-1]].shape[0]
+        if self.kind == "cross_entropy" and not target.is_floating_point():
+            return target.dim() == 1
+        return target.dim() == 2 and target.shape[1] == outputs
+
     def _uses_stack(self, batch: Any, own_batch: bool) -> bool:
         return self.stack is not None and not self.on_batch and self.stack.accepts(batch[0], 1 + own_batch)
 
