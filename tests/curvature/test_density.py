@@ -72,6 +72,17 @@ def test_the_band_covers_the_exact_smoothed_density_as_often_as_said() -> None:
     assert 0.91 < float(covered) < 0.98  # 0.95 over 100 independent runs at 10 correlated points
 
 
+def test_the_band_covers_an_isolated_eigenvalue() -> None:
+    matrix = torch.diag(torch.cat([torch.linspace(-0.1, 0.1, 99), torch.ones(1)]).double())
+    grid, width = torch.ones(1, dtype=torch.float64), 0.05
+    truth = 0.01 / (width * math.sqrt(2 * math.pi))  # one eigenvalue of a hundred
+    inside = 0
+    for seed in range(300):
+        found = spectral_density(Operator.dense(matrix), probes=6, steps=20, grid=grid, width=width, seed=seed)
+        inside += bool(found.lower <= truth <= found.upper)
+    assert 0.89 < inside / 300 < 0.98  # 0.93 expected for χ² samples with one degree of freedom; Student's reaches 0.83
+
+
 def test_more_probes_narrow_the_band() -> None:
     operator = Operator.dense(semicircle_matrix(300))
     few, many = (spectral_density(operator, probes=k, steps=30, width=0.1) for k in (10, 90))
