@@ -101,7 +101,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
         The certified points, in the order of the starts.
 
     Raises:
-        InputError: Unknown method, or an index that the network cannot have.
+        InputError: Unknown method, no start, or an index that the network cannot have.
 
     Example:
         >>> problem = FunctionProblem(lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, 2)
@@ -116,8 +116,15 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
     theta = theta[None] if theta.dim() == 1 else theta
     if theta.dim() != 2 or theta.shape[1] != problem.size:
         raise InputError(f"theta must have shape (R, {problem.size}), found {tuple(theta.shape)}")
-    index = options.get("index", 0)
-    highest = int(index.max()) if isinstance(index, Tensor) else index
-    if not 0 <= highest <= problem.size:
-        raise InputError(f"index must be from 0 to P = {problem.size}, found {highest}")
+    if not len(theta):
+        raise InputError("theta must hold at least one start, found none")
+    _check_index(options.get("index", 0), problem.size, len(theta))
     return certify(problem, METHODS[method](problem, theta, **options))
+
+
+def _check_index(index: int | Tensor, size: int, replicas: int) -> None:
+    if isinstance(index, Tensor) and index.shape != (replicas,):
+        raise InputError(f"index must be one number or have shape ({replicas},), found {tuple(index.shape)}")
+    for found in index.tolist() if isinstance(index, Tensor) else [index]:
+        if not 0 <= found <= size:
+            raise InputError(f"index must be from 0 to P = {size}, found {found}")
