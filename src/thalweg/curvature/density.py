@@ -204,11 +204,11 @@ def scale_interval(samples: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
     """Interval for the mean of positive samples (K, …) over K, each a weighted sum of squared Gaussians.
 
     That is what a probe measures: squared components of a random vector on the eigenvectors under the kernel. The sum
-    is taken as a scaled χ² whose degrees of freedom ν match the observed mean and variance (Satterthwaite 1946), at
-    least 1, since at least one eigenvalue is under the kernel; its logarithmic width is stretched as Student's quantile is
-    over the normal one, for ν is estimated. Around many eigenvalues that is Student's interval; around a single one,
-    where the samples are skewed, it covers the truth in 93 % of cases instead of Student's 83 % (6 probes, 95 %
-    asked for), and it stays above zero.
+    is taken as a scaled χ² whose degrees of freedom ν match the observed mean and variance (Satterthwaite 1946), but
+    are at least 1, since at least one eigenvalue is under the kernel; its logarithmic width is stretched as Student's
+    quantile is over the normal one, for ν is estimated. Around many eigenvalues that is Student's interval. Around a
+    single one, where the samples are skewed, it covers the truth in 93 % of cases instead of Student's 83 % (6 probes,
+    95 % asked for), and it stays above zero.
     """
     from scipy.stats import chi2, norm, t
 

@@ -7,7 +7,7 @@ graph (`rows`) for the Hessian, products with unit vectors (`gauss_newton`) for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,8 +112,10 @@ def exact_curvature(
         asymmetry, taken = torch.zeros_like(value), "stack"
     else:
         with objective.second_derivatives():
-            build = row_hessian if kind == "hessian" else _factor(kind)
-            value, gradient, matrix = build(objective, flat, layout)
+            if kind == "hessian":
+                value, gradient, matrix = row_hessian(objective, flat, layout)
+            else:
+                value, gradient, matrix = dense_factor_matrix(objective, flat, layout, kind)
         asymmetry, taken = _symmetrise(matrix), "rows" if kind == "hessian" else "products"
     chosen = flat[:, objective.layout.select(parameters).to(flat.device)]
     value = value + 0.5 * objective.l2 * flat.square().sum(-1)
@@ -208,10 +210,6 @@ def layer_blocks(
         layer: exact_curvature(objective, theta, kind=kind, parameters=names, dtype=dtype, memory=memory).matrix
         for layer, names in layers.items()
     }
-
-
-def _factor(kind: Curvature) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    return lambda objective, theta, layout: dense_factor_matrix(objective, theta, layout, kind)
 
 
 def _check_memory(replicas: int, size: int, dtype: torch.dtype, memory: int, kind: Curvature) -> None:
