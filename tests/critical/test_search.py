@@ -47,7 +47,7 @@ def test_all_replicas_infinite(method):
 def test_bad_input():
     objective = sinc(3)
     theta = objective.initial(2)
-    with pytest.raises(InputError, match="method must be one of .* found 'minimize', did you mean 'minimise'"):
+    with pytest.raises(InputError, match=r"method must be one of .* found 'minimize', did you mean 'minimise'"):
         search(objective, theta, "minimize")
     with pytest.raises(InputError, match="index must be from 0 to P = 10, found 11"):
         search(objective, theta, "follow", index=11)
