@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -137,12 +137,20 @@ class Operator:
         """Returns the operator as a float64 `scipy.sparse.linalg.LinearOperator`; its products count here too."""
         from scipy.sparse.linalg import LinearOperator
 
-        def columns(block: np.ndarray) -> np.ndarray:  # (P,) or (P, K)
-            rows = torch.as_tensor(np.ascontiguousarray(block.T), dtype=self.dtype, device=self.device)
-            return self(rows).to("cpu", torch.float64).numpy().T
+        outer = self
 
-        shape, dtype = (self.size, self.size), np.dtype(np.float64)
-        return LinearOperator(shape, matvec=columns, rmatvec=columns, matmat=columns, rmatmat=columns, dtype=dtype)
+        class Symmetric(LinearOperator):
+            def __init__(self) -> None:
+                super().__init__(dtype=np.dtype(np.float64), shape=(outer.size, outer.size))
+
+            def _matmat(self, X: np.ndarray) -> np.ndarray:
+                rows = torch.as_tensor(np.ascontiguousarray(X.T), dtype=outer.dtype, device=outer.device)
+                return outer(rows).to("cpu", torch.float64).numpy().T
+
+            def _adjoint(self) -> Any:  # itself; SciPy's annotation names a private class
+                return self
+
+        return Symmetric()
 
 
 def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
