@@ -95,13 +95,17 @@ def _said(one: Course, found: dict[str, np.ndarray], norm: str) -> list[str]:
     ratio = float(np.median(fall))
     became = f"{number(ratio)} times smaller" if ratio >= 1 else f"{number(1 / ratio)} times larger"
     losses = f"from {range_words(found['loss_start'])} to {range_words(found['loss_end'])}"
-    return [
-        f"{one.name}: the loss falls {losses}, while {norm} goes from {range_words(found['norm_start'])} to {range_words(found['norm_end'])}, {became} (medians "
-        "over the last hundredth of the iterations; in brackets lowest and highest training).",
+    norms = f"from {range_words(found['norm_start'])} to {range_words(found['norm_end'])}"
+    course = (
+        f"{one.name}: the loss falls {losses}, while {norm} goes {norms}, {became} (medians over the last hundredth of "
+        "the iterations; in brackets lowest and highest training)."
+    )
+    rising = (
         f"{one.name}: where an iteration lowers the loss, the norm of the gradient grows in "
         f"{range_words(found['rising_share'], percent)} of the cases; the smallest norm on the way is "
-        f"{range_words(found['norm_least'])}, the largest {range_words(found['norm_most'])}.",
-    ]
+        f"{range_words(found['norm_least'])}, the largest {range_words(found['norm_most'])}."
+    )
+    return [course, rising]
 
 
 def _rows(one: Course, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
@@ -116,15 +120,17 @@ def _rows(one: Course, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
     return rows
 
 
-def stretches(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Shortens curves (T, R) to at most `POINTS` places: x, lowest, median and highest over stretch and replicas.
+def stretches(
+    x: np.ndarray, values: np.ndarray, points: int = POINTS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shortens curves (T, R) to at most `points` places: x, lowest, median and highest over stretch and replicas.
 
     >>> x, low, middle, high = stretches(np.arange(3), np.array([[1.0, 3.0], [2.0, np.nan], [np.nan, np.nan]]))
     >>> x.tolist(), low.tolist(), middle.tolist(), high.tolist()
     ([0.0, 1.0], [1.0, 2.0], [2.0, 2.0], [3.0, 2.0])
     """
     values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    width = -(-len(x) // POINTS)
+    width = -(-len(x) // points)
     pieces = [(x[k : k + width], values[k : k + width]) for k in range(0, len(x), width)]
     pieces = [(where, piece) for where, piece in pieces if np.isfinite(piece).any()]
     parts = [(where.mean(), np.nanmin(v), np.nanmedian(v), np.nanmax(v)) for where, v in pieces]
@@ -182,7 +188,7 @@ def _layers(config: Config, courses: list[Course], norm: str) -> Figure:
     for one in courses:
         marks = []
         for place, values in enumerate(one.layers.values()):
-            where, _, middle, _ = stretches(one.steps, values)
+            where, _, middle, _ = stretches(one.steps, values, points=150)
             if len(where):
                 marks.append(Line(where, middle, label=f"layer {place + 1}", width=1.2))
         panels.append(Panel(Axis("iteration"), Axis(norm, scale="log"), tuple(marks), title=one.name))
@@ -200,7 +206,7 @@ def _plane(config: Config, courses: list[Course], norm: str) -> Figure | None:
         if not one.completed:
             continue
         last = len(one.steps) - 1
-        places = np.unique(np.rint(np.geomspace(1, last + 1, 60)).astype(int)) - 1
+        places = np.unique(np.rint(np.geomspace(1, last + 1, 60, endpoint=False)).astype(int)) - 1
         x, y = [], []
         for low, high in zip(places, np.append(places[1:], last + 1), strict=True):
             x.append(np.median(one.loss[low:high, one.completed]))

@@ -1,0 +1,344 @@
+"""What `zero-gradient` found: sentences with numbers, the table of all points, warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thalweg.experiments import _zero_figures as figures
+from thalweg.experiments._training import recipe_words
+from thalweg.experiments._words import counted, percent, range_words
+from thalweg.experiments._zero_looks import LOOKS, looks
+from thalweg.experiments._zero_phases import Phases, phases
+from thalweg.experiments._zero_points import Group
+from thalweg.experiments.findings import Findings
+from thalweg.figures.scales import number
+
+if TYPE_CHECKING:
+    from thalweg.experiments._training import Setup
+    from thalweg.experiments.zero_gradient import Config
+    from thalweg.runs import Recording
+
+__all__ = ["nothing_left", "tell"]
+
+METHODS = {"adam": "Adam", "lbfgs": "L-BFGS", "levenberg": "Levenberg–Marquardt on the gradient"}
+UNITS = {
+    "norm": "distance ‖δ‖",
+    "coordinate": "standard deviation of each δᵢ",
+    "relative": "standard deviation of δᵢ/|θᵢ|",
+    "relative-uniform": "half-width of δᵢ/|θᵢ|",
+}
+
+
+def nothing_left(config: Config, setup: Setup, recording: Recording) -> Findings:
+    """All trainings diverged: their curves up to there, and the reason."""
+    from thalweg.figures import Axis, Figure, Lines, Panel
+
+    frame = recording.metrics.sort("step", "replica")
+    loss = frame["loss"].cast(float).fill_null(np.nan).to_numpy().reshape(-1, config.replicas)
+    steps = frame["step"].to_numpy().reshape(loss.shape)[:, 0]
+    loss = np.where(np.isfinite(loss), loss, np.nan)
+    panel = Panel(Axis("iteration"), Axis("loss", scale="log"), (Lines(steps, loss.T, label="training"),))
+    return Findings(
+        figures=(Figure("phases", "Loss until the trainings diverged", "Every training alone.", (panel,)),),
+        statements=(f"None of the {counted(config.replicas, 'training')} of {setup.network} completed.",),
+        numbers={"completed": 0},
+        warnings=(*_lost(recording), "A smaller learning rate may keep the trainings finite."),
+    )
+
+
+def tell(
+    config: Config, setup: Setup, recording: Recording, ends: Group, groups: list[Group], refused: str
+) -> Findings:
+    """Puts the findings together."""
+    through = phases(recording, ends)
+    constant = _variance(setup)
+    dead = _dead(ends, constant)
+    place = int(np.argmin(np.abs(ends.radii - config.radius)))
+    unit = UNITS[config.scale]
+    chosen = _chosen(ends, groups)
+    shown = [row for row in _shown(ends, dead) if row is not None]
+    drawn = [
+        figures.ratio(ends, groups, constant),
+        through.figure(METHODS[config.method]) if len(through.steps[1]) else None,
+        figures.spectra(chosen) if chosen else None,
+        figures.tolerance(ends, shown[0]) if shown else None,
+        figures.index_against_loss(groups),
+        figures.neighbours(ends, groups, place, config.neighbours, unit),
+        figures.radius(ends, groups, config.neighbours, unit),
+    ]
+    return Findings(
+        figures=[figure for figure in drawn if figure is not None],
+        statements=[
+            _what(config, setup, ends),
+            *_ended(config, ends, through),
+            *_classic(ends, dead, constant),
+            *_rounding(ends),
+            *(_searched(group) for group in groups),
+            *_sampled(config, ends, groups, place),
+            *_without_decay(config, ends, through),
+        ],
+        tables={"points": [row for group in [ends, *groups] for row in _rows(group, place, constant)]},
+        numbers=_numbers(ends, groups, dead, place),
+        warnings=[*_lost(recording), *_cautions(config, setup, ends, groups, refused)],
+    )
+
+
+def _variance(setup: Setup) -> float:
+    """The loss of the best constant output, for a mean squared error; NaN for others."""
+    if setup.task.kind == "classification":
+        return float("nan")
+    return float(setup.task.train[1].double().var(dim=0, correction=0).mean())
+
+
+def _dead(group: Group, constant: float) -> np.ndarray:
+    """(R,) points no better than the best constant."""
+    loss = group.number("loss") - 0.5 * group.l2 * group.number("norm") ** 2
+    return group.finite & (loss >= 0.99 * constant) & (loss <= 1.05 * constant)
+
+
+def _shown(ends: Group, dead: np.ndarray) -> list[int]:
+    """End points by how many of their modes are undecided, most first; networks that are alive before dead ones."""
+    usable = ends.finite & np.isfinite(ends.number("gradient"))
+    order = sorted(np.flatnonzero(usable).tolist(), key=lambda row: (dead[row], -ends.number("undecided")[row], row))
+    return order
+
+
+def _chosen(ends: Group, groups: list[Group]) -> list[tuple[Group, int, str]]:
+    """One point per look, that of median loss: an end point, a minimum, a saddle, an embedded one."""
+    found: dict[str, tuple[Group, int, str]] = {}
+    for look in LOOKS:
+        for group in [ends, *groups]:
+            rows = [row for row, name in enumerate(looks(group)) if name == look and group.finite[row]]
+            if rows and look not in found:
+                middle = sorted(rows, key=lambda row: float(group.number("loss")[row]))[len(rows) // 2]
+                found[look] = (group, middle, look)
+    flat = [look for look in found if look.startswith("not critical")][:1]
+    first = [look for look in ("minimum", "saddle of index 1", "embedded saddle") if look in found]
+    rest = [look for look in found if not look.startswith("not critical") and look not in first]
+    return [found[look] for look in flat + (first + rest)[:3]]
+
+
+def _what(config: Config, setup: Setup, ends: Group) -> str:
+    completed = "" if len(ends) == config.replicas else f", of which {len(ends)} completed"
+    speed = f", learning rate {number(config.norm_lr)}" if config.method == "adam" else ""
+    return (
+        f"{counted(config.replicas, 'training')} of the network {setup.network} on {setup.task.label}{completed}: "
+        f"{recipe_words(config.training, setup.task.samples)}; then up to {counted(config.norm_steps, 'step')} on the "
+        f"norm of the gradient by {METHODS[config.method]}{speed}."
+    )
+
+
+def _ended(config: Config, ends: Group, through: Phases) -> list[str]:
+    status = [str(s) for s in ends.points.status]
+    named = [(name, status.count(name)) for name in dict.fromkeys(status)]
+    fates = ", ".join(f"{count} {name}" for name, count in sorted(named, key=lambda pair: -pair[1]))
+    critical = int(ends.critical.sum())
+    reached = f"‖∇L‖ there is {range_words(ends.number('gradient')[ends.finite])}"
+    found = f"{critical or 'none'} of {len(ends)} critical (‖∇L‖ ≤ 10⁻¹⁰)"
+    out = [f"The end points of the course's method: {found}; {fates}. {reached}."]
+    if len(through.steps[1]) > 1 and ends.finite.any():
+        before, after = through.gradient[0][-1], through.gradient[1][-1]
+        kept = ends.finite
+        out.append(
+            f"The switch of the objective lowers ‖∇L‖ from {range_words(before[kept])} to {range_words(after[kept])} "
+            f"(median, and lowest to highest), while the loss goes from {range_words(through.loss[0][-1][kept])} to "
+            f"{range_words(through.loss[1][-1][kept])}: it rises in {int(through.rising[kept].sum())} of "
+            f"{int(kept.sum())}."
+        )
+    return out
+
+
+def _classic(ends: Group, dead: np.ndarray, constant: float) -> list[str]:
+    out = []
+    rows = ends.finite & ~ends.critical & ~dead
+    if rows.any():
+        low, high, _ = ends.rounding or (*ends.certain, None)
+        moved = ends.number("undecided")[rows] / ends.counted[rows]
+        shares, losses = range_words(ends.strict[rows]), range_words(ends.number("loss")[rows])
+        out.append(
+            f"The classic dots: at the {counted(int(rows.sum()), 'end point')} that are not critical the share of "
+            f"eigenvalues > 0 is {shares} at losses of {losses}. It is no minimal ratio: the gradient is not zero "
+            f"there. Against rounding alone {range_words(low[rows], percent)} of the modes are certainly positive and "
+            f"{range_words((high - low)[rows], percent)} undecided; with what the Hessian may change on the way to a critical "
+            f"point {range_words(moved, percent)} are undecided."
+        )
+    if dead.any():
+        names = ", ".join(str(start + 1) for start in ends.starts[dead].tolist())
+        many = "s" if int(dead.sum()) > 1 else ""
+        out.append(
+            f"Training{many} {names} ended no better than the best constant output (loss {number(constant)}, the "
+            f"variance of the target): dead network{many}, the outlier{many} of the classic figure."
+        )
+    return out
+
+
+def _rounding(ends: Group) -> list[str]:
+    if ends.single is None or not ends.finite.any():
+        return []
+    single = (ends.single[ends.finite] > 0).mean(axis=1)
+    gap = np.abs(single - ends.strict[ends.finite])
+    words = (
+        f"Counting λ > 0 strictly: single precision gives shares of {range_words(single)} at the end "
+        f"points, double precision {range_words(ends.strict[ends.finite])}; at one and the same point they differ by "
+        f"{range_words(gap)}."
+    )
+    return [words]
+
+
+def _searched(group: Group) -> str:
+    names = [look for look in looks(group) if not look.startswith("not critical")]
+    kinds = ", ".join(f"{names.count(look)} × {look}" for look in LOOKS if look in names)
+    rows = group.critical
+    what = {"minimum": "Minima", "embedded": "Embedded minima of narrower networks"}.get(
+        group.name, f"Saddles of index {group.name.removeprefix('index-').removesuffix(' search')}"
+    )
+    if not rows.any():
+        return f"{what} (l2 = {number(group.l2)}): none of {counted(len(group), 'search')} ended at a critical point."
+    h = group.number("kantorovich")[rows]
+    return (
+        f"{what} (l2 = {number(group.l2)}): {int(rows.sum())} of {len(group)} searches are critical, ‖∇L‖ "
+        f"{range_words(group.number('gradient')[rows])}: {kinds}; losses {range_words(group.number('loss')[rows])}, "
+        f"minimal ratio {range_words(group.certain[0][rows])}, Newton–Kantorovich number at most "
+        f"{number(float(h.max()))}."
+    )
+
+
+def _sampled(config: Config, ends: Group, groups: list[Group], place: int) -> list[str]:
+    found = _by_look(ends, groups, place)
+    parts = [f"{range_words(values, percent)} at points of kind “{look}”" for look, values in found.items()]
+    out = []
+    if parts:
+        where = f"{UNITS[config.scale]} {number(float(ends.radii[place]))}"
+        out.append(f"Of {counted(config.neighbours, 'neighbour')} at {where}, a higher loss have: {'; '.join(parts)}.")
+    blind = [values for look, values in found.items() if look.startswith("saddle") and len(values)]
+    if blind and float(np.median(np.concatenate(blind))) > 0.95:
+        out.append("So neighbours do not tell these saddles from minima: few directions lead down, and none is met.")
+    nearest = ends.neighbours["ratio"][:, 0][ends.finite & ~ends.critical]
+    if len(nearest) and place > 0 and 0.3 < float(np.median(nearest)) < 0.7:
+        out.append(
+            f"At the smallest radius, {number(float(ends.radii[0]))}, the share is {range_words(nearest, percent)} at "
+            "the end points that are not critical: a coin's toss, because so near the gradient decides, not the "
+            "curvature."
+        )
+    return out
+
+
+def _by_look(ends: Group, groups: list[Group], place: int) -> dict[str, np.ndarray]:
+    rows: dict[str, list[float]] = {}
+    for group in [ends, *groups]:
+        for row, look in enumerate(looks(group)):
+            own = group is ends or group.critical[row]
+            if own and group.finite[row]:
+                rows.setdefault(look, []).append(float(group.neighbours["ratio"][row, place]))
+    return {look: np.array(rows[look]) for look in LOOKS if look in rows}
+
+
+def _without_decay(config: Config, ends: Group, through: Phases) -> list[str]:
+    if config.l2 or ends.critical.all() or not len(through.norms):
+        return []
+    start, end = through.norms[0], through.norms[-1]
+    grown = int((end > start).sum())
+    words = (
+        f"Without weight decay (l2 = 0) training does not arrive: ‖θ‖ goes from {range_words(start)} to "
+        f"{range_words(end)}, larger in {grown} of {len(end)} trainings, and over the last tenth of the steps the loss "
+        f"still falls to {range_words(through.fall, percent)} of what it was. On these tasks no critical point is "
+        "within reach; a little weight decay makes them exist."
+    )
+    return [words]
+
+
+def _lost(recording: Recording) -> list[str]:
+    return [
+        f"Training {r + 1} diverged ({entry['message']}): left out of everything."
+        for r, entry in enumerate(recording.status)
+        if entry["status"] == "diverged"
+    ]
+
+
+def _cautions(config: Config, setup: Setup, ends: Group, groups: list[Group], refused: str) -> list[str]:
+    out = []
+    lost = int((~ends.finite).sum())
+    if lost:
+        out.append(f"Diverged in the second phase: {lost} of {len(ends)}, no longer finite, left out of the figures.")
+    rest = int((ends.finite & ~ends.critical).sum())
+    if rest:
+        out.append(
+            f"{counted(rest, 'end point')} of the course's method {'is' if rest == 1 else 'are'} not critical: do not "
+            "read the share of positive eigenvalues there as a minimal ratio."
+        )
+    if not config.decay:
+        out.append("decay = 0: certified points need weight decay to exist; what is shown is where the searches stood.")
+    if refused:
+        out.append(f"There are no embedded saddles: {refused}.")
+    if setup.objective.kinks:
+        out.append(
+            f"The network is piecewise linear ({', '.join(setup.objective.kinks)}): the Hessian does not see its "
+            "kinks, and a search may end at one, where there is no gradient."
+        )
+    if not any(group.critical.any() for group in groups):
+        out.append("No search for certified points ended at one.")
+    return out
+
+
+def _rows(group: Group, place: int, constant: float) -> list[dict[str, Any]]:
+    dead = _dead(group, constant)
+    rows = []
+    for row, key in enumerate(group.keys):
+        c = {name: group.number(name)[row].item() for name in _COLUMNS}
+        low, high = (float(share[row]) for share in group.certain)
+        real = bool(group.critical[row])
+        rows.append(
+            {
+                "point": key,
+                "status": str(group.points.status[row]),
+                "kind": "constant predictor" if dead[row] else group.points.kind[row],
+                "l2": group.l2,
+                "loss": c["loss"],
+                "‖∇L‖₂": c["gradient"],
+                "‖θ‖": c["norm"],
+                "minimal ratio": low if real else None,
+                "at most": high if real else None,
+                "λ > 0": float(group.strict[row]) if group.finite[row] else None,
+                "positive": c["positive"],
+                "negative": c["negative"],
+                "undecided": c["undecided"],
+                "band": c["band"],
+                "|λ| least": c["smallest"],
+                "flatness": c["flatness"],
+                "h": c["kantorovich"],
+                "higher neighbours": float(group.neighbours["ratio"][row, place]),
+                "iterations": int(group.points.iterations[row]),
+                "message": group.points.message[row],
+            }
+        )
+    return rows
+
+
+_COLUMNS = ("loss", "gradient", "norm", "positive", "negative", "undecided", "band", "smallest", "flatness")
+_COLUMNS += ("kantorovich",)
+
+
+def _numbers(ends: Group, groups: list[Group], dead: np.ndarray, place: int) -> dict[str, Any]:
+    out: dict[str, Any] = {"completed": len(ends), "end_points_critical": int(ends.critical.sum())}
+    for status in ("gradient-flat", "descending", "diverged"):
+        out[f"end_points_{status.replace('-', '_')}"] = [str(s) for s in ends.points.status].count(status)
+    out["end_points_dead"] = int(dead.sum())
+    finite = ends.finite
+    if finite.any():
+        out["end_points_loss"] = float(np.median(ends.number("loss")[finite]))
+        out["end_points_gradient"] = float(np.median(ends.number("gradient")[finite]))
+        out["end_points_strict"] = float(np.median(ends.strict[finite]))
+        out["end_points_undecided"] = float(np.median(ends.number("undecided")[finite]))
+        out["end_points_neighbours"] = float(np.nanmedian(ends.neighbours["ratio"][finite, place]))
+    for group in groups:
+        key = group.name.removesuffix(" search").replace("-", "_")
+        out[f"{key}_searched"] = len(group)
+        out[f"{key}_critical"] = int(group.critical.sum())
+        certified = [str(s) in ("minimum", "saddle", "maximum") for s in group.points.status]
+        out[f"{key}_certified"] = sum(certified)
+        if group.critical.any():
+            out[f"{key}_loss"] = float(np.median(group.number("loss")[group.critical]))
+            out[f"{key}_ratio"] = float(np.median(group.certain[0][group.critical]))
+    return out
