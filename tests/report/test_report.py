@@ -52,7 +52,10 @@ def findings() -> Findings:
     return Findings(
         figures=[_figure("loss", details=(detail,)), CASES["trajectory_3d"]()],
         statements=["The final loss is 0.0123.", f"Statement {EVIL}"],
-        tables={"Runs": [{"run": 9, "loss": 0.5, "status": EVIL}, {"run": 10, "loss": NAN, "gap": 1e-7}]},
+        tables={
+            "Runs": [{"run": 9, "loss": 0.5, "status": EVIL}, {"run": 10, "loss": NAN, "gap": 1e-7}],
+            "Points": [{"point": "first", "index": 0}, {"point": "nowhere", "index": 1}],
+        },
         numbers={"final_loss": 0.0123, "runs": 2, "fitted": True, "why": None},
         warnings=["Beware of the dog."],
     )
@@ -175,7 +178,7 @@ def test_the_files_beside_the_page_are_there(run: Run, findings: Findings, parse
 def test_tables_sort_by_value_and_show_what_is_missing(parsed: _Reader) -> None:
     orders = [a["data-order"] for tag, a in parsed.elements if tag == "td" and "data-order" in a]
     assert orders[:8] == ["9", "0.5", EVIL, "", "10", "", "", "1e-07"]
-    assert sum(tag == "th" and a.get("aria-sort") == "none" for tag, a in parsed.elements) == 4 + 2
+    assert sum(tag == "th" and a.get("aria-sort") == "none" for tag, a in parsed.elements) == 4 + 2 + 2
 
 
 def test_the_experiments_own_words_and_field_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +248,8 @@ def test_the_page_works_in_a_browser(run: Run, page: str, tmp_path: Path) -> Non
       const place = document.querySelector(".plot");
       place.emit("plotly_click", { points: [{ customdata: "first" }] });
       document.querySelectorAll("table.sortable th button")[1].click();
+      document.body.dataset.opening = [...document.querySelectorAll("td button.open")].map((b) => b.textContent).join();
+      document.querySelector("td button.open").click();
       document.body.dataset.order = [...document.querySelector("table.sortable").tBodies[0].rows]
         .map((row) => row.cells[0].textContent).join();
     }, 4000));</script>"""
@@ -276,3 +281,5 @@ def test_the_page_works_in_a_browser(run: Run, page: str, tmp_path: Path) -> Non
     assert "gl-container" in dom
     assert re.search(r'<div class="detail"[^>]*><h3>The first point</h3><dl><dt>‖g‖</dt><dd>1e-12</dd>', dom)
     assert 'data-order="9,10"' in dom
+    assert 'data-opening="first"' in dom, "a row opens the detail that its first cell names"
+    assert dom.count("<h3>The first point</h3>") == 2

@@ -79,6 +79,38 @@
     for (const details of unfolded) details.open = false;
   });
 
+  // A row whose first cell names a detail of a figure in the same article opens it too.
+  for (const article of document.querySelectorAll("article")) {
+    const details = new Map();
+    for (const place of article.querySelectorAll(".plot")) {
+      if (!place.closest("figure").querySelector(".detail")) continue;
+      const known = JSON.parse(document.getElementById(place.dataset.figure).textContent).details;
+      for (const [key, detail] of Object.entries(known)) details.set(key, detail);
+    }
+    for (const table of details.size ? article.querySelectorAll("table.sortable") : []) {
+      let box = null;
+      for (const row of table.tBodies[0].rows) {
+        const key = row.cells[0].textContent;
+        if (!details.has(key)) continue;
+        if (!box) {
+          box = document.createElement("div");
+          box.className = "detail";
+          box.setAttribute("aria-live", "polite");
+          table.parentElement.after(box);
+        }
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "open";
+        button.textContent = key;
+        button.addEventListener("click", () => {
+          open(box, details.get(key));
+          box.scrollIntoView({ block: "nearest" });
+        });
+        row.cells[0].replaceChildren(button);
+      }
+    }
+  }
+
   const value = (row, column) => row.cells[column].dataset.order;
   const compare = (a, b) => {
     if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1; // what is missing comes last
