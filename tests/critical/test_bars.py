@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from tests.critical.cases import sinc
-from thalweg.critical import CriticalPoints, ObjectiveProblem, Status, certify, embed, follow, minimise, subnetwork
+from thalweg.critical import (
+    CriticalPoints,
+    ObjectiveProblem,
+    Status,
+    certify,
+    embed,
+    follow_again,
+    minimise,
+    subnetwork,
+)
 
 SEED = 2024
 
@@ -42,7 +51,7 @@ def test_minima(hidden, l2, replicas, least):
 @pytest.mark.parametrize("index", [1, 2])
 def test_prescribed_index(l2, least, index):
     problem = ObjectiveProblem(sinc(4, 4, l2=l2))
-    points = certify(problem, follow(problem, problem.objective.initial(40, seed=SEED), index))
+    points = certify(problem, follow_again(problem, problem.objective.initial(40, seed=SEED), index))
     assert right(points, index) >= least
 
 

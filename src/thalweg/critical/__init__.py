@@ -1,9 +1,9 @@
 """Points where the gradient really vanishes: found, certified, and told from those where it does not.
 
 Every method has one contract: `(problem, theta (R, P)) -> Search`; `certify` turns end points into `CriticalPoints`,
-and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index);
-`levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and `split` make exact saddles of narrower
-networks' minima; `descend` and `continue_in_decay` connect points; `newton_cg` needs no dense Hessian.
+and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index; `follow_again`
+with new starts for those that wander); `levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and
+`split` make exact saddles of narrower networks' minima; `descend` and `continue_in_decay` connect points; `newton_cg` needs no dense Hessian.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from thalweg.critical.matrix_free import LargeSearch, LargeStatus, newton_cg
 from thalweg.critical.minimising import minimise
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem
+from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
@@ -49,6 +50,7 @@ __all__ = [
     "descend",
     "embed",
     "follow",
+    "follow_again",
     "gradient_norm_adam",
     "gradient_norm_lbfgs",
     "levenberg_on_gradient",
@@ -78,7 +80,7 @@ def _natural(problem: Problem, theta: Tensor, **options: Any) -> Search:
 METHODS: dict[str, Callable[..., Search]] = {
     "minimise": minimise,
     "newton": _newton,
-    "follow": follow,
+    "follow": follow_again,
     "natural": _natural,
     "saddle-free": saddle_free,
     "levenberg-on-loss": levenberg_on_loss,
@@ -94,7 +96,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
     Args:
         objective: A loss, or any `Problem`; everything is computed in float64.
         theta: Starts (R, P) or (P,).
-        method: One of `METHODS`; "follow" takes `index`, all take `steps` and `tolerance` where they have them.
+        method: One of `METHODS`; "follow" takes `index` and `restarts`, most take `steps` and `tolerance`.
         **options: Passed to the method.
 
     Returns:

@@ -1,0 +1,74 @@
+"""Eigenvector following with second chances: replicas that wander start again near where they began."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.critical.following import follow
+from thalweg.critical.points import Search
+from thalweg.critical.problem import Problem
+from thalweg.objective.seeds import replica_seed
+
+__all__ = ["follow_again"]
+
+DONE = 1e-10  # ‖g‖
+
+
+def follow_again(
+    problem: Problem,
+    theta: Tensor,
+    index: int | Tensor = 0,
+    *,
+    restarts: int = 3,
+    spread: float = 1.0,
+    seed: int = 0,
+    **options: Any,
+) -> Search:
+    """Searches points of a prescribed index; unfinished replicas start again at θ + spread · rms(θ) · noise.
+
+    Whether a search ends or wanders depends on its start as on a coin (about one in two at small weight decay, and
+    those that end do so early), so that new starts are worth more than more steps.
+
+    Args:
+        problem: The function.
+        theta: Starts (R, P), float64.
+        index: k, or one per replica (R,).
+        restarts: At most so many new starts of a replica; `iterations` sums over all.
+        spread: Size of the noise, relative to the root mean square of the replica's start.
+        seed: Of the noise; replica r draws the same whatever the others do.
+        **options: For `follow`.
+
+    Example:
+        >>> from thalweg.critical import FunctionProblem
+        >>> problem = FunctionProblem(lambda x: torch.cos(x[0]) + torch.cos(x[1]), 2)
+        >>> found = follow_again(problem, torch.tensor([[2.0, 0.5]]).double(), 1)
+        >>> [round(x, 6) for x in found.theta[0].tolist()]
+        [3.141593, 0.0]
+    """
+    found = follow(problem, theta, index, **options)
+    every = index if isinstance(index, Tensor) else torch.full((len(theta),), index)
+    ends, iterations, last, history = found.theta.clone(), found.iterations.clone(), found.index.clone(), found.history
+    for attempt in range(1, restarts + 1):
+        norms = problem.value_and_gradient(ends)[1].norm(dim=1)
+        # A replica that began outside the numbers stays there.
+        again = (~(norms <= DONE) & theta.isfinite().all(1)).nonzero()[:, 0]
+        if not len(again):
+            break
+        starts = torch.stack([_moved(theta[r], r, attempt, spread, seed) for r in again.tolist()])
+        found = follow(problem, starts, every[again], **options)
+        ends[again], last[again] = found.theta, found.index
+        iterations[again] += found.iterations
+        if history:
+            value, norm = history[-1]
+            rows = [(value.index_copy(0, again, v), norm.index_copy(0, again, n)) for v, n in found.history]
+            history = (*history, *rows)
+    return Search(ends, iterations, last, history)
+
+
+def _moved(start: Tensor, replica: int, attempt: int, spread: float, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(replica_seed(seed, replica, f"restart {attempt}"))
+    noise = torch.randn(start.shape, generator=generator, dtype=start.dtype).to(start.device)
+    return start + spread * start.square().mean().sqrt() * noise
