@@ -148,15 +148,22 @@ def certified(quick: bool, share: int) -> None:
         count = 20 if quick and hidden == MEDIUM else REPLICAS
         theta = target.objective.initial(count, seed=31)
         before = classic_seconds(hidden, 2 * share)[1]
+        processor = time.process_time()
         found: list[CriticalPoints] = []
         ours = seconds(lambda t=target, th=theta, f=found: f.append(certify(t, minimise(t, th)))) * REPLICAS / count
+        processor = time.process_time() - processor
         slow = 0.5 * (before + classic_seconds(hidden, 2 * share)[1])
         minima = found[0].status.count(Status.MINIMUM)
         name = f"{target.size} parameters, {minima} of {count} minima certified at l2 = 1e-4"
         text = f"{100 * ours / slow:.1f} % of {slow:.0f} s ({ours:.1f} s)"
         line(name, text, f"<= {100 * most:.0f} %", ours / slow <= most and minima == count)
         if hidden == SMALL:
-            line(f"{target.size} parameters, {count} replicas", f"{ours:.1f} s", "<= 10 s", ours <= 10)
+            line(
+                f"{target.size} parameters, {count} replicas",
+                f"{ours:.1f} s ({processor:.1f} s of CPU)",
+                "<= 10 s",
+                ours <= 10,
+            )
 
 
 def rate(points: CriticalPoints, index: int | None) -> float:

@@ -3,7 +3,8 @@
 Every method has one contract: `(problem, theta (R, P)) -> Search`; `certify` turns end points into `CriticalPoints`,
 and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index; `follow_again`
 with new starts for those that wander); `levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and
-`split` make exact saddles of narrower networks' minima; `descend` and `continue_in_decay` connect points; `newton_cg` needs no dense Hessian.
+`split` make exact saddles of narrower networks' minima; `descend` and `continue_in_decay` connect points; `newton_cg`
+needs no dense Hessian.
 """
 
 from __future__ import annotations
