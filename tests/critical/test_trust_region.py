@@ -60,6 +60,12 @@ def test_hard_case(slope):
     assert float(s.norm()) == pytest.approx(1.0, rel=1e-6)
 
 
+def test_no_slope_at_all():
+    s, inside = trust_region.solve(torch.tensor([[2.0, -1.0]]).double(), torch.zeros(1, 2).double(), torch.ones(1))
+    assert s.abs().tolist() == [[0.0, 1.0]]
+    assert not inside
+
+
 def test_interior_step_is_newtons():
     a, b = torch.tensor([[2.0, 4.0]]).double(), torch.tensor([[1.0, 1.0]]).double()
     s, inside = trust_region.solve(a, b, torch.ones(1).double())

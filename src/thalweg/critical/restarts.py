@@ -45,7 +45,7 @@ def follow_again(
         >>> from thalweg.critical import FunctionProblem
         >>> problem = FunctionProblem(lambda x: torch.cos(x[0]) + torch.cos(x[1]), 2)
         >>> found = follow_again(problem, torch.tensor([[2.0, 0.5]]).double(), 1)
-        >>> [round(x, 6) for x in found.theta[0].tolist()]
+        >>> [round(abs(x), 6) for x in found.theta[0].tolist()]
         [3.141593, 0.0]
     """
     found = follow(problem, theta, index, **options)

@@ -49,7 +49,7 @@ def _on_border(curvature: Tensor, slope: Tensor, radius: Tensor, definite: Tenso
     def square(log_shift: Tensor) -> Tensor:
         return (squares / (raised + log_shift.exp()[:, None]).square()).sum(1)
 
-    high = torch.log(slope.norm(dim=1) / radius + TINY)
+    high = torch.log(slope.norm(dim=1) / radius + 1e-130)  # so large that the square below does not underflow
     low, target = high - 60.0, radius.square()
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
