@@ -10,11 +10,12 @@ from thalweg.experiments._words import counted
 from thalweg.experiments._zero_looks import LOOKS, details, looks, spectrum_panel
 from thalweg.experiments._zero_points import Group
 from thalweg.figures import Axis, Band, ErrorBars, Figure, HLine, Line, Mark, Panel, Scatter, Text, VLine
-from thalweg.figures.scales import number
+from thalweg.figures.scales import number, power_of_ten
 
 __all__ = ["index_against_loss", "neighbours", "radius", "ratio", "spectra", "tolerance"]
 
-GRID = np.geomspace(1e-18, 1.0, 109)  # tolerances as shares of the largest eigenvalue
+GRID = np.concatenate([[1e-32], np.geomspace(1e-28, 1.0, 169)])  # tolerances as shares of the largest eigenvalue
+STRICT = ((1e-32, "0"), *((10.0**power, power_of_ten(10.0**power)) for power in range(-28, 1, 4)))  # ticks: first is 0
 
 Ends = Callable[[Group], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Drawn value, lower and upper end of every point (R,) each."""
@@ -135,15 +136,15 @@ def tolerance(ends: Group, row: int) -> Figure | None:
     strict = []
     for name, values, style in (("double", double, "solid"), ("single", ends.single[row].astype(float), "dashed")):
         scaled = values / np.abs(values).max()
-        up = [(scaled > tau).mean() for tau in GRID]
-        down = [(scaled < -tau).mean() for tau in GRID]
+        up = [(scaled > tau).mean() for tau in [0.0, *GRID[1:]]]
+        down = [(scaled < -tau).mean() for tau in [0.0, *GRID[1:]]]
         marks.append(Line(GRID, up, label=f"positive, {name} precision", colour=0, style=style, steps=True))
         marks.append(Line(GRID, down, label=f"negative, {name} precision", colour=1, style=style, steps=True))
         strict.append(f"{number(float((values > 0).mean()))} in {name}")
     if ends.rounding is not None:
         band = float(ends.rounding[2][row] / ends.number("largest")[row])
-        marks.append(VLine(max(min(band, 1.0), GRID[0]), "rounding, double", style="dotted"))
-    marks.append(VLine(len(double) * float(np.finfo(np.float32).eps), "rounding, single", style="dotted"))
+        marks.append(VLine(max(min(band, 1.0), GRID[0]), "P·ε, double", style="dotted"))
+    marks.append(VLine(len(double) * float(np.finfo(np.float32).eps), "P·ε, single", style="dotted"))
     key = ends.keys[row]
     caption = (
         f"{key.capitalize()} (loss {number(float(ends.number('loss')[row]))}, ‖∇L‖ "
@@ -152,10 +153,8 @@ def tolerance(ends: Group, row: int) -> Figure | None:
         "the red line is undecided at that tolerance. Left of the dotted lines, the rounding error of the Hessian in "
         "either precision, a sign is noise."
     )
-    panel = Panel(
-        Axis("tolerance τ as a share of |λ|max", scale="log"), Axis("share of eigenvalues", limits=(-0.02, 1.02)),
-        tuple(marks),
-    )  # fmt: skip
+    x = Axis("tolerance τ as a share of |λ|max", scale="log", ticks=STRICT)
+    panel = Panel(x, Axis("share of eigenvalues", limits=(-0.02, 1.02)), tuple(marks))
     return Figure("tolerance", "The ratio depends on the tolerance", caption, (panel,), size=(7.2, 4.0))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Phases", "phases"]
 
 POINTS = 600  # drawn points of a phase
-SINGLE = 5  # trainings drawn alone, spread evenly over the losses at the end
+SINGLE = 4  # trainings drawn alone, spread evenly over the losses at the end
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Phases:
                 x, y = x[alive], y[alive]
                 low, middle, high = np.nanquantile(y, [0.0, 0.5, 1.0], axis=0 + 1)
                 marks.append(Band(x, low, high, group="all", colour=0, opacity=0.15))
-                marks.append(Lines(x, y[:, chosen].T, label="single trainings", colour="muted", width=0.6, opacity=0.8))
+                marks.append(Lines(x, y[:, chosen].T, label="single trainings", colour="muted", width=0.6, opacity=0.5))
                 marks.append(Line(x, middle, label="median of all", colour=0, width=2.0))
             switch = "gradient norm becomes the objective" if label == "loss" else ""
             marks.append(VLine(float(self.steps[1][0]), switch, colour="accent"))

@@ -55,7 +55,7 @@ def minima(config: Config, run: Run, objective: Objective, theta: Tensor, starts
 
 
 def followed(config: Config, run: Run, objective: Objective, theta: Tensor, starts: np.ndarray, index: int) -> Group:
-    """Saddles of a prescribed index by eigenvector following, from where training stopped."""
+    """Saddles of a prescribed index by eigenvector following, from where training was early on."""
     problem = critical.as_problem(objective)
 
     def search(place: slice) -> dict[str, Tensor]:
@@ -160,5 +160,15 @@ def _measured(
     parts = searched(run, f"{name.replace(' ', '-')}-measured", len(points.status), config.chunk, measure)
     joined = {key: torch.cat([part[key] for part in parts]).numpy() for key in parts[0]}
     rough = joined.pop("single", None)
-    counted = tuple(joined.pop(f"counted.{end}") for end in ("low", "high", "band")) if single else None
+    counted = None
+    if single:
+        counted = (joined.pop("counted.low"), joined.pop("counted.high"), joined.pop("counted.band"))
     return Group(name, objective.l2, points, starts, history, joined, np.array(radii), rough, counted)
+
+
+def _eigenvalues(matrix: Tensor) -> Tensor:
+    """Of float32 matrices, in float32; by the method for general matrices where that for symmetric ones fails."""
+    try:
+        return torch.linalg.eigvalsh(matrix)
+    except torch.linalg.LinAlgError:  # met at hundreds of eigenvalues that are zero
+        return torch.linalg.eigvals(matrix).real.sort(dim=-1).values

@@ -155,14 +155,14 @@ def _classic(ends: Group, dead: np.ndarray, constant: float) -> list[str]:
     rows = ends.finite & ~ends.critical & ~dead
     if rows.any():
         low, high, _ = ends.rounding or (*ends.certain, None)
-        moved = ends.number("undecided")[rows] / ends.counted[rows]
+        moved = range_words(ends.number("undecided")[rows] / ends.counted[rows], percent)
+        sure, unsure = range_words(low[rows], percent), range_words((high - low)[rows], percent)
         shares, losses = range_words(ends.strict[rows]), range_words(ends.number("loss")[rows])
         out.append(
             f"The classic dots: at the {counted(int(rows.sum()), 'end point')} that are not critical the share of "
             f"eigenvalues > 0 is {shares} at losses of {losses}. It is no minimal ratio: the gradient is not zero "
-            f"there. Against rounding alone {range_words(low[rows], percent)} of the modes are certainly positive and "
-            f"{range_words((high - low)[rows], percent)} undecided; with what the Hessian may change on the way to a critical "
-            f"point {range_words(moved, percent)} are undecided."
+            f"there. Against rounding alone {sure} of the modes are certainly positive and {unsure} undecided; with "
+            f"what the Hessian may change on the way to a critical point {moved} are undecided."
         )
     if dead.any():
         names = ", ".join(str(start + 1) for start in ends.starts[dead].tolist())
@@ -216,11 +216,11 @@ def _sampled(config: Config, ends: Group, groups: list[Group], place: int) -> li
     if blind and float(np.median(np.concatenate(blind))) > 0.95:
         out.append("So neighbours do not tell these saddles from minima: few directions lead down, and none is met.")
     nearest = ends.neighbours["ratio"][:, 0][ends.finite & ~ends.critical]
-    if len(nearest) and place > 0 and 0.3 < float(np.median(nearest)) < 0.7:
+    if len(nearest) and place > 0 and 0.3 < float(np.median(nearest)) < 0.75:
         out.append(
             f"At the smallest radius, {number(float(ends.radii[0]))}, the share is {range_words(nearest, percent)} at "
-            "the end points that are not critical: a coin's toss, because so near the gradient decides, not the "
-            "curvature."
+            "the end points that are not critical: the nearer, the more it is a coin's toss, because the gradient "
+            "decides there and not the curvature."
         )
     return out
 
@@ -243,7 +243,7 @@ def _without_decay(config: Config, ends: Group, through: Phases) -> list[str]:
     words = (
         f"Without weight decay (l2 = 0) training does not arrive: ‖θ‖ goes from {range_words(start)} to "
         f"{range_words(end)}, larger in {grown} of {len(end)} trainings, and over the last tenth of the steps the loss "
-        f"still falls to {range_words(through.fall, percent)} of what it was. On these tasks no critical point is "
+        f"goes to {range_words(through.fall, percent)} of what it was. On these tasks no critical point is "
         "within reach; a little weight decay makes them exist."
     )
     return [words]

@@ -5,7 +5,7 @@
 **Method.** One small network is trained many times. (1) *The course's method*: from where training stopped, the norm of
 the gradient is made the objective, and at the end of that the *minimal ratio* is measured, the share of the Hessian's
 eigenvalues that are positive, and the share of random neighbours with a higher loss. (2) *Certified points*: from the
-same starts, with a little weight decay so that critical points exist, minima are searched by Levenberg–Marquardt and
+same trainings, with a little weight decay so that critical points exist, minima are searched by Levenberg–Marquardt and
 Newton's method, saddles of index 1 and 2 by eigenvector following, and exact saddles are made of narrower networks'
 minima by adding dead units. Every point, of either kind, gets the same certificate: the norm of its gradient, the signs
 of its eigenvalues against a zero band, the distance to an exactly critical point by the Newton–Kantorovich test.
@@ -74,6 +74,9 @@ class Config(TrainingConfig):
 
     saddles: int = Field(default=100, ge=0)
     """Number of trainings from which saddles of each index are searched, at most all."""
+
+    saddle_after: int = Field(default=500, ge=0)
+    """Step of the training at which these searches start (the snapshot nearest to it); late ones lie in minima."""
 
     embedded: int = Field(default=10, ge=1)
     """Number of starts in each narrower network."""
@@ -149,11 +152,15 @@ PRESETS = {
     # 1-5-10-10-10-10-10-5-1 with ReLU, as in the classic exercise: most eigenvalues are noise
     "571-parameters": _COURSE.model_copy(
         update={
-            "model": ModelConfig(hidden=(5, 10, 10, 10, 10, 10, 5)), "replicas": 20, "saddles": 0, "narrower": 0, "chunk": 10,
+            "model": ModelConfig(hidden=(5, 10, 10, 10, 10, 10, 5)),
             "training": _adam(10_000, 1e-3),
+            "replicas": 20,
+            "saddles": 0,
+            "narrower": 0,
+            "chunk": 10,
         }
     ),
-}  # fmt: skip
+}
 
 
 def run(config: Config, run: Run) -> Findings:
@@ -181,9 +188,11 @@ def run(config: Config, run: Run) -> Findings:
     ends = stages.end_points(config, run, setup.objective, theta, starts)
     decayed = setup.objective.with_l2(config.decay)
     groups = [stages.minima(config, run, decayed, theta, starts)]
-    some = slice(0, min(config.saddles, len(starts)))
     if config.saddles:
-        groups += [stages.followed(config, run, decayed, theta[some], starts[some], k) for k in config.indices]
+        some = starts[: config.saddles]
+        early = int((recording.steps - config.saddle_after).abs().argmin())
+        begin = recording.snapshots[early][torch.from_numpy(some)].double().to(theta.device)
+        groups += [stages.followed(config, run, decayed, begin, some, k) for k in config.indices]
     refused = ""
     if config.narrower:
         found, refused = stages.embedded(config, run, decayed)

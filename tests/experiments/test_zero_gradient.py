@@ -1,0 +1,187 @@
+"""The experiment `zero-gradient`: certificates against numpy, honest words, and the faults of the classic scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from thalweg.errors import InputError
+from thalweg.experiments import Findings, execute, override
+from thalweg.experiments._zero_stages import narrower
+from thalweg.experiments.execution import load_findings
+from thalweg.experiments.zero_gradient import PRESETS, Config
+from thalweg.figures import Figure, Scatter
+from thalweg.models import build
+from thalweg.runs import Run
+from thalweg.tasks import load
+
+TINY = PRESETS["tiny"]
+
+
+def done(config: Config, root: Path) -> tuple[Run, Findings]:
+    run = execute("zero-gradient", config, root)
+    return run, load_findings(run)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Findings]:
+    return done(TINY, tmp_path_factory.mktemp("tiny"))
+
+
+def figure(found: Findings, name: str) -> Figure:
+    return next(one for one in found.figures if one.name == name)
+
+
+def plain(config: Config, theta: torch.Tensor, l2: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """Loss, gradient and Hessian by plain autograd on the loss of all data, float64."""
+    x, y = (part.double() for part in load(config.data).train)
+    model = build(config.model, (1,), 1).double()
+    names = [(name, p.shape, p.numel()) for name, p in model.named_parameters()]
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        parts = torch.split(flat, [size for _, _, size in names])
+        values = {name: part.reshape(shape) for (name, shape, _), part in zip(names, parts, strict=True)}
+        output = torch.func.functional_call(model, values, (x,))
+        return (output - y).square().mean() + 0.5 * l2 * flat.square().sum()
+
+    hessian = torch.autograd.functional.hessian(loss, theta)
+    flat = theta.clone().requires_grad_()
+    value = loss(flat)
+    return value.item(), torch.autograd.grad(value, flat)[0].numpy(), hessian.numpy()
+
+
+def rows(found: Findings, start: str) -> list[dict[str, object]]:
+    return [row for row in found.tables["points"] if str(row["point"]).startswith(start)]
+
+
+@pytest.mark.parametrize(
+    ("start", "result", "l2"),
+    [("end point", "end-points", 0.0), ("minimum", "minima", 1e-3), ("index-1", "index-1", 1e-3)],
+)
+def test_every_row_is_what_plain_autograd_finds(tiny: tuple[Run, Findings], start: str, result: str, l2: float) -> None:
+    """Ratio, loss and gradient belong to one and the same θ, on the training data, in float64."""
+    run, found = tiny
+    theta = run.load(f"{result}-00000")["theta"]
+    for row, point in zip(rows(found, start), theta, strict=False):
+        loss, gradient, hessian = plain(TINY, point, l2)
+        values = np.linalg.eigvalsh(hessian)
+        assert row["loss"] == pytest.approx(loss, rel=1e-9)
+        assert row["‖∇L‖₂"] == pytest.approx(np.linalg.norm(gradient), rel=1e-6, abs=1e-13)
+        assert row["λ > 0"] == pytest.approx((values > 0).mean())
+        if row["minimal ratio"] is not None:
+            assert row["positive"] == (values > row["band"]).sum()
+            assert row["negative"] == (values < -row["band"]).sum()
+
+
+def test_points_that_are_not_critical_have_no_minimal_ratio(tiny: tuple[Run, Findings]) -> None:
+    """Gradient-norm descent stopped at ‖g‖ far from zero is never given a bare ratio."""
+    _, found = tiny
+    ends = rows(found, "end point")
+    assert len(ends) == 4
+    for row in ends:
+        assert row["‖∇L‖₂"] > 1e-10
+        assert row["status"] in ("descending", "gradient-flat")
+        assert row["minimal ratio"] is None
+        assert "not critical" in str(row["message"])
+    labels = {mark.label for mark in figure(found, "minimal-ratio").panels[0].marks if isinstance(mark, Scatter)}
+    assert labels
+    assert all(label.startswith("not critical") for label in labels)
+    assert any("do not read the share" in warning for warning in found.warnings)
+
+
+def test_certified_points_are_what_they_are_called(tiny: tuple[Run, Findings]) -> None:
+    run, found = tiny
+    assert found.numbers["minimum_certified"] == 4
+    for name in ("minima-00000", "minima-00002"):
+        for point in run.load(name)["theta"]:
+            _, gradient, hessian = plain(TINY, point, TINY.decay)
+            assert np.linalg.norm(gradient) < 1e-10
+            assert np.linalg.eigvalsh(hessian).min() > 0
+    saddles = [row for row in found.tables["points"] if row["status"] == "saddle"]
+    assert saddles
+    assert all(row["negative"] > 0 and row["h"] < 0.25 for row in saddles)
+
+
+def test_a_click_shows_certificate_and_spectrum(tiny: tuple[Run, Findings]) -> None:
+    _, found = tiny
+    drawn = figure(found, "minimal-ratio")
+    details = {detail.key: detail for detail in drawn.details}
+    keys = {key for panel in drawn.panels for mark in panel.marks if isinstance(mark, Scatter) for key in mark.keys}
+    assert keys <= details.keys()
+    assert details.keys() == {row["point"] for row in found.tables["points"]}
+    detail = details["minimum 1"]
+    assert {"‖θ‖", "zero band", "Newton–Kantorovich h (below ¼ to certify)"} <= dict(detail.facts).keys()
+    assert sum(len(mark.y) for mark in detail.figure.panels[0].marks if isinstance(mark, Scatter)) == 13
+    assert dict(details["end point 1"].facts)["minimal ratio"] == "none: the point is not critical"
+
+
+def test_second_phase_goes_on_where_training_stopped(tiny: tuple[Run, Findings]) -> None:
+    """The first gradient norm of the second phase is that of the last weights of training, of all data."""
+    run, _ = tiny
+    history = run.load("end-points-00000")["history.norm"]
+    for replica, theta in enumerate(run.snapshots[-1, :2]):
+        _, gradient, _ = plain(TINY, theta.double(), 0.0)
+        assert history[replica, 0].item() == pytest.approx(np.linalg.norm(gradient), rel=1e-9)
+    assert bool((history[:, -1] < history.amax(1)).all()), "the second phase is no no-op"
+
+
+def test_without_decay_it_says_that_nothing_is_within_reach(tiny: tuple[Run, Findings]) -> None:
+    _, found = tiny
+    sentence = next(text for text in found.statements if text.startswith("Without weight decay"))
+    assert "‖θ‖ goes from" in sentence
+    assert "of the steps the loss goes to" in sentence
+
+
+def test_constant_predictors_are_named(tmp_path: Path) -> None:
+    """A training that stops at once is no better than a constant: dots at the variance of the target."""
+    config = override(TINY, {"training.steps": 0, "norm_steps": 1500, "norm_lr": 0.01, "saddles": 0, "narrower": 0})
+    run, found = done(config, tmp_path)
+    _, y = load(config.data, torch.float64).train
+    outputs = [row for row in rows(found, "end point") if row["kind"] == "constant predictor"]
+    assert outputs, "minimising the norm from the start ends at the constant for some"
+    assert all(row["loss"] == pytest.approx(float(y.var(correction=0)), rel=0.05) for row in outputs)
+    assert found.numbers["end_points_dead"] == len(outputs)
+    assert any("no better than the best constant" in text for text in found.statements)
+    assert run.state == "complete"
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "levenberg"])
+def test_other_methods(method: str, tmp_path: Path) -> None:
+    config = override(TINY, {"method": method, "norm_steps": 15, "replicas": 2, "saddles": 0, "narrower": 0})
+    run, found = done(config, tmp_path)
+    history = run.load("end-points-00000")["history.norm"]
+    assert bool((history[:, -1] < history[:, 0]).all())
+    assert {"lbfgs": "by L-BFGS", "levenberg": "by Levenberg–Marquardt"}[method] in found.statements[0]
+
+
+def test_piecewise_linear_networks_are_warned_of(tmp_path: Path) -> None:
+    config = override(TINY, {"model.activation": "relu", "saddles": 0, "norm_steps": 5, "replicas": 2})
+    _, found = done(config, tmp_path)
+    assert any("piecewise linear" in warning for warning in found.warnings)
+    assert any("no embedded saddles" in warning for warning in found.warnings)
+
+
+def test_an_index_beyond_the_parameters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"indices must be at most the number of parameters \(13\), found 14"):
+        execute("zero-gradient", override(TINY, {"indices": [14]}), tmp_path)
+
+
+def test_bad_input_is_named() -> None:
+    for change, sentence in [
+        ({"indices": [1, 1]}, "indices must be different"),
+        ({"radii": []}, "radii must"),
+        ({"method": "newton"}, "method must be"),
+        ({"decay": -1.0}, "decay must be greater than or equal to 0"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            override(TINY, change)
+
+
+def test_narrower_networks_spread_from_wide_to_narrow() -> None:
+    assert narrower((10, 10), 5)[0] == (9, 10)
+    assert narrower((10, 10), 5)[-1] == (1, 1)
+    assert len(narrower((10, 10), 5)) == 5
+    assert (3, 3) not in narrower((3, 3), 100)
