@@ -34,6 +34,7 @@ def test_lower_saddles_of_embedded_ones():
     minima = search(narrow, narrow.initial(3, seed=2))
     problem = ObjectiveProblem(wide)
     points = certify(problem, embed(narrow, wide, minima.theta))
+    assert set(points.kind) <= {"embedded", "constant predictor"}, "recognised by their dead units"
     below = lower_saddles(problem, points)
     highest = int(points.certificate.negative.max())
     reached = [r for r, s in enumerate(below.status) if s in (Status.MINIMUM, Status.SADDLE)]

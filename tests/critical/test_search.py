@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.critical.cases import sinc
-from thalweg.critical import METHODS, ObjectiveProblem, Status, as_problem, follow, search
+from thalweg.critical import METHODS, FunctionProblem, ObjectiveProblem, Status, as_problem, follow, search
 from thalweg.errors import InputError
 
 FEW = {"gradient-norm-adam": 30, "gradient-norm-lbfgs": 10, "levenberg-on-gradient": 10, "saddle-free": 10}
@@ -42,6 +42,16 @@ def test_all_replicas_infinite(method):
     theta = objective.initial(2)
     theta[:] = torch.inf
     assert set(search(objective, theta, method, **limited(method)).status) == {Status.DIVERGED}
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "levenberg-on-loss"])
+def test_a_hessian_that_is_not_finite(method):
+    """|x|^{3/2} has a gradient at 0, but no second derivative."""
+    problem = FunctionProblem(lambda x: x[0].abs() ** 1.5 + x[0] + x[1] ** 2, 2)
+    theta = torch.tensor([[0.0, 1.0], [-1.0, 1.0]]).double()
+    points = search(problem, theta, method, **limited(method))
+    assert points.status[0] is Status.DIVERGED or bool(points.theta[0, 0] != 0)
+    assert points.status[1] is not Status.DIVERGED
 
 
 def test_bad_input():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from thalweg.critical.kinds import kinds
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import ObjectiveProblem, Problem
 
@@ -52,7 +53,6 @@ def certify(
         parts.append(_measure(problem, theta[part], seed))
     fields = {name: torch.cat([getattr(p, name) for p in parts]) for name in Certificate.__dataclass_fields__}
     certificate = Certificate(**fields)
-    kinds = _kinds(problem, theta, kind)
     said = [_say(certificate, r, tolerance) for r in range(len(theta))]
     note = _note(problem)
     trend = _trend(problem, found)
@@ -60,7 +60,7 @@ def certify(
         theta,
         tuple(s for s, _ in said),
         tuple(m + (trend[r] if s in UNREACHED else "") + note for r, (s, m) in enumerate(said)),
-        kinds,
+        kinds(problem, theta, kind),
         certificate,
         iterations,
         found.history if isinstance(found, Search) else (),
@@ -196,15 +196,3 @@ def _trend(problem: Problem, found: Search | Tensor) -> list[str]:
         return [text] * count
     first, last = found.history[0][0], found.history[-1][0]
     return [f"{text} (it went from {float(first[r]):.3g} to {float(last[r]):.3g})" for r in range(count)]
-
-
-def _kinds(problem: Problem, theta: Tensor, kind: str) -> tuple[str, ...]:
-    """Recognises points that are critical for a reason of their own."""
-    kinds = [kind] * len(theta)
-    if isinstance(problem, ObjectiveProblem) and problem.objective.loss_on == "output":
-        outputs = problem.objective.outputs(theta)
-        spread = (outputs - outputs.mean(1, keepdim=True)).flatten(1).norm(dim=1)
-        scale = outputs.flatten(1).norm(dim=1) + 1e-12 * outputs[0].numel() ** 0.5
-        for r in (spread <= 1e-7 * scale.clamp(min=1e-6)).nonzero()[:, 0].tolist():
-            kinds[r] = "constant predictor"
-    return tuple(kinds)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints, Status
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, modes_of
 from thalweg.errors import InputError
 
 __all__ = ["Edge", "SolutionLandscape", "descend", "lower_saddles", "same_points"]
@@ -64,7 +63,7 @@ def descend(
         raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
     starts, labels = [], []
     for r in sources:
-        vectors = _modes(problem, points.theta[r : r + 1])[0]
+        vectors = modes_of(problem, points.theta[r : r + 1])[1][0]
         for mode in range(min(modes, int(points.certificate.negative[r]))):
             for sign in (1, -1):
                 starts.append(points.theta[r] + sign * push * vectors[:, mode])
@@ -78,21 +77,21 @@ def descend(
 
 
 def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-1, steps: int = 300) -> CriticalPoints:
-    """Finds generic saddles below given ones: pushed along the lowest mode, then followed with index k − 1, … 0.
+    """Finds generic saddles below given ones: for each lower index k, pushed along the modes given up, then followed.
 
     From embedded saddles, which lie on symmetric strata, this leads to saddles that do not.
 
     Args:
         problem: The function.
         points: Certified saddles; others are skipped.
-        push: Displacement along ± the lowest modes.
+        push: Displacement along each of the modes given up, the lowest ones.
         steps: Budget of each search.
     """
     starts, wanted = [], []
     for r, status in enumerate(points.status):
         if status is not Status.SADDLE:
             continue
-        vectors = _modes(problem, points.theta[r : r + 1])[0]
+        vectors = modes_of(problem, points.theta[r : r + 1])[1][0]
         for k in range(int(points.certificate.negative[r])):
             starts.append(points.theta[r] + push * vectors[:, : int(points.certificate.negative[r]) - k].sum(1))
             wanted.append(k)
@@ -112,11 +111,6 @@ def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, toleran
     close = abs(float(x.loss[r] - y.loss[s])) <= tolerance * max(abs(float(x.loss[r])), 1e-12)
     gap = (x.eigenvalues[r] - y.eigenvalues[s]).abs().nan_to_num()
     return close and bool(gap.amax() <= tolerance * scale)
-
-
-def _modes(problem: Problem, theta: Tensor) -> Tensor:
-    """Modes of H, ascending (R, P, P)."""
-    return torch.linalg.eigh(problem.hessian(theta)[2])[1]
 
 
 def _merged(points: CriticalPoints, ends: CriticalPoints) -> tuple[CriticalPoints, list[int]]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, modes_of
 
 __all__ = ["levenberg_on_gradient", "levenberg_on_loss"]
 
@@ -85,10 +85,11 @@ def levenberg_on_gradient(
             rows = ((norms > tolerance) & norms.isfinite() & (lam < 1e6)).nonzero()[:, 0]
             if not len(rows):
                 break
-            values, modes = torch.linalg.eigh(problem.hessian(theta[rows])[2])
+            values, modes, finite = modes_of(problem, theta[rows])
+            lam[rows[~finite]] = torch.inf  # no Hessian: this replica stays where it is
             slope = (modes.mT @ gradient[rows][..., None])[..., 0]
-            todo = torch.arange(len(rows))
-            for _ in range(6):
+            todo = finite.nonzero()[:, 0]
+            for _ in range(6 if len(todo) else 0):
                 at, e = rows[todo], values[todo]
                 damped = e * slope[todo] / (e.square() + lam[at][:, None] ** 2)
                 trial = theta[at] - (modes[todo] @ damped[..., None])[..., 0]

@@ -15,7 +15,7 @@ from thalweg.curvature.exact import exact_curvature
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
-__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem"]
+__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem", "modes_of"]
 
 
 class Problem(ABC):
@@ -111,6 +111,14 @@ class FunctionProblem(Problem):
         """See `Problem`."""
         matrix = self._hessian(theta)
         return *self.value_and_gradient(theta), 0.5 * (matrix + matrix.mT)
+
+
+def modes_of(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvalues (R, P) and modes (R, P, P) of H at θ, and whether H is finite (R,); where it is not, those of 0."""
+    matrix = problem.hessian(theta)[2]
+    finite = matrix.isfinite().all(2).all(1)
+    values, modes = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0))
+    return values, modes, finite
 
 
 def as_problem(target: Objective | Problem) -> Problem:

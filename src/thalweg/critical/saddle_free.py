@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, modes_of
 
 __all__ = ["saddle_free"]
 
@@ -35,10 +35,11 @@ def saddle_free(
             rows = ((norms > tolerance) & norms.isfinite() & (lam < 1e8)).nonzero()[:, 0]
             if not len(rows):
                 break
-            values, modes = torch.linalg.eigh(problem.hessian(theta[rows])[2])
+            values, modes, finite = modes_of(problem, theta[rows])
+            lam[rows[~finite]] = torch.inf  # no Hessian: this replica stays where it is
             slope = (modes.mT @ gradient[rows][..., None])[..., 0]
-            todo = torch.arange(len(rows))
-            for _ in range(6):
+            todo = finite.nonzero()[:, 0]
+            for _ in range(6 if len(todo) else 0):
                 at = rows[todo]
                 s = -slope[todo] / (values[todo].abs() + lam[at][:, None])
                 trial = theta[at] + (modes[todo] @ s[..., None])[..., 0]
