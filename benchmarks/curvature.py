@@ -172,8 +172,8 @@ def images(file: Path | None) -> tuple[str, Tensor, Tensor]:
     if file is None:
         return "noise of CIFAR-10's shape", torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
     with np.load(file, allow_pickle=False) as held:
-        x, y = held["x_train"][:128], held["y_train"][:128]
-    return "CIFAR-10 subset", torch.tensor(x).permute(0, 3, 1, 2) / 255, torch.tensor(y).long().flatten()
+        x, y, number = held["x_train"][:128], held["y_train"][:128], len(held["y_train"])
+    return f"CIFAR-10 subset ({number:,})", torch.tensor(x).permute(0, 3, 1, 2) / 255, torch.tensor(y).long().flatten()
 
 
 def products(quick: bool, cifar: Path | None = None) -> None:
