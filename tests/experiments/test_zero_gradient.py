@@ -15,6 +15,7 @@ from thalweg.experiments.execution import load_findings
 from thalweg.experiments.zero_gradient import PRESETS, Config
 from thalweg.figures import Figure, Scatter
 from thalweg.models import build
+from thalweg.objective import Objective
 from thalweg.runs import Run
 from thalweg.tasks import load
 
@@ -126,6 +127,17 @@ def test_second_phase_goes_on_where_training_stopped(tiny: tuple[Run, Findings])
         _, gradient, _ = plain(TINY, theta.double(), 0.0)
         assert history[replica, 0].item() == pytest.approx(np.linalg.norm(gradient), rel=1e-9)
     assert bool((history[:, -1] < history.amax(1)).all()), "the second phase is no no-op"
+
+
+def test_trainings_are_independent(tiny: tuple[Run, Findings]) -> None:
+    """Trainings, not the epochs of one of them: every replica has its own start, the same as if it were alone."""
+    run, _ = tiny
+    starts = run.snapshots[0]
+    assert len(torch.unique(starts, dim=0)) == TINY.replicas
+    model = build(TINY.model, (1,), 1)
+    objective = Objective(model, torch.nn.MSELoss(), load(TINY.data).train)
+    for replica, start in enumerate(starts):
+        torch.testing.assert_close(start, objective.initial(1, TINY.seed, first=replica)[0])
 
 
 def test_without_decay_it_says_that_nothing_is_within_reach(tiny: tuple[Run, Findings]) -> None:
