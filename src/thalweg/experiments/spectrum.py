@@ -71,7 +71,7 @@ PRESETS = {
     "tiny": Config(
         replicas=2,
         data=TaskConfig(samples=100, test_samples=50),
-        model=ModelConfig(hidden=(4,), activation="tanh"),
+        model=ModelConfig(hidden=(4,)),
         training=Recipe(lr=0.02, epochs=20, record=_RECORD),
         probes=3,
         steps=20,
@@ -238,7 +238,7 @@ def _tell(
         ),
         largest_figure(tops),
         density_figure(
-            "layers", "Density of each layer's block at the end", [(one.name, [one]) for one in layers], *shape
+            "layers", "Density by layer at the end of training", [(one.name, [one]) for one in layers], *shape
         ),
         signs_figure(fine, signs),
     )
