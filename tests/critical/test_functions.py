@@ -41,7 +41,7 @@ def test_mueller_brown_minima():
 
 
 def test_mueller_brown_saddles():
-    points = search(mueller_brown(), grid(), "follow", index=1, restarts=0)
+    points = search(mueller_brown(), grid(), "follow", index=1, restarts=0, steps=100)
     near, rows = found_places(points, Status.SADDLE, SADDLES)
     assert {place for place, _ in near} == {0, 1}
     assert max(distance for _, distance in near) < 1e-8

@@ -1,8 +1,7 @@
 """Minima and saddles of index 1 where a dense Hessian does not fit: Hessian-vector products only.
 
 *Minimise*: trust-region Newton with conjugate gradients cut off at the region's border or at negative curvature
-(Steihaug 1983). *Index 1*: the lowest mode by Lanczos; climb along it, Newton–CG across it (hybrid eigenvector
-following: Munro & Wales 1999). Replicas are searched one after another.
+(Steihaug 1983). *Index 1*: climb along the lowest mode, by Lanczos, Newton–CG across it (Munro & Wales 1999).
 """
 
 from __future__ import annotations
