@@ -106,7 +106,8 @@ def radius(ends: Group, groups: list[Group], samples: int, unit: str) -> Figure:
     rows: dict[str, list[np.ndarray]] = {}
     for group in [ends, *groups]:
         for row, look in enumerate(looks(group)):
-            rows.setdefault(look, []).append(group.neighbours["ratio"][row])
+            if group is ends or group.critical[row]:  # searches that failed belong to neither kind
+                rows.setdefault(look, []).append(group.neighbours["ratio"][row])
     for look in LOOKS:
         if look not in rows or look == "not critical: diverged":
             continue
@@ -121,7 +122,7 @@ def radius(ends: Group, groups: list[Group], samples: int, unit: str) -> Figure:
         "middle 80 % of the points of each kind. Where the change of the loss drowns in its rounding error, at the "
         "smallest radii, no neighbour counts as higher. A saddle of low index is hardly told from a minimum."
     )
-    y = Axis("share of neighbours with a higher loss", limits=(-0.03, 1.06))
+    y = Axis("share of neighbours with a higher loss", limits=_shares(marks[1:], 0.45))
     panel = Panel(Axis(unit, scale="log"), y, tuple(marks))
     return Figure("radius", "Sampled ratio against the radius", caption, (panel,), size=(7.2, 4.2))
 

@@ -214,7 +214,7 @@ def _sampled(config: Config, ends: Group, groups: list[Group], place: int) -> li
         out.append(f"Of {counted(config.neighbours, 'neighbour')} at {where}, a higher loss have: {'; '.join(parts)}.")
     blind = [values for look, values in found.items() if look.startswith("saddle") and len(values)]
     if blind and float(np.median(np.concatenate(blind))) > 0.95:
-        out.append("So neighbours do not tell these saddles from minima: few directions lead down, and none is met.")
+        out[-1] += " They do not tell these saddles from minima: few directions lead down, and hardly any is met."
     nearest = ends.neighbours["ratio"][:, 0][ends.finite & ~ends.critical]
     if len(nearest) and place > 0 and 0.3 < float(np.median(nearest)) < 0.75:
         out.append(
