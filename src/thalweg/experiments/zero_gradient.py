@@ -94,7 +94,7 @@ class Config(TrainingConfig):
     """The radius of the figure of the sampled ratio against loss."""
 
     scale: Literal["norm", "coordinate", "relative", "relative-uniform"] = "norm"
-    """What a radius is: ‖δ‖ itself; the deviation of each δᵢ; that relative to |θᵢ|, normal or uniform."""
+    """What a radius is: ‖δ‖ itself; the deviation of each δᵢ; that as a share of θᵢ, normal or uniform."""
 
     chunk: int = Field(default=50, ge=1)
     """Points that are searched together; a killed run loses at most these."""
