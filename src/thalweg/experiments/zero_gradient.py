@@ -55,7 +55,7 @@ class Config(TrainingConfig):
     """Settings of `zero-gradient`."""
 
     replicas: int = Field(default=100, ge=1)
-    """Number of independent trainings; each leads to one end point and one minimum."""
+    """Number of independent trainings; each leads to one end point of the course's method."""
 
     method: Literal["adam", "lbfgs", "levenberg"] = "adam"
     """How the norm of the gradient is minimised: Adam or L-BFGS on ½‖∇L‖², or Levenberg–Marquardt on ∇L = 0."""
@@ -68,6 +68,9 @@ class Config(TrainingConfig):
 
     decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Weight decay (the objective's l2) of the certified points; with 0 there are none within reach."""
+
+    minima: int = Field(default=100, ge=1)
+    """Number of trainings from whose ends minima are searched, at most all."""
 
     indices: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2)
     """Indices of the saddles that are searched by eigenvector following."""
@@ -155,6 +158,7 @@ PRESETS = {
             "model": ModelConfig(hidden=(5, 10, 10, 10, 10, 10, 5)),
             "training": _adam(10_000, 1e-3),
             "replicas": 20,
+            "minima": 4,
             "saddles": 0,
             "narrower": 0,
             "chunk": 10,
@@ -187,7 +191,7 @@ def run(config: Config, run: Run) -> Findings:
     theta = recording.snapshots[-1][torch.from_numpy(starts)].double().to(setup.objective.device)
     ends = stages.end_points(config, run, setup.objective, theta, starts)
     decayed = setup.objective.with_l2(config.decay)
-    groups = [stages.minima(config, run, decayed, theta, starts)]
+    groups = [stages.minima(config, run, decayed, theta[: config.minima], starts[: config.minima])]
     if config.saddles:
         some = starts[: config.saddles]
         early = int((recording.steps - config.saddle_after).abs().argmin())
