@@ -37,8 +37,8 @@ def test_minima_from_initial_weights():
 def test_saddles_of_index_one_near_dense_ones():
     objective = sinc(4, l2=1e-3, points=32)
     problem = ObjectiveProblem(objective)
-    dense = certify(problem, follow(problem, objective.initial(8, seed=1), 1))
-    rows = [r for r, s in enumerate(dense.status) if s is Status.SADDLE][:3]
+    dense = certify(problem, follow(problem, objective.initial(5, seed=1), 1, steps=100))
+    rows = [r for r, s in enumerate(dense.status) if s is Status.SADDLE][:2]
     assert rows
     generator = torch.Generator().manual_seed(0)
     near = dense.theta[rows] + 1e-3 * torch.randn(len(rows), objective.size, generator=generator, dtype=torch.float64)
