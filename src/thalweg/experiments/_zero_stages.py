@@ -151,10 +151,9 @@ def _measured(
             rough = objective.to(dtype=torch.float32)
             matrix = exact_curvature(rough, theta.float(), dtype=torch.float32).matrix
             finite = matrix.isfinite().all(2).all(1)
-            values = torch.linalg.eigvalsh(matrix.nan_to_num())
             counts = minimal_ratio(objective, theta, permute=True, seed=config.seed)
             out |= {"counted.low": counts.low, "counted.high": counts.high, "counted.band": counts.band}
-            out["single"] = torch.where(finite[:, None], values, torch.nan)
+            out["single"] = torch.where(finite[:, None], _eigenvalues(matrix.nan_to_num()), torch.nan)
         return out
 
     parts = searched(run, f"{name.replace(' ', '-')}-measured", len(points.status), config.chunk, measure)
