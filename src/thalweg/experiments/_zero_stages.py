@@ -105,7 +105,7 @@ def narrower(hidden: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
     """Widths of at most so many narrower networks, from the widest to the narrowest, spread evenly.
 
     >>> narrower((4, 4), 3)
-    [(3, 4), (2, 3), (1, 1)]
+    [(3, 4), (3, 2), (1, 1)]
     >>> narrower((1,), 3)
     []
     """
