@@ -30,7 +30,7 @@ html_theme = "furo"
 html_title = "Thalweg"
 html_static_path: list[str] = []
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["deflist", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
