@@ -381,3 +381,17 @@ def test_augmented_data_is_refused():
     loader = DataLoader(Noisy(torch.randn(7, 3), torch.randn(7, 2)), batch_size=4)
     with pytest.raises(InputError, match="change between passes"):
         Objective(nn.Linear(3, 2), nn.MSELoss(), loader, memory=64)
+
+
+def test_another_batchnorm_policy_is_the_objective_made_with_it():
+    model, data = ConvBatchNorm().double(), (torch.randn(9, 1, 5, 5).double(), torch.randint(0, 4, (9,)))
+    made = {name: Objective(model, nn.CrossEntropyLoss(), data, batchnorm=name) for name in ("frozen", "batch")}
+    made["recomputed"] = Objective(model, nn.CrossEntropyLoss(), data, batchnorm="recomputed")
+    theta = made["batch"].initial(replicas=2)
+    values = {name: objective.value(theta) for name, objective in made.items()}
+    assert not torch.equal(values["frozen"], values["batch"])
+    for objective in made.values():
+        for policy, value in values.items():
+            assert torch.equal(objective.with_batchnorm(policy).value(theta), value)
+    with pytest.raises(InputError, match="batchnorm must be one of frozen, batch, recomputed, found 'frozn', did you"):
+        made["batch"].with_batchnorm("frozn")

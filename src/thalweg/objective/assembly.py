@@ -179,6 +179,12 @@ class Assembly:
         checks.penalty(l2)
         return self._changed(l2=float(l2))
 
+    def with_batchnorm(self, policy: BatchNormPolicy) -> Self:
+        """The same objective under another policy for normalisation layers."""
+        checks.policy(policy)
+        whole = policy != "frozen" and bool(normalization.layers(self._model))
+        return self._changed(batchnorm=policy, batches=self.batches.whole() if whole else self.batches)
+
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same objective in another dtype or on another device."""
         new_dtype = checks.floating(dtype or self.dtype, "dtype")
@@ -196,7 +202,8 @@ class Assembly:
 
     def _changed(self, **changes: Any) -> Self:
         new = copy.copy(self)
-        stale = {"evaluation", "_pair_bytes"} | ({"program"} if {"dtype", "device"} & set(changes) else set())
+        stale = {"evaluation", "_pair_bytes"}
+        stale |= {"program"} if {"dtype", "device", "batchnorm"} & set(changes) else set()
         new.__dict__.update(changes)
         for name in stale:
             new.__dict__.pop(name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,16 +30,24 @@ def arguments(
         raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
     if not callable(loss):
         raise InputError(f"loss must be callable, found {type(loss).__name__}")
-    for name, value, options in (("loss_on", loss_on, ("output", "batch")), ("batchnorm", batchnorm, POLICIES)):
-        if value not in options:
-            raise InputError(
-                f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}"
-            )
+    one_of("loss_on", loss_on, ("output", "batch"))
+    policy(batchnorm)
     penalty(l2)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be at least 1, found {batch_size}")
     if memory < 1:
         raise InputError(f"memory must be a positive number of bytes, found {memory}")
+
+
+def one_of(name: str, value: object, options: Sequence[str]) -> None:
+    """Checks a choice."""
+    if value not in options:
+        raise InputError(f"{name} must be one of {', '.join(options)}, found '{value}'{nearest(str(value), options)}")
+
+
+def policy(batchnorm: object) -> None:
+    """Checks what normalisation layers shall do."""
+    one_of("batchnorm", batchnorm, POLICIES)
 
 
 def penalty(l2: float) -> None:

@@ -92,8 +92,17 @@ def statistics(
     return out
 
 
-def recomputed(program: Program, params: Mapping[str, Tensor], batches: Batches) -> dict[str, Tensor]:
-    """Recomputes the statistics of every θ of a stack: parameters name -> (B, *shape) to buffers name -> (B, …)."""
+def recomputed(
+    program: Program, params: Mapping[str, Tensor], batches: Batches, size: int | None = None
+) -> dict[str, Tensor]:
+    """Recomputes the statistics of every θ of a stack: parameters name -> (B, *shape) to buffers name -> (B, …).
+
+    Args:
+        program: Evaluates the model.
+        params: The stack.
+        batches: The data.
+        size: Greatest number of samples in a batch; default the data as they are held.
+    """
     if not layers(program.model):
         return {}
     rows = []
@@ -103,5 +112,5 @@ def recomputed(program: Program, params: Mapping[str, Tensor], batches: Batches)
         def forward(buffers: Mapping[str, Tensor], batch: Any, one: Mapping[str, Tensor] = one) -> Tensor:
             return program.loss_one({**one, **buffers}, batch)
 
-        rows.append(statistics(program.model, forward, dict(program.model.named_buffers()), batches.chunks(None)))
+        rows.append(statistics(program.model, forward, dict(program.model.named_buffers()), batches.chunks(size)))
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
