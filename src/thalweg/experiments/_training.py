@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from thalweg.runs import Run
     from thalweg.tasks import Task
 
-__all__ = ["Setup", "TrainingConfig", "recipe_words", "set_up"]
+__all__ = ["Setup", "TrainingConfig", "build", "recipe_words", "set_up"]
 
 
 class TrainingConfig(ExperimentConfig):
@@ -70,14 +70,27 @@ def set_up(config: TrainingConfig, run: Run) -> Setup:
         InputError: Data that cannot be found, or a network or loss that does not fit them.
     """
     import torch
+
+    from thalweg import tasks
+
+    task = tasks.load(config.data, getattr(torch, config.dtype))
+    run.set_environment(data_checksum=task.checksum)
+    return build(config, task)
+
+
+def build(config: TrainingConfig, task: Task) -> Setup:
+    """Builds the network and the loss of a configuration on a task that is already loaded, in the same precision.
+
+    Raises:
+        InputError: A network or loss that does not fit the task.
+    """
+    import torch
     from torch import nn
 
-    from thalweg import models, tasks
+    from thalweg import models
     from thalweg.objective import Objective
 
     dtype = getattr(torch, config.dtype)
-    task = tasks.load(config.data, dtype)
-    run.set_environment(data_checksum=task.checksum)
     model = models.build(config.model, task.input_shape, task.outputs)
     classes = task.kind == "classification"
     if config.loss == "cross-entropy" and not classes:

@@ -1,0 +1,276 @@
+"""What experiments share that compare several trained models: members, their trainings, one table of all.
+
+A *member* is one training configuration with a label and a value, such as the network of width 32. Its replicas train
+as one batch into a recording of their own; what is measured of it is kept as soon as it is known, so that an
+interrupted run goes on at the unfinished member.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic import field_validator, model_validator
+
+from thalweg.errors import InputError, nearest
+from thalweg.experiments import _training
+from thalweg.experiments._training import Setup, TrainingConfig
+from thalweg.experiments.fields import rows, value
+from thalweg.experiments.options import override
+from thalweg.figures.scales import number
+from thalweg.progress import track
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+    from thalweg.runs import Recording, Run
+    from thalweg.tasks import Task
+    from thalweg.tasks.config import TaskConfig
+
+    Measure = Callable[[Setup, Tensor, dict[str, Tensor]], Mapping[str, Any]]
+    """(setup, θ (R, P), buffers name -> (R, …)) of the replicas that completed -> column -> (R,)."""
+
+__all__ = ["Member", "Members", "Varied", "histories", "members", "named", "table"]
+
+METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
+class Varied(TrainingConfig):
+    """A training of which one field takes several values; every value is a member."""
+
+    vary: str = "training.batch_size"
+    """The field that takes the `values`, dotted from the top."""
+
+    values: tuple[bool | int | float | str, ...] = ()
+    """Its values, one model each; none: the configuration as it stands is the only model."""
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _typed(cls, given: object) -> object:
+        """Texts of a command line as the numbers that they are."""
+        return [_typed(item) for item in given] if isinstance(given, list | tuple) else given
+
+    @model_validator(mode="after")
+    def _can_vary(self) -> Varied:
+        known = {row.name for row in rows(type(self)) if not row.tables} - {"vary", "values"}
+        if self.vary not in known:
+            raise InputError(f"vary must be a field with a plain value, found {self.vary!r}{nearest(self.vary, known)}")
+        if len(set(self.values)) < len(self.values):
+            raise InputError(f"values must differ from each other, found {self.values}")
+        members(self)  # every value must be one that the field accepts
+        return self
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of several.
+
+    Args:
+        name: Of its recording, and of what is kept of it.
+        label: In legends and tables.
+        value: Its place on an axis; None where it has none.
+        config: How it is trained.
+    """
+
+    name: str
+    label: str
+    value: float | None
+    config: TrainingConfig
+
+
+def named(entries: Iterable[tuple[str, float | None, TrainingConfig]]) -> tuple[Member, ...]:
+    """Members from (label, value, configuration); a single one records as "training", several by number and label.
+
+    >>> [member.name for member in named([("width 8", 8.0, TrainingConfig()), ("x**2", None, TrainingConfig())])]
+    ['01-width-8', '02-x-2']
+    """
+    given = list(entries)
+    if len(given) == 1:
+        return (Member("training", *given[0]),)
+    slugs = (re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-") for label, _, _ in given)
+    return tuple(
+        Member(f"{place:02d}-{slug}"[:80], *entry)
+        for place, (slug, entry) in enumerate(zip(slugs, given, strict=True), 1)
+    )
+
+
+def members(config: Varied) -> tuple[Member, ...]:
+    """One member for every value of the field that is varied, in the order of `values`.
+
+    Raises:
+        InputError: A value that the field does not accept.
+
+    >>> found = members(Varied(vary="training.lr", values=(0.1, 0.01)))
+    >>> [(member.label, member.value, member.config.training.lr) for member in found]
+    [('lr 0.1', 0.1, 0.1), ('lr 0.01', 0.01, 0.01)]
+    """
+    field = config.vary.rpartition(".")[2].replace("_", " ")
+
+    def entry(one: Varied) -> tuple[str, float | None, Varied]:
+        found = value(one, config.vary)
+        plain = isinstance(found, int | float) and not isinstance(found, bool)
+        return f"{field} {number(found) if plain else found}", float(found) if plain else None, one
+
+    if not config.values:
+        return named([entry(config)])
+    return named(entry(override(config, {config.vary: item, "values": ()})) for item in config.values)
+
+
+class Members:
+    """The members of a run: tasks are read and networks counted before anything is trained, the rest on demand.
+
+    Args:
+        members: Who.
+        run: Where; notes the checksum of the data.
+
+    Raises:
+        InputError: A task that cannot be read, or a network that does not fit it.
+    """
+
+    def __init__(self, members: Sequence[Member], run: Run) -> None:
+        from thalweg import models
+
+        self.members, self.run = tuple(members), run
+        self._held: tuple[TaskConfig, str, Task] | None = None  # one task at a time: members mostly share it
+        checksums = {}
+        for member in self.members:
+            task = self._task(member.config)
+            models.describe(member.config.model, task.input_shape, task.outputs)
+            checksums[task.checksum] = None
+        run.set_environment(data_checksum="+".join(checksums))
+
+    def setup(self, member: Member) -> Setup:
+        """Data, network and loss of a member."""
+        return _training.build(member.config, self._task(member.config))
+
+    def trained(self, member: Member) -> tuple[Setup, Recording]:
+        """Trains all replicas of a member at once, from wherever an earlier attempt stopped."""
+        from thalweg.training import train
+
+        setup, config = self.setup(member), member.config
+        recording = train(
+            setup.objective,
+            recipe=config.training,
+            replicas=config.replicas,
+            seed=config.seed,
+            recording=self.run.recording(member.name),
+            evaluate=setup.evaluate,
+        )
+        return setup, recording
+
+    def _task(self, config: TrainingConfig) -> Task:
+        import torch
+
+        from thalweg import tasks
+
+        if self._held is None or self._held[:2] != (config.data, config.dtype):
+            self._held = (config.data, config.dtype, tasks.load(config.data, getattr(torch, config.dtype)))
+        return self._held[2]
+
+
+def table(trained: Members, measure: Measure | None = None) -> pl.DataFrame:
+    """Trains every member and measures it at its end: one row per member and replica.
+
+    Args:
+        trained: The members of the run.
+        measure: Further columns, measured of the replicas that completed; NaN for the others.
+
+    Returns:
+        Columns member, value, replica, status, message, parameters, epochs, steps, train_loss, test_loss,
+        train_accuracy, test_accuracy (null where there is none; NaN for replicas that diverged) and those of `measure`
+        (absent if no replica of any member completed).
+    """
+    return _each(trained, "measured", lambda *given: _last_rows(*given, measure))
+
+
+def histories(trained: Members) -> pl.DataFrame:
+    """Trains every member: one row per member, recorded step and replica.
+
+    Returns:
+        Columns member, value, replica, status, message, parameters, step, epoch, loss and grad_norm of the training
+        step, train_loss, test_loss, train_accuracy, test_accuracy (null where they were not recorded).
+    """
+    return _each(trained, "history", _all_rows)
+
+
+def _each(trained: Members, what: str, look: Callable[[Member, Setup, Recording], pl.DataFrame]) -> pl.DataFrame:
+    import polars as pl
+
+    def compute(member: Member) -> pl.DataFrame:
+        return look(member, *trained.trained(member))
+
+    frames = []
+    with track("models", total=len(trained.members)) as advance:
+        for done, member in enumerate(trained.members, 1):
+            frames.append(trained.run.cached(f"{what}-{member.name}", partial(compute, member)))
+            advance(done)
+    return pl.concat(frames, how="diagonal")
+
+
+def _head(member: Member, setup: Setup, recording: Recording) -> pl.DataFrame:
+    """Who it is: one row per replica."""
+    import polars as pl
+
+    status = recording.status
+    return pl.DataFrame(
+        {
+            "member": member.label,
+            "value": pl.Series([member.value] * len(status), dtype=pl.Float64),
+            "replica": range(len(status)),
+            "status": [entry["status"] for entry in status],
+            "message": [entry["message"] for entry in status],
+            "parameters": setup.objective.size,
+        }
+    )
+
+
+def _all_rows(member: Member, setup: Setup, recording: Recording) -> pl.DataFrame:
+    return _head(member, setup, recording).join(_metrics(recording), on="replica", how="inner", maintain_order="right")
+
+
+def _last_rows(member: Member, setup: Setup, recording: Recording, measure: Measure | None) -> pl.DataFrame:
+    import numpy as np
+    import polars as pl
+
+    head = _head(member, setup, recording)
+    metrics = _metrics(recording)
+    last = metrics.filter(pl.col("step") == metrics["step"].max()).drop("loss", "grad_norm")
+    found = head.join(last, on="replica", how="left", maintain_order="left").rename(
+        {"epoch": "epochs", "step": "steps"}
+    )
+    found = found.select(*head.columns, "epochs", "steps", *METRICS)
+    alive = np.flatnonzero((found["status"] == "completed").to_numpy())
+    if measure is None or not len(alive):
+        return found
+    rows = alive.tolist()
+    theta = recording.snapshots[-1][rows].to(setup.objective.device)
+    buffers = {name: values[rows].to(theta.device) for name, values in recording.snapshots.buffers(-1).items()}
+    columns = {}
+    for name, values in measure(setup, theta, buffers).items():
+        columns[name] = np.full(len(head), np.nan)
+        columns[name][alive] = np.asarray(values, dtype=np.float64)
+    return found.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+
+
+def _metrics(recording: Recording) -> pl.DataFrame:
+    """Rows by step and replica; a metric that this task does not have is a column of nulls."""
+    import polars as pl
+
+    frame = recording.metrics.sort("step", "replica")
+    absent = [pl.lit(None, dtype=pl.Float64).alias(name) for name in METRICS if name not in frame.columns]
+    return frame.with_columns(pl.col("replica").cast(pl.Int64), *absent).with_columns(
+        pl.col(*METRICS, "loss", "grad_norm").cast(pl.Float64)
+    )
+
+
+def _typed(item: object) -> object:
+    if isinstance(item, str):
+        with suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"value = {item}")["value"]
+    return item
