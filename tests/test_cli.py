@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from thalweg import cli, tasks
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.execution import start
 from thalweg.runs import Run
+from thalweg.runs.results import save
 
 EXTRA = Path(__file__).parent / "experiments" / "extra"
 COMMAND = [sys.executable, "-c", "import sys; from thalweg.cli import entry; entry()"]
@@ -226,6 +228,15 @@ def test_export_csv(ladder: Experiment, here: Path, capsys: pytest.CaptureFixtur
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0] == "recording,step,epoch,replica,loss"
     assert len(lines) == 1 + 20 * 2
+
+
+def test_export_surfaces(ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = execute("ladder", ladder.preset("tiny"), "runs")
+    assert "keeps no surface that could be written as vtk" in refused(["export", run.name, "--to", "vtk"], capsys)
+    save(run.files.results, "surface-plane", {"axis/a": np.arange(3.0), "value/loss": np.ones(3)})
+    assert cli.main(["export", run.name, "--to", "vtk"]) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert [file.name for file in folder.iterdir()] == ["plane.vts"]
 
 
 def test_data(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

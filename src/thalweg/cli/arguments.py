@@ -57,7 +57,9 @@ def commands() -> argparse.ArgumentParser:
 
     sub = add("export", showing.write_export, "Write what a run has recorded in another format.")
     sub.add_argument("run", metavar="RUN", help="run folder, or its name below --root")
-    sub.add_argument("--to", required=True, choices=("csv", "tensorboard"), help="format: csv or tensorboard")
+    formats = ("csv", "tensorboard", "vtk", "npz", "parquet")
+    text = "csv or tensorboard for metrics; vtk (ParaView), npz or parquet for surfaces"
+    sub.add_argument("--to", required=True, choices=formats, help=text)
     _add_root(sub)
 
     sub = add("data", showing.manage_data, "List, fetch or locate data sets.")

@@ -61,9 +61,15 @@ def write_report(options: argparse.Namespace) -> None:
 
 def write_export(options: argparse.Namespace) -> None:
     """Write a run in another format."""
-    from thalweg.runs import export
+    from thalweg.runs import exporting
 
-    print(export(open_run(options.run, options.root), options.to))
+    run = open_run(options.run, options.root)
+    if options.to in exporting.FORMATS:
+        print(exporting.export(run, options.to))
+    else:  # formats of surfaces, which know torch
+        from thalweg.landscape.exporting import export
+
+        print(export(run, options.to))
 
 
 def manage_data(options: argparse.Namespace) -> None:
