@@ -58,6 +58,7 @@ def composed(figure: Figure) -> Page:
             if panel.spatial
             else page.add_subplot(*slot)
         )
+        axes.set_label(f"panel {index}")  # by which an animation finds it
         own = Legend() if figure.legend == "panel" else legend
         canvases.append(_canvas(figure, index, axes, colours, own))
     for index, canvas in enumerate(canvases):
