@@ -1,0 +1,98 @@
+"""Norms of the weights as measures of capacity (surveyed by Jiang et al. 2020, appendix C).
+
+A layer's weight is taken as a matrix with one row per output; the kernel of a convolution as (channels, rest), which is
+not the norm of the map between images that it makes. Biases count in the distance and the path norm only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from thalweg.errors import InputError
+from thalweg.objective import Objective
+from thalweg.objective.normalization import layers
+
+__all__ = ["distance", "frobenius_product", "path_norm", "spectral_product"]
+
+
+def distance(theta: Tensor, initial: Tensor) -> Tensor:
+    """‖θ − θ₀‖₂, the distance that training has travelled (Nagarajan & Kolter 2019): (…, P), (…, P) -> (…), float64.
+
+    Example:
+        >>> distance(torch.tensor([3.0, 4.0]), torch.zeros(2)).item()
+        5.0
+    """
+    if theta.shape[-1:] != initial.shape[-1:]:
+        raise InputError(f"theta and initial must have one length, found {theta.shape[-1]} and {initial.shape[-1]}")
+    return torch.linalg.vector_norm(theta.double() - initial.double(), dim=-1)
+
+
+def spectral_product(objective: Objective, theta: Tensor) -> Tensor:
+    """Π‖W_l‖₂, a bound on how much the network stretches (Bartlett et al. 2017): (…, P) -> (…), float64.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+        >>> objective = Objective(model, torch.nn.MSELoss(), (torch.ones(1, 1), torch.ones(1, 1)))
+        >>> theta = torch.tensor([3.0, 4.0, 9.0, 9.0, 0.0, 2.0, 9.0])  # ‖(3, 4)‖ · ‖(0, 2)‖
+        >>> round(spectral_product(objective, theta).item(), 12)
+        10.0
+    """
+    return _product(objective, theta, 2)
+
+
+def frobenius_product(objective: Objective, theta: Tensor) -> Tensor:
+    """Π‖W_l‖_F: (…, P) -> (…), float64."""
+    return _product(objective, theta, "fro")
+
+
+def _product(objective: Objective, theta: Tensor, order: int | str) -> Tensor:
+    objective.layout.check(theta)
+    out = torch.ones(theta.shape[:-1], dtype=torch.float64, device=theta.device)
+    for matrix in _matrices(objective, theta):
+        out = out * torch.linalg.matrix_norm(matrix.nan_to_num(), order)
+    return torch.where(theta.isfinite().all(-1), out, math.nan)
+
+
+def _matrices(objective: Objective, theta: Tensor) -> Iterator[Tensor]:
+    """Weights in order, (…, outputs, rest), float64."""
+    lead = theta.dim() - 1
+    weights = [value for value in objective.layout.unravel(theta.double()).values() if value.dim() >= lead + 2]
+    if not weights:
+        raise InputError("theta must hold at least one weight with two axes for a product of norms, found none")
+    yield from (weight.flatten(lead + 1) for weight in weights)
+
+
+def path_norm(objective: Objective, theta: Tensor) -> Tensor:
+    """√ of the sum over all paths of the product of squared weights (Neyshabur et al. 2015).
+
+    Computed as Jiang et al. do: the network with squared parameters, biases too, at an input of ones. Means something
+    for networks of ReLU, pooling and linear layers; it does not change when layers are rescaled without changing the
+    function.
+
+    Args:
+        objective: Its model must give one tensor and take one, and have no normalisation layers.
+        theta: (…, P).
+
+    Returns:
+        (…), float64.
+
+    Raises:
+        InputError: Normalisation layers, or inputs that are not one floating-point tensor.
+    """
+    exact = objective.double()
+    exact.layout.check(theta)
+    inputs = exact.batches.first(1)[0]
+    if layers(exact.module(exact.theta)):
+        raise InputError("path_norm needs a model without normalisation layers, found some")
+    if not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
+        raise InputError(f"path_norm needs one floating-point input, found {type(inputs).__name__}")
+    squared = theta.detach().double().square().reshape(-1, exact.size)
+    with torch.no_grad():
+        outputs = [
+            exact.program.output_one(exact.layout.unravel(row), (torch.ones_like(inputs[:1]), None)) for row in squared
+        ]
+    return torch.stack([output.sum() for output in outputs]).sqrt().reshape(theta.shape[:-1])

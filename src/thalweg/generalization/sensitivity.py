@@ -1,0 +1,269 @@
+"""How much a network reacts to its input, sample by sample.
+
+The sensitivity of Novak et al. 2018 (§3) is the mean over samples of the Frobenius norm of the Jacobian ∂f/∂x. The
+course takes the gradient of a sample's loss with respect to its input. Either is a mean of norms, one norm per sample:
+the norm of a *mean* gradient shrinks with the batch that it is taken over, and says nothing (`batch_mean_norm`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from thalweg.errors import InputError, nearest
+from thalweg.objective import Objective
+from thalweg.objective.batches import cut
+from thalweg.objective.derivatives import CPU_WORKING_SET, GRADIENT
+from thalweg.objective.normalization import layers
+from thalweg.objective.program import Program, without_fused_layers
+from thalweg.objective.structure import LinearStack
+
+__all__ = ["Of", "Sensitivity", "batch_mean_norm", "input_norms", "sensitivity"]
+
+Of = Literal["outputs", "probabilities", "loss"]
+Norms = Callable[[Any], Tensor]  # a batch of n samples -> n norms
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Mean input sensitivity of every θ (…) over N samples.
+
+    Args:
+        mean: Mean of the norms, float64, (…); NaN where θ or a norm is not finite.
+        standard_error: Of the mean, over samples as a draw from their distribution, (…).
+        norms: One per sample, float64, (…, N).
+        of: Of what the derivative is taken.
+        p: Which norm.
+    """
+
+    mean: Tensor
+    standard_error: Tensor
+    norms: Tensor
+    of: Of
+    p: float
+
+
+def sensitivity(
+    objective: Objective,
+    theta: Tensor,
+    *,
+    of: Of = "outputs",
+    p: float = 2.0,
+    buffers: Mapping[str, Tensor] | None = None,
+) -> Sensitivity:
+    """Mean norm of the derivative of every sample's output with respect to its input (Novak et al. 2018, §3).
+
+    Args:
+        objective: Model, loss and the samples on which it is measured.
+        theta: (…, P).
+        of: "outputs" (the logits of a classifier), "probabilities" (their softmax over axis 1, as in the paper), or
+            "loss" (the gradient of the sample's loss, the course's definition).
+        p: Entrywise p-norm of the Jacobian, 1 ≤ p ≤ ∞; default 2, the Frobenius norm.
+        buffers: Buffers that belong to each θ, name -> (…, *shape), as for `Objective.metrics`.
+
+    Raises:
+        InputError: Inputs that are no floating-point numbers, a loss on whole batches, or an argument out of range.
+
+    Example:
+        >>> model = torch.nn.Linear(4, 3)
+        >>> objective = Objective(model, torch.nn.CrossEntropyLoss(), (torch.randn(9, 4), torch.arange(9) % 3))
+        >>> found = sensitivity(objective, objective.theta)
+        >>> bool(torch.isclose(found.mean, torch.linalg.matrix_norm(model.weight.detach()).double())), found.norms.shape
+        (True, torch.Size([9]))
+    """
+    norms = input_norms(objective, theta, of=of, p=p, buffers=buffers)
+    count = norms.shape[-1]
+    error = norms.std(-1) / math.sqrt(count) if count > 1 else torch.full_like(norms[..., 0], math.nan)
+    return Sensitivity(norms.mean(-1), error, norms, of, p)
+
+
+def input_norms(
+    objective: Objective,
+    theta: Tensor,
+    *,
+    of: Of = "outputs",
+    p: float = 2.0,
+    buffers: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """The norms that `sensitivity` averages: (…, P) -> (…, N), float64, in the order of the data.
+
+    A stack of linear layers is differentiated by its layers' products, any other model by one backward pass for each
+    output. Samples come in chunks that fit the memory budget of the objective.
+
+    Args:
+        objective: As for `sensitivity`, like the others.
+        theta: See there.
+        of: See there.
+        p: See there.
+        buffers: See there.
+    """
+    _check(objective, of, p)
+    objective.layout.check(theta)
+    lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).to(objective.dtype)
+    own = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in (buffers or {}).items()}
+    rows = []
+    for r, point in enumerate(flat):
+        if not bool(point.isfinite().all()):
+            rows.append(torch.full((_samples(objective),), math.nan, dtype=torch.float64, device=theta.device))
+            continue
+        extra = {name: value[0] for name, value in objective.evaluation.extra(point[None]).items()}
+        params = {**objective.layout.unravel(point), **extra, **{name: value[r] for name, value in own.items()}}
+        rows.append(_one(objective, params, of, p))
+    return torch.stack(rows).reshape(*lead, -1) if rows else flat.new_zeros(*lead, _samples(objective)).double()
+
+
+def batch_mean_norm(norms: Tensor, batch: int) -> Tensor:
+    """What a script gets that takes the gradient of a batch's *mean* loss with respect to its inputs: (…, N) -> (…).
+
+    Every sample's gradient is divided by the batch it came in, so that one fixed network looks √B times flatter when it
+    is evaluated on batches of B. Here to show the effect, not to be used as a measure.
+
+    Args:
+        norms: Norms of the samples' own gradients, (…, N), of `input_norms(…, of="loss")`.
+        batch: B, at most N; samples beyond the last full batch are left out.
+
+    Returns:
+        √(Σ gₙ²)/B, averaged over the batches.
+
+    Example:
+        >>> norms = torch.full((1024,), 0.25)
+        >>> [float(batch_mean_norm(norms, size)) for size in (1, 16, 256)]
+        [0.25, 0.0625, 0.015625]
+    """
+    count = norms.shape[-1]
+    if not 1 <= batch <= count:
+        raise InputError(f"batch must be from 1 to the {count} samples, found {batch}")
+    whole = norms[..., : count - count % batch].unflatten(-1, (-1, batch))
+    return (torch.linalg.vector_norm(whole, dim=-1) / batch).mean(-1)
+
+
+def _check(objective: Objective, of: str, p: float) -> None:
+    if of not in get_args(Of):
+        raise InputError(f"of must be one of {', '.join(get_args(Of))}, found '{of}'{nearest(of, get_args(Of))}")
+    if not p >= 1:
+        raise InputError(f"p must be at least 1, found {p}")
+    if objective.loss_on == "batch":
+        raise InputError("sensitivity needs an objective whose loss takes (output, target), found loss_on='batch'")
+    if of == "probabilities" and objective.loss_kind == "mse":
+        raise InputError("of 'probabilities' needs a classifier with logits, found a squared error")
+    if objective.batchnorm == "batch" and layers(objective.module(objective.theta)):
+        raise InputError(
+            "batchnorm must be 'frozen' or 'recomputed' for the sensitivity of single samples, found 'batch'"
+        )
+    for leaf in pytree.tree_leaves(objective.batches.first(1)[0]):
+        if not (isinstance(leaf, Tensor) and leaf.is_floating_point()):
+            found = str(leaf.dtype).removeprefix("torch.") if isinstance(leaf, Tensor) else type(leaf).__name__
+            raise InputError(
+                f"inputs must be floating-point tensors to be differentiated, found {found}: for token "
+                "numbers make the embedded sequence the input"
+            )
+
+
+def _length(batch: Any) -> int:
+    return pytree.tree_leaves(batch[0])[0].shape[0]
+
+
+def _samples(objective: Objective) -> int:
+    return sum(_length(batch) for batch, _ in objective.batches.chunks())
+
+
+def _one(objective: Objective, params: Mapping[str, Tensor], of: Of, p: float) -> Tensor:
+    """Norms (N,) at one parameter set."""
+    program, evaluation = objective.program, objective.evaluation
+    stack = program.stack
+    if stack is not None and of != "loss" and stack.accepts(objective.batches.first(1)[0], 1):
+        norms, size = _of_stack(stack, {**program.fixed, **params}, of, p, min(objective.memory, CPU_WORKING_SET))
+    else:
+        size = evaluation.plan(1, GRADIENT).samples
+
+        def norms(batch: Any) -> Tensor:
+            return _by_autograd(program, params, batch, of, p)
+
+    out = []
+    for batch, _ in objective.batches.chunks(size):  # batches that were handed over come whole: cut here
+        out += [norms(cut(batch, slice(start, start + size))) for start in range(0, _length(batch), size)]
+    return torch.cat(out).double()
+
+
+def _of_stack(stack: LinearStack, values: Mapping[str, Tensor], of: Of, p: float, memory: int) -> tuple[Norms, int]:
+    """Norms of a stack's Jacobian W_L φ'_L … φ'_1 W_1, and for how many samples at once.
+
+    In the Frobenius norm the outer matrices may be replaced by the triangles of their QR factorisations, which never
+    have more than the inner layers' width: 784 inputs count as 256 behind a layer of 256 units.
+    """
+    weights = [values[name] for name in stack.weights]
+    chain = list(weights)
+    if p == 2:
+        chain[0] = _thin(chain[0].mT).mT
+        if of == "outputs" and stack.activations[-1].name == "identity":
+            chain[-1] = _thin(chain[-1])
+    rows = weights[-1].shape[0] if of == "probabilities" else chain[-1].shape[0]
+    widest = max(max(matrix.shape) for matrix in chain)
+    inputs = sum(matrix.shape[0] for matrix in weights) + weights[0].shape[1]
+    size = max(1, memory // (weights[0].element_size() * (3 * rows * widest + 3 * inputs)))
+
+    def norms(batch: Any) -> Tensor:
+        h = batch[0].flatten(1) if stack.flatten else batch[0]
+        slopes: list[Tensor | None] = []  # φ' (n, 1, width), None for the identity
+        for weight, bias, phi in zip(weights, stack.biases, stack.activations, strict=True):
+            z = F.linear(h, weight, None if bias is None else values[bias])
+            h = phi.value(z)
+            slopes.append(None if phi.name == "identity" else phi.first(z).unsqueeze(1))
+        if of == "probabilities":
+            share = h.softmax(1)
+            jacobian = torch.diag_embed(share) - share.unsqueeze(2) * share.unsqueeze(1)
+        else:
+            jacobian = torch.eye(rows, dtype=h.dtype, device=h.device).expand(len(h), -1, -1)
+        for matrix, slope in zip(reversed(chain), reversed(slopes), strict=True):
+            jacobian = (jacobian if slope is None else jacobian * slope) @ matrix  # (n, rows, width)
+        return torch.linalg.vector_norm(jacobian.flatten(1), p, dim=1)
+
+    return norms, size
+
+
+def _thin(matrix: Tensor) -> Tensor:
+    """A matrix with the same Gram matrix MᵀM and at most as many rows as columns."""
+    return torch.linalg.qr(matrix, mode="r").R if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of: Of, p: float) -> Tensor:
+    """Norms (n,) of any model: samples do not mix, so that the gradient of a sum over them is every sample's own."""
+    inputs = pytree.tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), batch[0])
+    leaves = pytree.tree_leaves(inputs)
+    with torch.enable_grad(), without_fused_layers():
+        output = program.output_one(params, (inputs, batch[1]))
+        if of == "loss":
+            columns = _sample_losses(program, output, batch[1]).unsqueeze(1)
+        elif not isinstance(output, Tensor):
+            raise InputError(f"the model must return one tensor, found {type(output).__name__}")
+        else:
+            columns = (output.softmax(1) if of == "probabilities" else output).reshape(len(output), -1)
+    rows = []
+    for k in range(columns.shape[1]):
+        more = k + 1 < columns.shape[1]
+        parts = torch.autograd.grad(
+            columns[:, k].sum(), leaves, retain_graph=more, allow_unused=True, materialize_grads=True
+        )
+        rows.append(torch.linalg.vector_norm(torch.cat([part.flatten(1) for part in parts], dim=1), p, dim=1))
+    return torch.linalg.vector_norm(torch.stack(rows), p, dim=0)
+
+
+def _sample_losses(program: Program, output: Any, target: Any) -> Tensor:
+    """The loss of every sample, as that of a batch of one."""
+
+    def one(output: Any, target: Any) -> Tensor:
+        alone = pytree.tree_map(lambda leaf: leaf.unsqueeze(0), (output, target))
+        return program.loss(*alone)
+
+    try:
+        return torch.vmap(one)(output, target)
+    except (RuntimeError, NotImplementedError, ValueError):  # a loss that vmap refuses: one by one
+        samples = range(len(pytree.tree_leaves(output)[0]))
+        return torch.stack([one(*pytree.tree_map(lambda leaf, n=n: leaf[n], (output, target))) for n in samples])

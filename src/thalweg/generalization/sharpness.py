@@ -1,0 +1,129 @@
+"""Sharpness by the Hessian: its largest eigenvalue, spectral norm and trace, and the ε-sharpness made of them.
+
+All of them change under a rescaling of the weights that leaves the network's function as it is
+(:mod:`~thalweg.generalization.reparametrization`): compare networks of one architecture, and do so with care.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg.curvature.lanczos import eigenpairs
+from thalweg.curvature.operator import hessian_operator
+from thalweg.curvature.trace import trace
+from thalweg.errors import InputError
+from thalweg.objective import Objective
+from thalweg.objective.seeds import replica_seed
+
+__all__ = ["HessianSharpness", "epsilon_sharpness", "hessian_sharpness"]
+
+
+@dataclass(frozen=True)
+class HessianSharpness:
+    """Curvature of L, l2 included, at every θ (…), float64.
+
+    Args:
+        largest: λmax, (…); NaN where θ or a product is not finite, like all others.
+        smallest: λmin, (…).
+        residual: Larger residual of the two Ritz pairs, (…): H has an eigenvalue this close to each.
+        spectral: ‖H‖₂ = max(|λmax|, |λmin|), (…).
+        trace: tr H, (…), estimated.
+        trace_error: Its standard error, (…); 0 where it is exact.
+        loss: L, (…).
+        status: "converged", "unconverged" or "nonfinite" per θ, in the order of the flattened leading axes.
+    """
+
+    largest: Tensor
+    smallest: Tensor
+    residual: Tensor
+    spectral: Tensor
+    trace: Tensor
+    trace_error: Tensor
+    loss: Tensor
+    status: tuple[str, ...]
+
+
+def hessian_sharpness(
+    objective: Objective,
+    theta: Tensor,
+    *,
+    tolerance: float = 1e-3,
+    max_products: int = 1000,
+    trace_products: int = 60,
+    seed: int = 0,
+    first: int = 0,
+) -> HessianSharpness:
+    """Largest and smallest eigenvalue by Lanczos and the trace by XTrace, in float64, at many θ.
+
+    Args:
+        objective: The loss; evaluated in float64 whatever its dtype.
+        theta: (…, P).
+        tolerance: Residual of both eigenvalues relative to ‖H‖₂.
+        max_products: Budget of Lanczos at each θ.
+        trace_products: Hessian-vector products for the trace.
+        seed: Of the random vectors.
+        first: Number of the first θ: replica 7 of 100 draws the vectors of replica 7 alone (`first=7`).
+
+    Example:
+        >>> x = torch.tensor([[3.0], [4.0]]).double()
+        >>> model = torch.nn.Linear(1, 1, bias=False).double()
+        >>> objective = Objective(model, torch.nn.MSELoss(), (x, x))  # L = 12.5 (θ − 1)²
+        >>> found = hessian_sharpness(objective, torch.ones(5, 1).double())
+        >>> found.largest.tolist(), found.trace[0].item(), found.status[0]
+        ([25.0, 25.0, 25.0, 25.0, 25.0], 25.0, 'converged')
+    """
+    objective.layout.check(theta)
+    exact = objective.double()
+    lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).double()
+    loss = exact.value(flat)
+    rows, status = [], []
+    for r, point in enumerate(flat):
+        row, state = [math.nan] * 5, "nonfinite"
+        if bool(loss[r].isfinite()):
+            own = replica_seed(seed, first + r, "sharpness")
+            operator = hessian_operator(exact, point)
+            pairs = eigenpairs(
+                operator,
+                1,
+                which="both",
+                tolerance=tolerance,
+                relative_to="norm",
+                check=False,
+                max_products=max_products,
+                seed=own,
+            )
+            state = pairs.status
+            if state != "nonfinite":
+                found = trace(operator, products=trace_products, seed=own)
+                ends = pairs.values.tolist()
+                row = [max(ends), min(ends), float(pairs.residuals.max()), found.value, found.standard_error]
+        rows.append(row)
+        status.append(state)
+    table = torch.tensor(rows, dtype=torch.float64, device=theta.device).reshape(*lead, 5)
+    largest, smallest, residual, total, error = table.unbind(-1)
+    spectral = torch.maximum(largest.abs(), smallest.abs())
+    return HessianSharpness(largest, smallest, residual, spectral, total, error, loss.reshape(lead), tuple(status))
+
+
+def epsilon_sharpness(spectral: Tensor, loss: Tensor, epsilon: float = 1e-4) -> Tensor:
+    """ε-sharpness ‖∇²L‖₂ ε² / (2 (1 + L)) (Dinh et al. 2017, after definition 2), the course's bonus.
+
+    To second order, the largest rise of the loss in a ball of radius ε, relative to 1 + L; exact for a quadratic at its
+    minimum. Away from a critical point the slope, which it leaves out, may rise more.
+
+    Args:
+        spectral: ‖∇²L‖₂, (…), the largest *modulus* of an eigenvalue, not the Frobenius norm.
+        loss: L, (…).
+        epsilon: ε, default the course's 1e-4.
+
+    Example:
+        >>> epsilon_sharpness(torch.tensor(200.0), torch.tensor(0.0), epsilon=0.1)
+        tensor(1.)
+    """
+    if not 0 < epsilon < math.inf:
+        raise InputError(f"epsilon must be positive and finite, found {epsilon}")
+    return spectral * epsilon**2 / (2 * (1 + loss))
