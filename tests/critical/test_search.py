@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.critical.cases import sinc
+from tests.critical.cases import linear, sinc
 from thalweg.critical import METHODS, FunctionProblem, ObjectiveProblem, Status, as_problem, follow, search
 from thalweg.errors import InputError
 
@@ -42,6 +42,22 @@ def test_all_replicas_infinite(method):
     theta = objective.initial(2)
     theta[:] = torch.inf
     assert set(search(objective, theta, method, **limited(method)).status) == {Status.DIVERGED}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_replica_whose_products_overflow_leaves_the_others_alone(method):
+    """Finite weights, and a network that computes infinity; linear, so that its orbits are decomposed too."""
+    x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).double()
+    objective = linear(3, 2, 3, target=x * torch.tensor([1.0, 2.0, 3.0]), inputs=x)
+    theta = objective.initial(3, seed=4)
+    clean = search(objective, theta, method, **limited(method))
+    theta[1] *= 1e200
+    points = search(objective, theta, method, **limited(method))
+    assert points.status[1] is Status.DIVERGED
+    assert points.kind[1] == "generic"
+    for r in (0, 2):
+        torch.testing.assert_close(points.theta[r], clean.theta[r], rtol=1e-6, atol=1e-6)
+        assert points.status[r] is clean.status[r]
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "levenberg-on-loss"])

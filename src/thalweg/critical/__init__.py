@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from thalweg.critical.certificate import certify
@@ -74,7 +73,7 @@ def _newton(problem: Problem, theta: Tensor, **options: Any) -> Search:
 
 def _natural(problem: Problem, theta: Tensor, **options: Any) -> Search:
     """Starts from the number of clearly negative modes at the start, which only falls."""
-    index = (torch.linalg.eigvalsh(problem.hessian(theta)[2].nan_to_num()) < -1e-3).sum(1)
+    index = (problem.modes(theta)[0] < -1e-3).sum(1)
     return follow(problem, theta, index, natural=True, **options)
 
 
@@ -107,6 +106,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
         InputError: Unknown method, no start, or an index that the network cannot have.
 
     Example:
+        >>> import torch
         >>> problem = FunctionProblem(lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, 2)
         >>> points = search(problem, torch.tensor([[0.5, 0.1], [0.5, 0.6]]), "natural")
         >>> [str(status) for status in points.status], points.certificate.negative.tolist()

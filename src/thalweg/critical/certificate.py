@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from thalweg.critical.kinds import kinds
+from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import ObjectiveProblem, Problem
 
@@ -68,13 +69,11 @@ def certify(
 
 
 def _decomposed(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Loss, gradient, H (NaN-free), eigenvalues and modes across the orbit, and the orbit's dimension.
+    """Loss, gradient, H, eigenvalues and modes across the orbit, and the orbit's dimension.
 
-    Modes along the orbit come last, with eigenvalue NaN.
+    Modes along the orbit come last, with eigenvalue NaN; all are NaN where H has none.
     """
     value, gradient, matrix = problem.hessian(theta)
-    finite = matrix.isfinite().all(2).all(1)
-    matrix = torch.where(finite[:, None, None], matrix, torch.zeros_like(matrix))
     orbit = torch.zeros(len(theta), dtype=torch.long)
     lifted = matrix
     if problem.symmetry is not None:
@@ -84,10 +83,9 @@ def _decomposed(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Tensor
         lift = 10 * torch.linalg.matrix_norm(matrix)[:, None, None] + 1
         lifted = across @ matrix @ across + lift * projector
         lifted = 0.5 * (lifted + lifted.mT)
-    values, modes = torch.linalg.eigh(lifted)
+    values, modes, _ = symmetric_modes(lifted)
     along = torch.arange(values.shape[1]) >= values.shape[1] - orbit[:, None]
-    values = values.masked_fill(along | ~finite[:, None], torch.nan)
-    return value, gradient, matrix, values, modes, orbit
+    return value, gradient, matrix, values.masked_fill(along, torch.nan), modes, orbit
 
 
 def _newton_step(values: Tensor, modes: Tensor, gradient: Tensor, band: Tensor) -> Tensor:
@@ -154,7 +152,7 @@ def _lipschitz(problem: Problem, theta: Tensor, matrix: Tensor, values: Tensor, 
     slopes = []
     for u in directions:
         change = problem.hessian(theta + PROBE * u)[2] - matrix
-        slopes.append(torch.linalg.eigvalsh(change.nan_to_num()).abs().amax(1) / PROBE)
+        slopes.append(symmetric_modes(change)[0].nan_to_num(torch.inf).abs().amax(1) / PROBE)  # unknown: no bound
     return torch.stack(slopes).amax(0)
 
 
@@ -163,7 +161,7 @@ def _say(c: Certificate, r: int, tolerance: float) -> tuple[Status, str]:
     gradient, loss = float(c.gradient[r]), float(c.loss[r])
     positive, negative, undecided = int(c.positive[r]), int(c.negative[r]), int(c.undecided[r])
     if not (torch.isfinite(c.loss[r]) and torch.isfinite(c.gradient[r])) or bool(c.eigenvalues[r].isnan().all()):
-        return Status.DIVERGED, "the loss, its gradient or its Hessian is not finite here"
+        return Status.DIVERGED, "the loss, its gradient or its Hessian is not finite here, or has no eigenvalues"
     if gradient > tolerance:
         where = f"‖g‖ = {gradient:.2g} at loss {loss:.4g} and ‖θ‖ = {float(c.norm[r]):.3g}"
         if float(c.flatness[r]) < FLAT:

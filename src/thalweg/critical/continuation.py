@@ -11,7 +11,7 @@ from torch import Tensor
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints
-from thalweg.critical.problem import ObjectiveProblem, modes_of
+from thalweg.critical.problem import ObjectiveProblem
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -71,7 +71,7 @@ def continue_in_decay(
 
 
 def _predicted(problem: ObjectiveProblem, theta: Tensor, change: float) -> Tensor:
-    values, modes, _ = modes_of(problem, theta)
+    values, modes, _ = problem.modes(theta)
     floor = 1e-10 * values.abs().amax(1, keepdim=True)
     inverse = torch.where(values.abs() > floor, 1 / values, 0.0)
     move = -change * (modes @ (inverse * (modes.mT @ theta[..., None])[..., 0])[..., None])[..., 0]

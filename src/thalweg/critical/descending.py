@@ -10,7 +10,7 @@ from thalweg import progress
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints, Status
-from thalweg.critical.problem import Problem, modes_of
+from thalweg.critical.problem import Problem
 from thalweg.errors import InputError
 
 __all__ = ["Edge", "SolutionLandscape", "descend", "lower_saddles", "same_points"]
@@ -63,7 +63,7 @@ def descend(
         raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
     starts, labels = [], []
     for r in sources:
-        vectors = modes_of(problem, points.theta[r : r + 1])[1][0]
+        vectors = problem.modes(points.theta[r : r + 1])[1][0]
         for mode in range(min(modes, int(points.certificate.negative[r]))):
             for sign in (1, -1):
                 starts.append(points.theta[r] + sign * push * vectors[:, mode])
@@ -91,7 +91,7 @@ def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-
     for r, status in enumerate(points.status):
         if status is not Status.SADDLE:
             continue
-        vectors = modes_of(problem, points.theta[r : r + 1])[1][0]
+        vectors = problem.modes(points.theta[r : r + 1])[1][0]
         for k in range(int(points.certificate.negative[r])):
             starts.append(points.theta[r] + push * vectors[:, : int(points.certificate.negative[r]) - k].sum(1))
             wanted.append(k)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical import trust_region
+from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem
 
@@ -146,11 +147,9 @@ def _active(theta: Tensor, gradient: Tensor, region: Tensor, stalled: Tensor, to
 
 def _model(problem: Problem, theta: Tensor, k: Tensor, gauss_newton: bool) -> tuple[_Model, Tensor, Tensor]:
     value, gradient, matrix = problem.hessian(theta)
-    finite = matrix.isfinite().all(2).all(1)
-    matrix = torch.where(finite[:, None, None], matrix, torch.eye(matrix.shape[-1]).to(matrix))
     if problem.symmetry is not None:
         matrix = _horizontal(matrix, problem.symmetry.projector(theta)[0])
-    values, modes = torch.linalg.eigh(matrix)
+    values, modes, exist = symmetric_modes(matrix)
     negative = (values < -ROUNDING * values.abs().amax(1, keepdim=True)).sum(1)
     climb = torch.arange(values.shape[1]) < k[:, None]
     curvature = torch.where(climb, -values, values)
@@ -162,10 +161,11 @@ def _model(problem: Problem, theta: Tensor, k: Tensor, gauss_newton: bool) -> tu
         matrix = problem.gauss_newton(theta[rows])[2]
         if problem.symmetry is not None:
             matrix = _horizontal(matrix, problem.symmetry.projector(theta[rows])[0])
-        values, modes[rows] = torch.linalg.eigh(matrix)
+        values, modes[rows], exist[rows] = symmetric_modes(matrix)
         curvature[rows] = values.clamp(min=0)
         exact[rows] = False
-    return _Model(modes, curvature, flip, exact, negative), value, torch.where(finite[:, None], gradient, torch.nan)
+    # A replica whose matrix has no modes stops here: its gradient is made NaN.
+    return _Model(modes, curvature, flip, exact, negative), value, torch.where(exist[:, None], gradient, torch.nan)
 
 
 def _horizontal(matrix: Tensor, projector: Tensor) -> Tensor:

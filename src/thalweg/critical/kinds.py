@@ -47,7 +47,7 @@ def _constant(objective: Objective, theta: Tensor) -> Tensor:
     outputs = objective.outputs(theta)
     spread = (outputs - outputs.mean(1, keepdim=True)).flatten(1).norm(dim=1)
     scale = outputs.flatten(1).norm(dim=1) + 1e-12 * outputs[0].numel() ** 0.5
-    return spread <= NOTHING * scale.clamp(min=1e-6)
+    return (spread <= NOTHING * scale.clamp(min=1e-6)) & scale.isfinite()
 
 
 def _of_stack(objective: Objective, theta: Tensor) -> list[tuple[str, Tensor]]:
@@ -60,10 +60,12 @@ def _of_stack(objective: Objective, theta: Tensor) -> list[tuple[str, Tensor]]:
     for l, (first, second) in enumerate(zip(stack.weights, stack.weights[1:], strict=False)):
         incoming, outgoing = parts[first].norm(dim=2), parts[second].norm(dim=1)
         if stack.activations[l].name == "identity":
-            sizes = torch.linalg.svdvals(parts[second] @ parts[first])
+            product = parts[second] @ parts[first]
             units = parts[first].shape[1]
-            if sizes.shape[1] >= units:
-                found.append(("low-rank", sizes[:, units - 1] <= NOTHING * sizes[:, 0]))
+            if min(product.shape[1:]) >= units:
+                sizes = torch.linalg.svdvals(product.nan_to_num(0, 0, 0))
+                low = sizes[:, units - 1] <= NOTHING * sizes[:, 0]
+                found.append(("low-rank", low & product.isfinite().flatten(1).all(1)))
         else:
             found.append(("embedded", ((incoming <= scale[:, None]) & (outgoing <= scale[:, None])).any(1)))
     return found

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem, modes_of
+from thalweg.critical.problem import Problem
 
 __all__ = ["levenberg_on_gradient", "levenberg_on_loss"]
 
@@ -74,35 +75,12 @@ def levenberg_on_gradient(
         tolerance: A replica stops at ‖g‖ ≤ tolerance.
         damping: First λ.
     """
-    theta = theta.clone()
-    lam = theta.new_full((len(theta),), damping)
-    done = torch.zeros(len(theta), dtype=torch.long)
-    value, gradient = problem.value_and_gradient(theta)
-    history = []
-    with progress.track("Levenberg–Marquardt on the gradient", total=steps) as advance:
-        for step in range(steps):
-            norms = gradient.norm(dim=1)
-            rows = ((norms > tolerance) & norms.isfinite() & (lam < 1e6)).nonzero()[:, 0]
-            if not len(rows):
-                break
-            values, modes, finite = modes_of(problem, theta[rows])
-            lam[rows[~finite]] = torch.inf  # no Hessian: this replica stays where it is
-            slope = (modes.mT @ gradient[rows][..., None])[..., 0]
-            todo = finite.nonzero()[:, 0]
-            for _ in range(6 if len(todo) else 0):
-                at, e = rows[todo], values[todo]
-                damped = e * slope[todo] / (e.square() + lam[at][:, None] ** 2)
-                trial = theta[at] - (modes[todo] @ damped[..., None])[..., 0]
-                new_value, new_gradient = problem.value_and_gradient(trial)
-                taken = new_gradient.norm(dim=1) < norms[at]
-                accepted = at[taken]
-                theta[accepted], value[accepted] = trial[taken], new_value[taken]
-                gradient[accepted] = new_gradient[taken]
-                lam[at] = lam[at] * torch.where(taken, 0.3, 4.0)
-                todo = todo[~taken]
-                if not len(todo):
-                    break
-            done[rows] += 1
-            history.append((value.clone(), gradient.norm(dim=1)))
-            advance(step + 1)
-    return Search(theta, done, torch.zeros_like(done), tuple(history))
+
+    def step(values: Tensor, slope: Tensor, lam: Tensor) -> Tensor:
+        return -values * slope / (values.square() + lam.square())
+
+    def better(before: Values, after: Values, promised: Tensor) -> Tensor:
+        return after[1] < before[1]
+
+    label = "Levenberg–Marquardt on the gradient"
+    return damped_steps(problem, theta, step, better, steps=steps, tolerance=tolerance, damping=damping, label=label)

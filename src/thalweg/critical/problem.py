@@ -9,13 +9,14 @@ from typing import final
 import torch
 from torch import Tensor
 
+from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.narrow_outputs import narrow_outputs, one_pass
 from thalweg.critical.symmetry import Symmetry, symmetry_of
 from thalweg.curvature.exact import exact_curvature
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
-__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem", "modes_of"]
+__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem"]
 
 
 class Problem(ABC):
@@ -46,6 +47,10 @@ class Problem(ABC):
     def gauss_newton(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """θ (R, P) -> f (R,), ∇f (R, P), Gauss–Newton matrix (R, P, P), the l2 term included."""
         raise InputError("this function has no Gauss–Newton matrix: it is no loss of a network's outputs")
+
+    def modes(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ (R, P) -> eigenvalues (R, P) and modes (R, P, P) of ∇²f, and whether they exist (R,)."""
+        return symmetric_modes(self.hessian(theta)[2])
 
 
 @final
@@ -93,9 +98,8 @@ class FunctionProblem(Problem):
     def __init__(self, function: Callable[[Tensor], Tensor], size: int) -> None:
         self.size = size
         self._both = torch.func.vmap(torch.func.grad_and_value(function))
-        self._hessian = torch.func.vmap(
-            torch.func.jacrev(torch.func.grad(function))
-        )  # reverse twice: no forward-mode rules needed
+        # Reverse twice: no operation needs a forward-mode rule.
+        self._hessian = torch.func.vmap(torch.func.jacrev(torch.func.grad(function)))
 
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """See `Problem`."""
@@ -111,14 +115,6 @@ class FunctionProblem(Problem):
         """See `Problem`."""
         matrix = self._hessian(theta)
         return *self.value_and_gradient(theta), 0.5 * (matrix + matrix.mT)
-
-
-def modes_of(problem: Problem, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvalues (R, P) and modes (R, P, P) of H at θ, and whether H is finite (R,); where it is not, those of 0."""
-    matrix = problem.hessian(theta)[2]
-    finite = matrix.isfinite().all(2).all(1)
-    values, modes = torch.linalg.eigh(torch.where(finite[:, None, None], matrix, 0.0))
-    return values, modes, finite
 
 
 def as_problem(target: Objective | Problem) -> Problem:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thalweg import progress
+from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem, modes_of
+from thalweg.critical.problem import Problem
 
 __all__ = ["saddle_free"]
 
@@ -24,37 +24,13 @@ def saddle_free(
         tolerance: A replica stops at ‖g‖ ≤ tolerance.
         damping: First λ.
     """
-    theta = theta.clone()
-    lam = theta.new_full((len(theta),), damping)
-    done = torch.zeros(len(theta), dtype=torch.long)
-    value, gradient = problem.value_and_gradient(theta)
-    history = []
-    with progress.track("saddle-free Newton", total=steps) as advance:
-        for step in range(steps):
-            norms = gradient.norm(dim=1)
-            rows = ((norms > tolerance) & norms.isfinite() & (lam < 1e8)).nonzero()[:, 0]
-            if not len(rows):
-                break
-            values, modes, finite = modes_of(problem, theta[rows])
-            lam[rows[~finite]] = torch.inf  # no Hessian: this replica stays where it is
-            slope = (modes.mT @ gradient[rows][..., None])[..., 0]
-            todo = finite.nonzero()[:, 0]
-            for _ in range(6 if len(todo) else 0):
-                at = rows[todo]
-                s = -slope[todo] / (values[todo].abs() + lam[at][:, None])
-                trial = theta[at] + (modes[todo] @ s[..., None])[..., 0]
-                new_value, new_gradient = problem.value_and_gradient(trial)
-                promised = -(slope[todo] * s).sum(1)
-                resolved = promised > 1e-11 * value[at].abs()  # below it the loss cannot tell: the gradient must fall
-                taken = torch.where(resolved, new_value < value[at], new_gradient.norm(dim=1) < norms[at])
-                accepted = at[taken]
-                theta[accepted], value[accepted] = trial[taken], new_value[taken]
-                gradient[accepted] = new_gradient[taken]
-                lam[at] = (lam[at] * torch.where(taken, 0.3, 4.0)).clamp(min=1e-15)
-                todo = todo[~taken]
-                if not len(todo):
-                    break
-            done[rows] += 1
-            history.append((value.clone(), gradient.norm(dim=1)))
-            advance(step + 1)
-    return Search(theta, done, torch.zeros_like(done), tuple(history))
+
+    def step(values: Tensor, slope: Tensor, lam: Tensor) -> Tensor:
+        return -slope / (values.abs() + lam)
+
+    def better(before: Values, after: Values, promised: Tensor) -> Tensor:
+        resolved = promised > 1e-11 * before[0].abs()  # below it the loss cannot tell: the gradient must fall
+        return torch.where(resolved, after[0] < before[0], after[1] < before[1])
+
+    label = "saddle-free Newton"
+    return damped_steps(problem, theta, step, better, steps=steps, tolerance=tolerance, damping=damping, label=label)

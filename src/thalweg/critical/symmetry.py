@@ -95,7 +95,7 @@ class Symmetry:
         W₂ W₁ = U S Vᵀ becomes (U √S)(√S Vᵀ), with the bias carried along.
         """
         finite = theta.isfinite().all(1)
-        parts = {name: value.clone() for name, value in self._layout.unravel(theta[finite]).items()}
+        parts = {name: value.clone() for name, value in self._layout.unravel(theta).items()}
         for pair in (pair for pair in self._pairs if pair.balances):
             first, second = parts[pair.first], parts[pair.second]
             if pair.bias is not None:
@@ -103,16 +103,16 @@ class Symmetry:
             width = first.shape[-2]
             if min(second.shape[-2], first.shape[-1]) < width:
                 continue  # the product has lower rank than the layer has units: no unique representative
-            left, sizes, right = torch.linalg.svd(second @ first, full_matrices=False)
+            whole = second @ first
+            finite &= whole.isfinite().flatten(1).all(1)  # a product of finite weights may overflow
+            left, sizes, right = torch.linalg.svd(whole.nan_to_num(0, 0, 0), full_matrices=False)
             root = sizes[..., :width].sqrt()
             parts[pair.second] = left[..., :width] * root[..., None, :]
             first = root[..., :, None] * right[..., :width, :]
             parts[pair.first] = first[..., : parts[pair.first].shape[-1]]
             if pair.bias is not None:
                 parts[pair.bias] = first[..., -1]
-        out = theta.clone()
-        out[finite] = self._layout.ravel(parts)
-        return out
+        return torch.where(finite[:, None], self._layout.ravel(parts), theta)
 
 
 def symmetry_of(objective: Objective) -> Symmetry | None:

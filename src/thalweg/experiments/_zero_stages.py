@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg import critical
+from thalweg.critical.modes import symmetric_modes
 from thalweg.curvature import exact_curvature, minimal_ratio, neighbour_ratio
 from thalweg.errors import InputError
 from thalweg.experiments._zero_points import Group, pack, searched, unpack
@@ -150,10 +151,9 @@ def _measured(
         if single:
             rough = objective.to(dtype=torch.float32)
             matrix = exact_curvature(rough, theta.float(), dtype=torch.float32).matrix
-            finite = matrix.isfinite().all(2).all(1)
             counts = minimal_ratio(objective, theta, permute=True, seed=config.seed)
             out |= {"counted.low": counts.low, "counted.high": counts.high, "counted.band": counts.band}
-            out["single"] = torch.where(finite[:, None], _eigenvalues(matrix.nan_to_num()), torch.nan)
+            out["single"] = symmetric_modes(matrix)[0]  # in float32 too
         return out
 
     parts = searched(run, f"{name.replace(' ', '-')}-measured", len(points.status), config.chunk, measure)
@@ -163,11 +163,3 @@ def _measured(
     if single:
         counted = (joined.pop("counted.low"), joined.pop("counted.high"), joined.pop("counted.band"))
     return Group(name, objective.l2, points, starts, history, joined, np.array(radii), rough, counted)
-
-
-def _eigenvalues(matrix: Tensor) -> Tensor:
-    """Of float32 matrices, in float32; by the method for general matrices where that for symmetric ones fails."""
-    try:
-        return torch.linalg.eigvalsh(matrix)
-    except torch.linalg.LinAlgError:  # met at hundreds of eigenvalues that are zero
-        return torch.linalg.eigvals(matrix).real.sort(dim=-1).values
