@@ -47,7 +47,8 @@ def chosen_scale(label: str, *arrays: np.ndarray, unit: str = "") -> tuple[Colou
     scales = [ColourScale(label, unit)]
     if values.size < 4 or values[0] == values[-1]:
         return scales[0], "Colours are on a linear scale."
-    scales += [scales[0].replace(scale="power")] * (values[0] >= 0) + [scales[0].replace(scale="log")] * (values[0] > 0)
+    allowed = {"power": values[0] >= 0, "log": values[0] > 0}
+    scales += [scales[0].replace(scale=name) for name, fits in allowed.items() if fits]
     kept = _without_wall(scales[-1], values)
     shares = [_valley(scale, kept) for scale in scales]
     best = next((k for k, share in enumerate(shares) if share >= ENOUGH), int(np.argmax(shares)))
