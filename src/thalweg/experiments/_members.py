@@ -186,7 +186,7 @@ def table(trained: Members, measure: Measure | None = None) -> pl.DataFrame:
         train_accuracy, test_accuracy (null where there is none; NaN for replicas that diverged) and those of `measure`
         (absent if no replica of any member completed).
     """
-    return _each(trained, "measured", lambda *given: _last_rows(*given, measure))
+    return _each(trained, "measured", partial(_last_rows, measure=measure))
 
 
 def histories(trained: Members) -> pl.DataFrame:

@@ -91,7 +91,7 @@ def build(config: TrainingConfig, task: Task) -> Setup:
     from thalweg.objective import Objective
 
     dtype = getattr(torch, config.dtype)
-    model = models.build(config.model, task.input_shape, task.outputs)
+    model = models.build(config.model, task.input_shape, task.outputs).eval()  # training switches dropout on itself
     classes = task.kind == "classification"
     if config.loss == "cross-entropy" and not classes:
         raise InputError(f"loss must be mse or auto for {task.label}, whose targets are values, found cross-entropy")

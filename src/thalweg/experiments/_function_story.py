@@ -1,0 +1,201 @@
+"""What `function-fit` measures of every fit, draws and says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thalweg.experiments import _member_figures as shared
+from thalweg.experiments._training import recipe_words
+from thalweg.experiments._words import counted, range_words
+from thalweg.experiments.findings import Findings
+from thalweg.figures import Axis, Figure, HLine, Line, Lines, Panel, Scatter
+from thalweg.figures.scales import number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.experiments._members import Member, Members
+    from thalweg.experiments.function_fit import Config
+
+__all__ = ["Fit", "fit", "tell"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One network on one target.
+
+    Args:
+        function: The target as the configuration names it.
+        network: Its name in legends.
+        member: Its name in the history.
+        values: x (N,), truth (N,), predictions (R, N) with NaN for replicas that diverged, points (2, M) that were
+            trained on, line (1,): the mean squared error of the best straight line on these.
+    """
+
+    function: str
+    network: str
+    member: str
+    values: Mapping[str, np.ndarray]
+
+
+def fit(trained: Members, member: Member) -> dict[str, np.ndarray]:
+    """The arrays of :class:`Fit`, on the test points, or on the training points where there are none."""
+    setup, recording = trained.trained(member)
+    x_train, y_train = (part.double().numpy()[:, 0] for part in setup.task.train)
+    inputs, truth = setup.task.test or setup.task.train
+    outputs = setup.objective.outputs(recording.snapshots[-1].to(setup.objective.device), inputs)[..., 0]
+    predictions = outputs.double().cpu().numpy()
+    predictions[[entry["status"] != "completed" for entry in recording.status]] = np.nan
+    through = np.polynomial.Polynomial.fit(x_train, y_train, min(1, len(x_train) - 1))
+    return {
+        "x": inputs.double().numpy()[:, 0],
+        "truth": truth.double().numpy()[:, 0],
+        "predictions": predictions,
+        "points": np.stack([x_train, y_train]),
+        "line": np.array([np.mean((through(x_train) - y_train) ** 2)]),
+    }
+
+
+def tell(config: Config, history: pl.DataFrame, fits: Sequence[Fit]) -> Findings:
+    """Figures, sentences and numbers from what was measured."""
+    last = history.filter(history["step"] == history["step"].max())
+    ends = shared.groups(last)
+    figures = [_losses(config, history, fits), _fits(config, fits, ends)]
+    lengths = recipe_words(config.training, config.data.points)
+    names = list(dict.fromkeys(fit.network for fit in fits))
+    counts = [int(ends[fit.member]["parameters"][0]) for fit in fits if fit.function == fits[0].function]
+    apart = max(counts) / min(counts) - 1
+    settings = (
+        f"{counted(len(names), 'network')} (numbers of parameters in parentheses, at most {100 * apart:.2g} % apart): "
+        f"{', '.join(names)}; {config.model.activation}, {lengths}, {counted(config.replicas, 'run')} each."
+    )
+    statements = [settings]
+    rows, numbers = [], {}
+    for function in config.functions:
+        those = [fit for fit in fits if fit.function == function]
+        statements.append(_verdict(function, those, ends))
+        for fit in those:
+            losses, tests = (shared.column(ends[fit.member], name) for name in ("train_loss", "test_loss"))
+            middle = float(np.median(losses)) if len(losses) else float("nan")
+            numbers[f"train_loss: {fit.member}"] = middle
+            rows.append(
+                {
+                    "target": function,
+                    "network": fit.network,
+                    "parameters": int(ends[fit.member]["parameters"][0]),
+                    "runs that completed": len(losses),
+                    "training loss": range_words(losses),
+                    "test loss": range_words(tests) if len(tests) else None,
+                    "training loss / best straight line": middle / float(fit.values["line"][0]),
+                }
+            )
+    warnings = shared.diverged(last) + _only_lines(config)
+    return Findings(figures, statements, {"Fits": rows}, numbers, warnings)
+
+
+def _verdict(function: str, fits: Sequence[Fit], ends: Mapping[str, pl.DataFrame]) -> str:
+    """Who ends lowest on one target, and whether the runs agree."""
+    losses = {fit.network: shared.column(ends[fit.member], "train_loss") for fit in fits}
+    alive = {name: values for name, values in losses.items() if len(values)}
+    if not alive:
+        return f"On {function} no run came to its end."
+    told = ", ".join(f"{range_words(values)} for {name}" for name, values in alive.items())
+    ranked = sorted(alive, key=lambda name: float(np.median(alive[name])))
+    text = f"On {function} the last training loss is {told}"
+    if len(ranked) > 1:
+        best, second = ranked[:2]
+        factor = float(np.median(alive[second]) / np.median(alive[best]))
+        apart = alive[best].max() < alive[second].min()
+        how = "every run of it below every run of" if apart else "but its runs overlap with those of"
+        text += f"; lowest in the median is {best}, by a factor of {number(factor)}, {how} {second}"
+    lines = [f"{fit.network}" for fit in fits if _is_line(fit, losses[fit.network])]
+    if lines:
+        text += f"; no better than a straight line: {', '.join(lines)}"
+    dead = [f"{counted(count, 'run')} of {fit.network}" for fit in fits if (count := _constant(fit))]
+    if dead:
+        text += f"; dead networks, which are constant: {', '.join(dead)}"
+    return f"{text}."
+
+
+def _constant(fit: Fit) -> int:
+    """Number of runs whose function does not move by a thousandth of the target's range."""
+    moved = np.ptp(fit.values["predictions"], axis=1)
+    return int((moved < 1e-3 * np.ptp(fit.values["truth"])).sum())
+
+
+def _is_line(fit: Fit, losses: np.ndarray) -> bool:
+    return len(losses) > 0 and float(np.median(losses)) > 0.9 * float(fit.values["line"][0])
+
+
+def _only_lines(config: Config) -> list[str]:
+    """Networks that no training can bend."""
+    from thalweg.experiments._networks import network
+    from thalweg.tasks.functions import target
+
+    stiff = [text for text in config.networks if network(text, config.model, config.budget).homogeneous]
+    low = [
+        (target(text).interval if config.data.interval is None else config.data.interval)[0]
+        for text in config.functions
+    ]
+    if not stiff or min(low) < 0 or config.data.scaling == "zscore":
+        return []
+    kinks = f"Without biases {config.model.activation} networks have kinks at 0 only"
+    return [f"{kinks}: on x > 0 {', '.join(stiff)} can only be f(x) = c·x."]
+
+
+def _losses(config: Config, history: pl.DataFrame, fits: Sequence[Fit]) -> Figure:
+    panels = []
+    for function in config.functions:
+        those = {fit.member: fit for fit in fits if fit.function == function}
+        marks = [
+            mark
+            for name, part in shared.groups(history).items()
+            if name in those
+            for mark in shared.course(part, those[name].network, "train_loss")
+        ]
+        line = float(next(iter(those.values())).values["line"][0])
+        level = [HLine(line, text="best straight line", colour="muted")] if line > 0 else []
+        panels.append(
+            Panel(Axis("epoch"), Axis("training loss", scale="log"), (*marks, *level), title=_title(function))
+        )
+    caption = (
+        "Mean squared error on the training points, all networks of a target in one frame (number of parameters in "
+        f"parentheses). {shared.how_to_read(config.replicas)}"
+    )
+    return Figure("training-loss", "Training loss", caption, tuple(panels))
+
+
+def _fits(config: Config, fits: Sequence[Fit], ends: Mapping[str, pl.DataFrame]) -> Figure:
+    panels = []
+    for function in config.functions:
+        those = [fit for fit in fits if fit.function == function]
+        values = those[0].values
+        marks = [Line(values["x"], values["truth"], label="target", colour="ink", width=2.6, opacity=0.45)]
+        if config.data.noise or config.data.points <= 64:
+            marks.append(Scatter(*values["points"], label="training points", colour="ink", size=3.0))
+        for fit in those:
+            losses = ends[fit.member]["train_loss"].fill_null(np.nan).to_numpy()
+            alive = np.flatnonzero(np.isfinite(fit.values["predictions"]).all(axis=1) & np.isfinite(losses))
+            if not len(alive):
+                continue
+            middle = alive[np.argsort(losses[alive])[(len(alive) - 1) // 2]]
+            others = [r for r in alive if r != middle]
+            if others:
+                names = tuple(f"{fit.network}, run {r + 1}" for r in others)
+                y = fit.values["predictions"][others]
+                marks.append(Lines(values["x"], y, group=fit.network, names=names, width=0.5, opacity=0.35))
+            marks.append(Line(values["x"], fit.values["predictions"][middle], label=fit.network, width=1.4))
+        standard = " (standardised)" if config.data.scaling == "zscore" else ""
+        panels.append(Panel(Axis(f"x{standard}"), Axis("f(x)"), tuple(marks), title=_title(function)))
+    caption = "The target and the networks after training: the run of median loss (thick) and the others (thin)."
+    return Figure("fits", "Targets and fits", caption, tuple(panels))
+
+
+def _title(function: str) -> str:
+    from thalweg.tasks.functions import target
+
+    return target(function).label

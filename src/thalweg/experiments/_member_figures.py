@@ -1,0 +1,153 @@
+"""Figures, rows and sentences of experiments that compare several trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thalweg.experiments._words import percent
+from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel
+from thalweg.figures.scales import number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "axis",
+    "column",
+    "course",
+    "courses",
+    "diverged",
+    "groups",
+    "how_to_read",
+    "median",
+    "record",
+    "shared_axis",
+    "spread",
+]
+
+SETS = {"train": "training", "test": "test"}
+
+
+def groups(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Rows of every member, in the order of the table."""
+    return {str(part["member"][0]): part for part in table.partition_by("member", maintain_order=True)}
+
+
+def column(part: pl.DataFrame, name: str) -> np.ndarray:
+    """Values of a column over the rows that completed; empty if it holds none."""
+    if name not in part.columns:
+        return np.zeros(0)
+    values = part.filter(part["status"] == "completed")[name].drop_nulls().cast(float).to_numpy()
+    return values[np.isfinite(values)]
+
+
+def median(part: pl.DataFrame, name: str) -> float:
+    """Median over the replicas that completed, NaN if there is none."""
+    values = column(part, name)
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def spread(table: pl.DataFrame, name: str, x: str, label: str, **look: Any) -> list[Mark]:
+    """A column against another one: the median of every member as a line with points, its range as a band.
+
+    Args:
+        table: Rows by member and replica.
+        name: The column drawn.
+        x: The column of the places, one value for each member; members without a place are left out.
+        label: In the legend.
+        look: Of the line, as for `Line` ("side" and "colour" also of the band).
+    """
+    rows = [(part[x][0], column(part, name)) for part in groups(table).values()]
+    rows = sorted((float(place), values) for place, values in rows if place is not None and len(values))
+    if not rows:
+        return []
+    places = np.array([place for place, _ in rows])
+    low, middle, high = (np.array([f(values) for _, values in rows]) for f in (np.min, np.median, np.max))
+    shared = {key: look[key] for key in ("side", "colour") if key in look}
+    bands = [] if np.array_equal(low, high) else [Band(places, low, high, group=label, opacity=0.15, **shared)]
+    return [*bands, Line(places, middle, **{"label": label, "symbol": "circle", **look})]
+
+
+def axis(table: pl.DataFrame, x: str, label: str) -> Axis:
+    """The axis of a column: logarithmic where its values are positive and span more than a factor of 20."""
+    values = [value for value in table[x].to_list() if value is not None]
+    wide = bool(values) and min(values) > 0 and max(values) > 20 * min(values)
+    return Axis(label, scale="log" if wide else "linear")
+
+
+def courses(history: pl.DataFrame, name: str, title: str, caption: str, **more: Any) -> Figure:
+    """Loss and accuracy of all members against epochs: a frame for each metric and data set, all members in each.
+
+    Args:
+        history: Rows by member, step and replica, as `_members.histories` gives them.
+        name: Of the figure.
+        title: Of the figure.
+        caption: What is compared; how to read the lines is added.
+        more: Further arguments of the figure.
+    """
+    kept = history.filter(history["train_loss"].is_not_null() | history["loss"].is_null())
+    sets = [key for key in SETS if not history[f"{key}_loss"].is_null().all()]
+    metrics = [metric for metric in ("loss", "accuracy") if not history[f"train_{metric}"].is_null().all()]
+    replicas = 1 + int(history["replica"].max() or 0)  # type: ignore[arg-type] -- integers
+    panels = []
+    for metric in metrics:
+        for key in sets:
+            marks = [mark for label, part in groups(kept).items() for mark in course(part, label, f"{key}_{metric}")]
+            panels.append(Panel(Axis("epoch"), shared_axis(kept, metric, f"{SETS[key]} {metric}"), tuple(marks)))
+    options = {"columns": len(sets), "share_x": True, **more}
+    return Figure(name, title, f"{caption} {how_to_read(replicas)}".strip(), tuple(panels), **options)
+
+
+def shared_axis(history: pl.DataFrame, metric: str, label: str) -> Axis:
+    """The axis of a loss, logarithmic if all are positive, or of an accuracy."""
+    if metric != "loss":
+        return Axis(label)
+    lowest = [history[f"{key}_loss"].drop_nulls().drop_nans().min() for key in SETS]
+    return Axis(label, scale="log" if all(low is None or float(low) > 0 for low in lowest) else "linear")  # type: ignore[arg-type]
+
+
+def how_to_read(replicas: int) -> str:
+    """What the marks of :func:`course` mean."""
+    return "" if replicas == 1 else f"Thick: median of {replicas} runs; thin: single runs; band: their range."
+
+
+def course(part: pl.DataFrame, label: str, name: str) -> list[Mark]:
+    """A column of one member against epochs: its median, and every run with their range where there are several."""
+    count = part["replica"].n_unique()
+    epochs = part["epoch"].to_numpy().reshape(-1, count)[:, 0]
+    values = part[name].cast(float).fill_null(np.nan).to_numpy().reshape(-1, count)  # (S, R)
+    values = np.where(np.isfinite(values), values, np.nan)  # an infinite loss has no place on an axis
+    alive = ~np.isnan(values).all(axis=1)  # a snapshot at which no run is left has no median
+    if not alive.any():
+        return []
+    x, y = epochs[alive], values[alive]
+    low, middle, high = (f(y, axis=1) for f in (np.nanmin, np.nanmedian, np.nanmax))
+    runs = [
+        Lines(x, y.T, group=label, names=tuple(f"{label}, run {r + 1}" for r in range(count)), width=0.5, opacity=0.4),
+        Band(x, low, high, group=label, opacity=0.12),
+    ]
+    return [*(runs if count > 1 else []), Line(x, middle, label=label, width=1.8)]
+
+
+def diverged(table: pl.DataFrame) -> list[str]:
+    """A sentence for every replica that diverged."""
+    bad = table.filter(table["status"] == "diverged").unique(["member", "replica"], maintain_order=True)
+    return [
+        f"Run {row['replica'] + 1} of {row['member']} diverged ({row['message']}): left out of medians and ranges."
+        for row in bad.iter_rows(named=True)
+    ]
+
+
+def record(part: pl.DataFrame, names: Sequence[str], words: Mapping[str, str]) -> dict[str, Any]:
+    """A row of a table: the medians of a member, named as a person reads them."""
+    row: dict[str, Any] = {"model": part["member"][0], "parameters": part["parameters"][0]}
+    row |= {"runs that completed": int((part["status"] == "completed").sum())}
+    return row | {words.get(name, name.replace("_", " ")): median(part, name) for name in names}
+
+
+def share_or_number(name: str, value: float) -> str:
+    """A metric in words."""
+    return percent(value) if name.endswith("accuracy") else number(value)

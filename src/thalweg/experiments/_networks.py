@@ -1,0 +1,119 @@
+"""Several networks in a few words each, compared at an equal number of parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from thalweg.errors import InputError, nearest
+from thalweg.experiments._training import TrainingConfig
+from thalweg.experiments.options import validated
+from thalweg.models.config import ModelConfig
+from thalweg.models.course import COURSE
+
+__all__ = ["Compared", "alone", "counted_labels", "network"]
+
+Kind = Literal["mlp", "cnn", "resnet"]
+_SIZES = re.compile(r"(\d+(?:-\d+)*)(?:\+(\d+(?:-\d+)*))?")
+_SHARED = {"mlp": ("activation", "bias", "dropout"), "cnn": ("activation", "bias", "dropout")}
+"""What a network takes from a template of another family."""
+
+
+class Compared(TrainingConfig):
+    """Several networks trained alike."""
+
+    networks: tuple[str, ...] = ("deep", "middle", "shallow")
+    """The networks: widths of the hidden layers such as 10-18-15-4 (cnn: channels, then dense layers as in 8-16+32),
+    "linear" for none, "depth 4" (equal widths solved for `budget`), or a name of the course such as deep; with mlp,
+    cnn or resnet before it where `model.kind` is another. `model` holds the rest, such as the activation."""
+
+    budget: int | None = Field(default=None, ge=1)
+    """Number of parameters of the networks given by their depth."""
+
+    tolerance: float | None = Field(default=0.02, ge=0)
+    """Greatest relative distance between the networks' numbers of parameters; None compares networks of any sizes."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Compared:
+        if not self.networks:
+            raise InputError("networks must name at least one network, found none")
+        if len(set(self.networks)) < len(self.networks):
+            raise InputError(f"networks must differ from each other, found {self.networks}")
+        sizes = ("hidden", "channels", "depth", "width", "budget")
+        given = [name for name in sizes if getattr(self.model, name) is not None]
+        if given:
+            raise InputError(f"model.{given[0]} must be left to `networks`, found {getattr(self.model, given[0])}")
+        configs = [network(text, self.model, self.budget) for text in self.networks]
+        if self.budget is not None and all(config.budget is None for config in configs):
+            raise InputError(f"budget needs a network given by its depth, found networks {self.networks}")
+        return self
+
+
+def network(text: str, template: ModelConfig, budget: int | None = None) -> ModelConfig:
+    """The network that a few words name.
+
+    Args:
+        text: See `Compared.networks`.
+        template: Everything but the sizes; what its family alone knows does not apply to another.
+        budget: Number of parameters of "depth N".
+
+    Raises:
+        InputError: Words that name no network, or sizes that do not fit together.
+
+    >>> network("10-18-15-4", ModelConfig(activation="tanh"))
+    ModelConfig(kind='mlp', hidden=(10, 18, 15, 4), channels=None, depth=None, width=None, budget=None, ...)
+    >>> network("cnn 8-16+32", ModelConfig()).channels, network("cnn 8-16+32", ModelConfig()).hidden
+    ((8, 16), (32,))
+    """
+    words = text.split()
+    kind = words.pop(0) if words and words[0] in get_args(Kind) else template.kind
+    rest = " ".join(words)
+    if rest in COURSE:
+        changed = [name for name in ("activation", "bias") if getattr(template, name) != getattr(ModelConfig(), name)]
+        return COURSE[rest].model_copy(update={name: getattr(template, name) for name in changed})
+    base = template.model_dump()
+    if kind != template.kind:
+        base = {name: base[name] for name in _SHARED.get(kind, ("activation", "bias"))}
+    return validated(ModelConfig, {**base, "kind": kind, **_sizes(text, rest, kind, budget)})
+
+
+def _sizes(text: str, rest: str, kind: str, budget: int | None) -> dict[str, object]:
+    layers = "hidden" if kind == "mlp" else "channels"
+    if rest == "linear" and kind == "mlp":
+        return {"hidden": ()}
+    if found := re.fullmatch(r"depth (\d+)", rest):
+        if budget is None:
+            raise InputError(f"budget must be given for a network named by its depth, found networks with {text!r}")
+        return {"depth": int(found[1]), "budget": budget}
+    if found := _SIZES.fullmatch(rest):
+        sizes, dense = ([int(size) for size in part.split("-")] if part else None for part in found.groups())
+        if dense and kind == "mlp":
+            raise InputError(f"networks must have dense layers after + for a cnn only, found {text!r}")
+        return {layers: sizes} | ({"hidden": dense} if dense else {})
+    raise InputError(
+        f"networks must be widths such as 10-10, 'linear', 'depth 4' or a name of the course, found {text!r}"
+        f"{nearest(rest, COURSE)}"
+    )
+
+
+def alone(config: Compared, **changes: object) -> TrainingConfig:
+    """The training of one of the networks: what all share, with these fields changed."""
+    return TrainingConfig(**{name: getattr(config, name) for name in TrainingConfig.model_fields} | changes)
+
+
+def counted_labels(config: Compared, input_shape: Sequence[int], outputs: int) -> dict[str, ModelConfig]:
+    """The networks by their names in legends, with their number of parameters.
+
+    Raises:
+        InputError: They are farther apart than `tolerance`.
+    """
+    from thalweg.models import check_equal, parameter_count
+
+    found = {text: network(text, config.model, config.budget) for text in config.networks}
+    counts = {text: parameter_count(one, input_shape, outputs) for text, one in found.items()}
+    if config.tolerance is not None:
+        check_equal(counts, config.tolerance)
+    return {f"{text} ({counts[text]:,})": one for text, one in found.items()}

@@ -1,0 +1,143 @@
+"""Deep against shallow: do deep networks fit a function better than shallow ones of equal size?
+
+**Question.** Several networks have the same number of parameters, in many thin layers or in one wide layer. Which fits
+a function of one variable better, and is the difference larger than that between two seeds?
+
+**Method.** Every network is trained on every target function, several times from independent initial weights; the
+replicas of one network and target train as one batch. The numbers of parameters are printed, and networks more than 2 %
+apart are refused (``--tolerance None`` compares any). Networks are given by their widths (``--networks 190
+10-18-15-4``), by a name of the course, or as ``"depth 4"``, whose width is solved for ``--budget``. A target is a name
+or any expression of x (``--functions "sin(3*pi*x) + sin(4*pi*x)"``), which is parsed and never evaluated as code.
+
+**Figures and how to read them.**
+
+- *Training loss*: one frame for each target, all networks in it. Thick: median over the runs; thin: single runs; band:
+  their range. Where the bands overlap, "deeper is better" is a statement about seeds. The dashed level is the mean
+  squared error of the best straight line: a network that ends there has learnt no bend.
+- *Fits*: the target and what the networks make of it, each by its run of median loss (thick) and the others (thin).
+
+**Traps.** "Equal size" that is not: count. A ReLU network without biases has only kinks at 0, so on x > 0 it can only
+be f(x) = c·x, however deep (a warning says so). The classic sheet expects about 2·10⁻⁵, 6·10⁻⁵ and 6.5·10⁻² from the
+networks with 571, 572 and 571 parameters on sinc after 20,000 epochs, the last one "a straight line".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator, model_validator
+
+from thalweg.errors import InputError
+from thalweg.experiments._members import Members, histories, named
+from thalweg.experiments._networks import Compared, alone, counted_labels
+from thalweg.experiments.findings import Findings
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Cadence, Recipe
+
+if TYPE_CHECKING:
+    from thalweg.experiments._training import TrainingConfig
+    from thalweg.runs import Run
+
+__all__ = ["PRESETS", "Config", "run"]
+
+
+class Config(Compared):
+    """Settings of `function-fit`."""
+
+    replicas: int = Field(default=5, ge=1)
+    """Number of independent trainings of each network on each target; replica r is the same whatever runs beside it."""
+
+    data: TaskConfig = TaskConfig(name="function", points=256, test_points=1000)
+    """Points, interval and noise; which functions is said by `functions`."""
+
+    functions: tuple[str, ...] = ("sinc", "sign-sin")
+    """The targets: names such as sinc, sign-sin, sines, step, chirp, or expressions of x."""
+
+    @field_validator("functions", mode="before")
+    @classmethod
+    def _whole(cls, given: object) -> object:
+        """Expressions such as max(x, 0) that a list on the command line has cut at their commas."""
+        texts = list(given) if isinstance(given, list | tuple) else given
+        return _rejoined(texts) if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else given
+
+    @model_validator(mode="after")
+    def _functions_only(self) -> Config:
+        from thalweg.tasks.functions import target
+
+        if self.data.name != "function":
+            raise InputError(f"data.name must be function (images are for image-fit), found {self.data.name}")
+        if self.data.expression != TaskConfig().expression:
+            raise InputError(f"functions names the targets, not data.expression, found {self.data.expression!r}")
+        if not self.functions:
+            raise InputError("functions must name at least one target, found none")
+        if len({target(text).label for text in self.functions}) < len(self.functions):
+            raise InputError(f"functions must differ from each other, found {self.functions}")
+        return self
+
+
+def _rejoined(texts: list[str]) -> list[str]:
+    """Joins neighbours until the parentheses of each text are closed.
+
+    >>> _rejoined(["sinc", "max(x", "0)"])
+    ['sinc', 'max(x, 0)']
+    """
+    whole: list[str] = []
+    for text in texts:
+        if whole and whole[-1].count("(") > whole[-1].count(")"):
+            whole[-1] += f", {text}"
+        else:
+            whole.append(text)
+    return whole
+
+
+def _adam(steps: int, every: int, lr: float = 1e-3) -> Recipe:
+    return Recipe(lr=lr, epochs=steps, record=Cadence(every=every, unit="epoch"))
+
+
+PRESETS = {
+    "tiny": Config(
+        replicas=2,
+        data=TaskConfig(name="function", points=32, test_points=40),
+        networks=("4-3", "8"),
+        tolerance=0.2,
+        functions=("sinc", "step"),
+        training=_adam(60, 10, lr=1e-2),
+    ),
+    "quick": Config(training=_adam(2000, 20)),
+    # 1-5-10-10-10-10-10-5-1 (571 parameters), 1-10-18-15-4-1 (572), 1-190-1 (571), 20,000 epochs
+    "course": Config(training=_adam(20_000, 100)),
+    # sim_func.py: two functions, four networks
+    "simulations": Config(
+        networks=("depth 1", "depth 2", "depth 4", "depth 8"),
+        budget=571,
+        functions=("sines", "exp-sin"),
+        training=_adam(20_000, 100),
+    ),
+    "depths": Config(networks=("depth 2", "depth 4", "depth 8"), budget=1000, training=_adam(10_000, 100)),
+    "targets": Config(
+        functions=("step", "chirp", "sign-cos", "damped", "stair", "sinc4", "weierstrass", "sin-tan", "polynomial"),
+        training=_adam(20_000, 100),
+    ),
+}
+
+
+def run(config: Config, run: Run) -> Findings:
+    """Trains every network on every target and tells which fits best."""
+    from thalweg.experiments import _function_story as story
+
+    networks = counted_labels(config, (1,), 1)
+    pairs = [(text, label) for text in config.functions for label in networks]
+    given = named((f"{text}: {label}", None, _one(config, text, networks[label])) for text, label in pairs)
+    trained = Members(given, run)
+    history = histories(trained)
+    fits = [
+        story.Fit(text, label, member.label, run.cached(f"fit-{member.name}", partial(story.fit, trained, member)))
+        for (text, label), member in zip(pairs, given, strict=True)
+    ]
+    return story.tell(config, history, fits)
+
+
+def _one(config: Config, text: str, model: ModelConfig) -> TrainingConfig:
+    return alone(config, data=config.data.model_copy(update={"expression": text}), model=model)
