@@ -1,4 +1,4 @@
-"""Where training goes: projections of trajectories, and the control that tells path from chance.
+"""Where training goes and what lies around it: projections of trajectories, and surfaces of the loss.
 
 `pca` puts all runs into one frame and says how much of them it shows; `tsne` draws their neighbourhoods from there;
 `random_walk` and `matched_walk` are the control to be drawn beside.
@@ -12,10 +12,36 @@ torch.Size([41, 3, 2])
 >>> control = landscape.pca(landscape.matched_walk(found))
 >>> bool((found.ratio(2) - control.ratio(2)).abs().max() < 0.02)  # nothing but chance in it
 True
+
+`surface` evaluates the loss on a grid along `Directions`: `random_directions`, `pca_directions`, `gradient_direction`,
+`hessian_directions`, `solution_directions`.
 """
 
+from thalweg.landscape.directions import Directions, gradient_direction, solution_directions
+from thalweg.landscape.filters import normalized, random_directions
+from thalweg.landscape.grid import Grid
 from thalweg.landscape.pca import PCA, pca
+from thalweg.landscape.principal import hessian_directions, pca_directions
+from thalweg.landscape.surface import Surface, surface
 from thalweg.landscape.tsne import TSNE, tsne
 from thalweg.landscape.walk import matched_walk, random_walk, walk_ratio
 
-__all__ = ["PCA", "TSNE", "matched_walk", "pca", "random_walk", "tsne", "walk_ratio"]
+__all__ = [
+    "PCA",
+    "TSNE",
+    "Directions",
+    "Grid",
+    "Surface",
+    "gradient_direction",
+    "hessian_directions",
+    "matched_walk",
+    "normalized",
+    "pca",
+    "pca_directions",
+    "random_directions",
+    "random_walk",
+    "solution_directions",
+    "surface",
+    "tsne",
+    "walk_ratio",
+]
