@@ -207,3 +207,22 @@ def test_no_plotting_library_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_narrow_page_stacks_the_panels_and_keeps_the_data(name: str) -> None:
+    import plotly.graph_objects as go
+
+    figure = CASES[name]()
+    wide, narrow = to_json(figure), to_json(figure, narrow=True)
+    go.Figure({"data": narrow["data"], "layout": narrow["layout"]})
+    assert narrow["data"] == wide["data"], "a page keeps the data when the window becomes narrow"
+    places = [
+        part["domain"]["x"] if key.startswith("scene") else part["domain"]
+        for key, part in narrow["layout"].items()
+        if key.startswith("scene") or (key.startswith("xaxis") and part["domain"][1] - part["domain"][0] > 0.5)
+    ]
+    assert len(places) == len(figure.panels)
+    assert {place[0] for place in places} == {0.0}
+    legend = narrow["layout"].get("legend")
+    assert legend is None or legend["orientation"] == "h"

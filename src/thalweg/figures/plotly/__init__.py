@@ -19,12 +19,17 @@ from thalweg.figures.figure import Figure
 __all__ = ["to_json"]
 
 
-def to_json(figure: Figure) -> dict[str, Any]:
+def to_json(figure: Figure, *, narrow: bool = False) -> dict[str, Any]:
     """The arguments of ``Plotly.newPlot``: data, layout and config, as strict JSON.
 
     Title and caption are left to the page around it. The width follows the page, the height is fixed. Points with
     ``keys`` carry them as ``customdata``, so that the page can open a ``Detail`` on a click.
+
+    Args:
+        figure: What to draw.
+        narrow: For a small screen: all panels in one column, the legend beneath them. The data stay the same, so that a
+            page may keep them and change the layout alone.
     """
     from thalweg.figures.plotly.page import composed
 
-    return composed(figure)
+    return composed(figure, narrow=narrow)

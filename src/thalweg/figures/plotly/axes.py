@@ -11,19 +11,20 @@ from thalweg.figures.palette import GRID, MUTED
 from thalweg.figures.plotly.frame import words
 from thalweg.figures.scales import Axis, ColourScale, forward, ticks
 
-__all__ = ["WIDTH", "axis_layout", "domains", "long_name"]
+__all__ = ["NARROW", "WIDTH", "axis_layout", "domains", "long_name"]
 
 WIDTH = 900.0  # pixels of the page column for which distances are chosen
+NARROW = 480.0  # the same on a small screen
 
 
-def domains(figure: Figure) -> list[tuple[list[float], list[float]]]:
-    """The part of the drawing area of every panel: x from left to right, y from bottom to top."""
+def domains(figure: Figure, width: float = WIDTH) -> list[tuple[list[float], list[float]]]:
+    """The part of the drawing area, `width` pixels wide, of every panel: x from left to right, y from bottom to top."""
     rows, columns = figure.grid
     right = any(panel.right is not None for panel in figure.panels)
     own_bars = any(_own_scales(figure, panel) for panel in figure.panels)
-    gap = (76 + 62 * right + 88 * own_bars) / WIDTH if columns > 1 else 0.0
-    reserve = 88 / WIDTH if own_bars or (columns == 1 and right) else 0.0
-    width = (1 - reserve * own_bars - gap * (columns - 1)) / columns
+    gap = (76 + 62 * right + 88 * own_bars) / width if columns > 1 else 0.0
+    reserve = 88 / width if own_bars or (columns == 1 and right) else 0.0
+    share = (1 - reserve * own_bars - gap * (columns - 1)) / columns
     height = figure.inches[1] * 92 * rows
     tall = (34 if figure.share_x else 62) + 24 * any(panel.title for panel in figure.panels)
     between = tall / height if rows > 1 else 0.0
@@ -31,8 +32,8 @@ def domains(figure: Figure) -> list[tuple[list[float], list[float]]]:
     found = []
     for index in range(len(figure.panels)):
         row, column = divmod(index, columns)
-        left, top = column * (width + gap), 1 - row * (one + between)
-        found.append(([left, left + width], [top - one, top]))
+        left, top = column * (share + gap), 1 - row * (one + between)
+        found.append(([left, left + share], [max(0.0, top - one), top]))
     return found
 
 

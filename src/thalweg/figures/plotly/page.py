@@ -10,7 +10,7 @@ from thalweg.figures.fields import Contour, Heatmap
 from thalweg.figures.figure import Figure
 from thalweg.figures.palette import CATEGORIES, EMPTY, INK, MUTED, PAPER, Colours, colours_of, mixed
 from thalweg.figures.plotly import curves, fields, guides, points, spatial  # noqa: F401 - they register how to draw
-from thalweg.figures.plotly.axes import WIDTH, axis_layout, domains, long_name
+from thalweg.figures.plotly.axes import NARROW, WIDTH, axis_layout, domains, long_name
 from thalweg.figures.plotly.frame import Frame, traces, words
 from thalweg.figures.reading import bar_axis, bar_names, empty, shared_view, view
 from thalweg.figures.scales import drawn_limits, forward, ticks
@@ -23,8 +23,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 class _Page:
     """The figure while it is put together."""
 
-    def __init__(self, figure: Figure) -> None:
+    def __init__(self, figure: Figure, width: float) -> None:
         self.figure = figure
+        self.width = width
         self.colours: Colours = colours_of(figure)
         self.data: list[dict[str, Any]] = []
         self.layout: dict[str, Any] = {}
@@ -33,7 +34,7 @@ class _Page:
         self.axes = {"x": 0, "y": 0}
         self.scenes = 0
         self.named: set[str] = set()
-        self.domains = domains(figure)
+        self.domains = domains(figure, width)
 
     def axis(self, letter: str) -> str:
         """Plotly's name of a new axis: x, x2, x3 and so on."""
@@ -41,13 +42,15 @@ class _Page:
         return letter if self.axes[letter] == 1 else f"{letter}{self.axes[letter]}"
 
 
-def composed(figure: Figure) -> dict[str, Any]:
-    """Data, layout and config of a figure."""
-    page = _Page(figure)
+def composed(figure: Figure, *, narrow: bool = False) -> dict[str, Any]:
+    """Data, layout and config of a figure, its panels in one column if it is to be narrow."""
+    if narrow and figure.grid[1] > 1:
+        figure = figure.replace(columns=1, share_x=False, share_y=False, size=figure.inches)
+    page = _Page(figure, NARROW if narrow else WIDTH)
     for index in range(len(figure.panels)):
         _panel(page, index)
     bottom = _colour_bars(page)
-    _legend(page, beneath=bottom or figure.grid[1] > 1)
+    _legend(page, beneath=narrow or bottom or figure.grid[1] > 1)
     rows = figure.grid[0]
     height = rows * figure.inches[1] * 92 + 40
     page.layout |= {
@@ -239,7 +242,7 @@ def _legend(page: _Page, *, beneath: bool) -> None:
     widest = max(len(part["name"]) for part in shown)
     height = figure.grid[0] * figure.inches[1] * 92
     if beneath or figure.legend == "panel" or widest > 34:
-        lines = -(-len(shown) // max(1, int(WIDTH / (7 * widest + 50))))
+        lines = -(-len(shown) // max(1, int(page.width / (7 * widest + 50))))
         more = 24 * lines + 20 + 20 * (figure.legend == "panel")
         place = {"orientation": "h", "x": 0, "xanchor": "left", "y": (2 - below) / height, "yanchor": "top"}
         page.layout |= {"legend": place, "_more": more}
