@@ -34,7 +34,7 @@ RANK = {
 }
 """A package imports packages of its own rank or lower."""
 
-DRAWS = {"experiments", "report", "viewer", "cli"}  # who may use thalweg.figures
+DRAWS = {"experiments", "report", "scale", "viewer", "cli"}  # who may use thalweg.figures
 PLOTTING = {"matplotlib", "plotly"}
 SLOW = ("matplotlib", "plotly", "sklearn", "thalweg.figures.matplotlib")  # seconds each, if imported
 MAX_LINES = 350

@@ -10,7 +10,7 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.runs.files import WriteError
-from thalweg.runs.lock import is_locked, locked
+from thalweg.runs.lock import LockedError, is_locked, locked
 
 HOLD = """
 import sys, time
@@ -36,7 +36,7 @@ def holder(tmp_path: Path):
 def test_second_writer_is_told_who_writes(tmp_path: Path, holder: subprocess.Popen) -> None:
     assert is_locked(tmp_path / "lock")
     message = rf"{tmp_path} is being written by process {holder.pid} on .* since 20"
-    with pytest.raises(InputError, match=message), locked(tmp_path / "lock"):
+    with pytest.raises(LockedError, match=message), locked(tmp_path / "lock"):
         pass
     assert is_locked(tmp_path / "lock")
 

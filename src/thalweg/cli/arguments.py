@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from thalweg import __version__
-from thalweg.cli import running, showing
-from thalweg.cli.parser import RUN_OPTIONS, Parser
+from thalweg.cli import running, showing, sweeping
+from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser
 
 __all__ = ["commands"]
 
@@ -35,9 +35,18 @@ def commands() -> argparse.ArgumentParser:
         epilog=f"{RUN_OPTIONS}\n`thalweg list` names the experiments, `thalweg run EXPERIMENT --help` its fields.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument("experiment", metavar="EXPERIMENT", help="which experiment, see `thalweg list`")
-    rest = sub.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    rest.required = False  # Python 3.11 would ask for it by name when EXPERIMENT is missing
+    _add_experiment(sub)
+
+    sub = add(
+        "sweep",
+        sweeping.sweep,
+        "Run an experiment with many settings, on all cores or a cluster; again, it runs only what is missing.",
+        usage="thalweg sweep EXPERIMENT --sweep FIELD=VALUES [...] [--workers N | --cluster ADDRESS]\n"
+        "                     [--preset NAME] [--config FILE] [--any.field VALUE ...]",
+        epilog=f"{SWEEP_OPTIONS}\n`thalweg list` names the experiments, `thalweg sweep EXPERIMENT --help` its fields.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_experiment(sub)
 
     sub = add("runs", showing.show_runs, "Show all runs: state, size, age.")
     _add_root(sub)
@@ -69,6 +78,13 @@ def commands() -> argparse.ArgumentParser:
     fetch = actions.add_parser("fetch", help="download a data set, check it, install it")
     fetch.add_argument("name", metavar="NAME", help="which data set, see `thalweg data list`")
     return parser
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    """The experiment, and whatever follows it: its fields are known only when it is."""
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="which experiment, see `thalweg list`")
+    rest = parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # Python 3.11 would ask for it by name when EXPERIMENT is missing
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from thalweg.errors import InputError, nearest
 
-__all__ = ["RUN_OPTIONS", "Parser"]
+__all__ = ["RUN_OPTIONS", "SWEEP_OPTIONS", "Parser"]
 
 RUN_OPTIONS = """\
 options of every run:
@@ -16,6 +16,19 @@ options of every run:
   --any.field VALUE  then change single fields
   --root FOLDER      keep runs in this folder (default: runs)
   --fresh            start over, discarding what an earlier run of the same settings has kept
+"""
+
+SWEEP_OPTIONS = """\
+options of every sweep:
+  --sweep FIELD=VALUES  a field and its values; give it several times for the product of all
+                        0..4  0..100:25  log:8..4096:10  lin:0..1:5  0.1,0.2  [8,8],[16]
+  --plot NUMBER,...     draw these of the numbers that are found (default: up to four)
+  --workers N           processes on this machine (default: one for each core)
+  --cluster ADDRESS     tcp://HOST:PORT of a dask scheduler, in place of processes
+  --preset NAME         start from these settings (default: quick)
+  --config FILE         then apply this TOML file; its table [sweep] holds fields and values
+  --any.field VALUE     then change single fields
+  --root FOLDER         keep runs in this folder (default: runs)
 """
 
 

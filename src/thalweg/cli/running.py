@@ -45,22 +45,27 @@ def run(options: argparse.Namespace) -> None:
 
 
 def resume(options: argparse.Namespace) -> None:
-    """Continue a run."""
-    path = open_run(options.run, options.root).path
+    """Continue a run, or a sweep."""
+    run = open_run(options.run, options.root)
+    if "sweep" in run.config:
+        from thalweg.cli import sweeping
+
+        sweeping.resume(run)
+        return
     from thalweg.experiments.execution import reopen
 
-    finish(reopen(path))
+    finish(reopen(run.path))
 
 
-def describe(experiment: Experiment, preset: str) -> None:
+def describe(experiment: Experiment, preset: str, command: str = "run", options: str = RUN_OPTIONS) -> None:
     """Help of one experiment: summary, presets, and every field with its text and its value in the preset."""
     from thalweg.experiments.fields import rows, value
 
     chosen = experiment.preset(preset)
     parser = argparse.ArgumentParser(
-        prog=f"thalweg run {experiment.name}",
+        prog=f"thalweg {command} {experiment.name}",
         usage="%(prog)s [--preset NAME] [--config FILE] [--any.field VALUE ...]",
-        description=f"{experiment.summary}\n\npresets: {', '.join(experiment.presets)}\n\n{RUN_OPTIONS}",
+        description=f"{experiment.summary}\n\npresets: {', '.join(experiment.presets)}\n\n{options}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )

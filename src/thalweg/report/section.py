@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from thalweg.errors import InputError
 from thalweg.figures.scales import power_of_ten
 from thalweg.progress import duration
 from thalweg.report.pictures import Picture
+from thalweg.report.settings import Setting, experiment_of, flat, setting, settings
 from thalweg.report.story import markup, story
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ class Section:
         key: Prefix of its anchors.
         experiment: Name of the experiment.
         name: Name of the run's folder.
+        label: What tells it from other runs of its experiment in the same document; empty where it is the only one.
         summary: What the experiment is, in a line.
         question: What was asked; ``method`` how it was answered; ``reading`` further parts by heading.
         statements: What was measured; ``warnings`` what not to believe.
         pictures: The figures.
         tables: The tables, ``numbers`` the main results as one more.
         replicas: Sentences on the fate of the replicas; ``lost`` on those that did not complete.
-        settings: Rows (name, value, meaning).
+        settings: Every setting, those chosen otherwise than the default marked.
         environment: Rows (name, value).
         command: What was typed; ``again`` Python lines that repeat exactly these settings.
     """
@@ -68,6 +69,7 @@ class Section:
     key: str
     experiment: str
     name: str
+    label: str
     summary: str
     question: Markup
     method: Markup
@@ -79,13 +81,13 @@ class Section:
     numbers: Table | None
     replicas: tuple[str, ...]
     lost: tuple[str, ...]
-    settings: tuple[tuple[str, str, str], ...]
+    settings: tuple[Setting, ...]
     environment: tuple[tuple[str, str], ...]
     command: str
     again: str
 
 
-def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: str) -> Section:
+def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: str, label: str = "") -> Section:
     """Gather what a report says of a run.
 
     Args:
@@ -93,8 +95,9 @@ def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: s
         findings: What it has found.
         pictures: Its figures, drawn.
         key: Prefix of the anchors, unique within the document.
+        label: What tells it from other runs of its experiment in the same document.
     """
-    summary, parts = story(run.experiment)
+    summary, parts = story(experiment_of(run))
     kept = run.environment
     replicas, lost = _replicas(run)
     numbers = [{"quantity": name, "value": value} for name, value in findings.numbers.items()]
@@ -102,6 +105,7 @@ def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: s
         key=key,
         experiment=run.experiment,
         name=run.name,
+        label=label,
         summary=summary,
         question=markup(parts.pop("Question", parts.pop("", ""))),
         method=markup(parts.pop("Method", "")),
@@ -113,7 +117,7 @@ def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: s
         numbers=table("Numbers", numbers) if numbers else None,
         replicas=replicas,
         lost=lost,
-        settings=_settings(run),
+        settings=settings(experiment_of(run), run.config),
         environment=_environment(kept),
         command=str(kept.get("command") or ""),
         again=_again(run),
@@ -170,55 +174,6 @@ def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(said), tuple(lost)
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names.
-
-    >>> flat({"model": {"widths": [3, 3]}, "seed": 0})
-    {'model.widths': [3, 3], 'seed': 0}
-    """
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
-
-
-def _settings(run: Run) -> tuple[tuple[str, str, str], ...]:
-    meanings = _meanings(run.experiment)
-    return tuple((name, _setting(value), meanings.get(name, "")) for name, value in flat(run.config).items())
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(_setting(item) for item in value) if value else "none"
-    return "none" if value is None else str(value)
-
-
-def _meanings(experiment: str) -> dict[str, str]:
-    """What every setting means, from the configuration's own docs; nothing for an experiment that is not there."""
-    from thalweg.experiments.discovery import find
-
-    try:
-        config = find(experiment).config
-    except InputError:
-        return {}
-    found: dict[str, str] = {}
-    _collect(config, "", found)
-    return found
-
-
-def _collect(config: Any, prefix: str, found: dict[str, str]) -> None:
-    for name, field in config.model_fields.items():
-        if field.description:
-            found[prefix + name] = " ".join(field.description.split())
-        if hasattr(field.annotation, "model_fields"):
-            _collect(field.annotation, f"{prefix}{name}.", found)
-
-
 def _environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     rows = [("seed", str(kept.get("seed"))), ("device", str(kept.get("device")))]
     rows.append(("data checksum", str(kept.get("data_checksum") or "none")))
@@ -236,7 +191,7 @@ def _environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     known = {"seed", "device", "data_checksum", "versions", "cpu", "platform", "cpu_threads", "created", "finished"}
     known |= {"seconds", "sessions", "experiment", "command"}
     rows += [
-        (name.replace("_", " "), _setting(value))
+        (name.replace("_", " "), setting(value))
         for name, value in flat(kept).items()
         if name.split(".")[0] not in known
     ]
@@ -244,6 +199,14 @@ def _environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _again(run: Run) -> str:
+    if "sweep" in run.config:
+        return (
+            "import json\n"
+            "from thalweg.scale import replan, sweep\n\n"
+            'if __name__ == "__main__":\n'
+            "    settings = json.load(open('config.json'))  # of this sweep\n"
+            f'    sweep(replan({experiment_of(run)!r}, settings), root="again")'
+        )
     return (
         "import json\n"
         "from thalweg.experiments import execute, find\n\n"

@@ -20,11 +20,15 @@ from pathlib import Path
 from thalweg.errors import InputError
 from thalweg.runs.files import writing_to
 
-__all__ = ["locked", "is_locked"]
+__all__ = ["LockedError", "locked", "is_locked"]
 
 _ATTEMPTS, _PAUSE = 5, 0.02  # `is_locked` holds the lock for microseconds; a writer that meets it tries again
 
 _held: set[int] = set()
+
+
+class LockedError(InputError):
+    """Somebody else writes the run; whoever can wait may try again."""
 
 
 def _forget() -> None:
@@ -46,7 +50,7 @@ def locked(path: Path) -> Iterator[None]:
         path: The lock file inside the run's folder; made if it is missing, never removed (removing would race).
 
     Raises:
-        InputError: Somebody else writes; the message names the process.
+        LockedError: Somebody else writes; the message names the process.
         WriteError: The lock file cannot be made, for instance in a read-only folder.
     """
     with writing_to(path):
@@ -78,7 +82,7 @@ def _acquire(descriptor: int, path: Path) -> None:
                 time.sleep(_PAUSE)
         else:
             return
-    raise InputError(f"run {path.parent} is being written by {_owner(path)}; only one writer is allowed")
+    raise LockedError(f"run {path.parent} is being written by {_owner(path)}; only one writer is allowed")
 
 
 def _owner(path: Path) -> str:

@@ -1,0 +1,116 @@
+"""The command ``thalweg sweep``: one experiment with many settings."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thalweg.cli.common import watched
+from thalweg.cli.parser import SWEEP_OPTIONS, Parser
+from thalweg.cli.running import describe
+from thalweg.errors import InputError
+
+if TYPE_CHECKING:
+    from thalweg.runs import Run
+    from thalweg.scale import Plan
+    from thalweg.scale.workers import Workers
+
+__all__ = ["finish", "resume", "sweep"]
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Sweep an experiment, or say what can be chosen in it."""
+    from thalweg.experiments.discovery import find
+
+    experiment = find(options.experiment)
+    parser = Parser(prog=f"thalweg sweep {experiment.name}", add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--sweep", action="append", default=[], metavar="FIELD=VALUES")
+    parser.add_argument("--plot", default="", metavar="NUMBER,…")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--cluster")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--root", type=Path, default=Path("runs"))
+    chosen, rest = parser.parse_known_args(options.rest)
+    if chosen.help:
+        describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS)
+        return
+
+    from thalweg.experiments.options import read_arguments
+    from thalweg.scale.planning import plan, read_settings
+
+    config, sweeps = read_settings(
+        experiment.name, preset=chosen.preset, file=chosen.config, changes=read_arguments(rest)
+    )
+    numbers = [name for name in chosen.plot.split(",") if name]
+    made = plan(experiment.name, config, sweeps | _typed(chosen.sweep), numbers)
+    command = shlex.join(["thalweg", "sweep", experiment.name, *options.rest])
+    finish(made, chosen.root, _workers(chosen.workers, chosen.cluster), command)
+
+
+def resume(run: Run) -> None:
+    """Go on with a sweep, on this machine."""
+    from thalweg.scale.planning import replan
+    from thalweg.scale.sweeping import SUFFIX
+
+    made = replan(run.experiment.removesuffix(SUFFIX), run.config)
+    finish(made, run.path.parent, _workers(None, None), run.environment["command"])
+
+
+def finish(plan: Plan, root: Path, workers: Workers, command: str) -> None:
+    """Do what is missing, write table and report, say what was found and what failed.
+
+    Raises:
+        SystemExit: With code 1, if there are tasks that did not come to their end.
+    """
+    from thalweg import report
+    from thalweg.scale.sweeping import missing, open_sweep, sweep
+
+    left, run = missing(plan, root), open_sweep(plan, root, command)
+    was_complete = run.state == "complete"
+    state = f"{len(plan.tasks) - len(left)} of {len(plan.tasks)} tasks complete already"
+    print(f"{run.path}: {state}{'' if was_complete else f'; {workers.words}'}", file=sys.stderr)
+    try:
+        with watched():
+            done = sweep(plan, root, workers, command=command)
+            if not (was_complete and run.files.report.is_file()):
+                report.write(done.run, findings=done.findings)
+    except KeyboardInterrupt:
+        again = f"`thalweg resume {shlex.quote(str(run.path))}` does the rest"
+        raise KeyboardInterrupt(f"interrupted, {len(missing(plan, root))} tasks are missing; {again}") from None
+    for statement in done.findings.statements:
+        print(statement)
+    for warning in done.findings.warnings:
+        print(f"warning: {warning}")
+    print(f"table: {run.path / 'sweep.parquet'}")
+    print(f"report: {run.files.report}")
+    if done.run.state != "complete":
+        print(f"thalweg: {done.run.message}; the same command tries them again", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _typed(sweeps: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in sweeps:
+        field, equals, values = text.partition("=")
+        if not equals or not field:
+            raise InputError(f"--sweep must be written FIELD=VALUES, found '{text}'")
+        field = field.replace("-", "_")
+        if field in found:
+            raise InputError(f"field '{field}' must be swept once, found it twice")
+        found[field] = values
+    return found
+
+
+def _workers(count: int | None, cluster: str | None) -> Workers:
+    from thalweg.scale.workers import Cluster, Local, cores
+
+    if cluster is None:
+        return Local(cores() if count is None else count)
+    if count is not None:
+        raise InputError(f"--workers counts processes of this machine and --cluster has its own, found {count} of them")
+    return Cluster(cluster)
