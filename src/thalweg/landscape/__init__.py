@@ -15,13 +15,24 @@ True
 
 `surface` evaluates the loss on a grid along `Directions`: `random_directions`, `pca_directions`, `gradient_direction`,
 `hessian_directions`, `solution_directions`.
+
+`interpolate` goes straight from one solution to another and on, `connect` trains a curve of low loss between them,
+`align` puts the hidden units of one into the order of the other first; all end in a `Profile` with its `Barrier`s.
+`perturb` moves one parameter at a time.
 """
 
+from thalweg.landscape.alignment import Alignment, align
+from thalweg.landscape.barriers import Barrier
+from thalweg.landscape.curves import Connection, connect
 from thalweg.landscape.directions import Directions, gradient_direction, solution_directions
 from thalweg.landscape.filters import normalized, random_directions
 from thalweg.landscape.grid import Grid
+from thalweg.landscape.interpolation import interpolate, valley, with_ends
+from thalweg.landscape.paths import Path
 from thalweg.landscape.pca import PCA, pca
+from thalweg.landscape.perturbation import Perturbation, fine_offsets, perturb
 from thalweg.landscape.principal import hessian_directions, pca_directions
+from thalweg.landscape.profiles import Profile, follow
 from thalweg.landscape.surface import Surface, surface
 from thalweg.landscape.tsne import TSNE, tsne
 from thalweg.landscape.walk import matched_walk, random_walk, walk_ratio
@@ -29,19 +40,33 @@ from thalweg.landscape.walk import matched_walk, random_walk, walk_ratio
 __all__ = [
     "PCA",
     "TSNE",
+    "Alignment",
+    "Barrier",
+    "Connection",
     "Directions",
     "Grid",
+    "Path",
+    "Perturbation",
+    "Profile",
     "Surface",
+    "align",
+    "connect",
+    "fine_offsets",
+    "follow",
     "gradient_direction",
     "hessian_directions",
+    "interpolate",
     "matched_walk",
     "normalized",
     "pca",
     "pca_directions",
+    "perturb",
     "random_directions",
     "random_walk",
     "solution_directions",
     "surface",
     "tsne",
+    "valley",
     "walk_ratio",
+    "with_ends",
 ]

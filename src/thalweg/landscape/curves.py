@@ -1,0 +1,143 @@
+"""Curves of low loss between two solutions (mode connectivity, Garipov et al. 2018).
+
+The bends p of a path θ_p(t) = Σₖ wₖ(t) pₖ are trained so that the expected loss E_t L(θ_p(t)), t uniform on [0, 1],
+becomes small (eq. 2 there). Every step draws one t and one minibatch; the gradient with respect to a bend is
+wₖ(t) ∇L(θ_p(t)), so that everything by which a network is trained here (orders of samples, dropout, normalisation by
+batch statistics, memory budget) serves a curve as it stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from thalweg import progress
+from thalweg.errors import InputError
+from thalweg.landscape.paths import Path
+from thalweg.objective import Objective
+from thalweg.objective.seeds import generator
+from thalweg.training.feed import make_feed
+from thalweg.training.preparation import prepare
+from thalweg.training.recipe import Recipe
+from thalweg.training.stack import Stack, make_optimizer
+
+__all__ = ["Connection", "connect"]
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """A trained curve between two solutions.
+
+    Args:
+        path: The curve; its ends are the two solutions, unchanged.
+        loss: (T, …) the loss at the t and on the samples of every step, l2 included; noisy, of use to see whether the
+            training has come to rest.
+    """
+
+    path: Path
+    loss: Tensor
+
+
+def connect(
+    objective: Objective,
+    theta_a: Tensor,
+    theta_b: Tensor,
+    recipe: Recipe | None = None,
+    *,
+    kind: Literal["bezier", "polygon"] = "bezier",
+    bends: int = 1,
+    seed: int = 0,
+) -> Connection:
+    """Trains a Bézier curve or a polygonal chain of low loss from one solution to another.
+
+    The bends start evenly spaced on the straight line. All pairs of the leading axes are trained at once, each with its
+    own t, its own order of the samples and an optimiser that works element by element: pair r is the same, to rounding,
+    whatever runs beside it. Normalisation layers use the statistics of each batch; `follow` recomputes them afterwards,
+    for the ends as well. A pair that diverges becomes NaN between its ends and leaves the others alone.
+
+    Args:
+        objective: The training loss.
+        theta_a: (…, P), the first solution.
+        theta_b: (…, P), the second.
+        recipe: How the bends are trained; default Adam, learning rate 1e-2 falling linearly to a hundredth, 1,000 steps
+            on batches of 128 samples.
+        kind: "bezier" (with one bend the paper's quadratic curve) or "polygon" (straight stretches).
+        bends: Number of trained points between the ends.
+        seed: Of t, of the orders of the samples and of dropout.
+
+    Raises:
+        InputError: Solutions that do not fit the objective or each other, or no bend.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 9), torch.nn.Tanh(), torch.nn.Linear(9, 3))
+        >>> data = torch.randn(60, 2), torch.randint(0, 3, (60,))
+        >>> objective = Objective(model, torch.nn.CrossEntropyLoss(), data)
+        >>> a, b = objective.initial(replicas=2), objective.initial(replicas=2, first=2)
+        >>> curve = connect(objective, a, b, Recipe(lr=0.1, steps=20)).path
+        >>> curve.points.shape, bool((curve.at([1.0])[0] == b).all())
+        (torch.Size([3, 2, 57]), True)
+    """
+    objective.layout.check(theta_a, "theta_a")
+    objective.layout.check(theta_b, "theta_b")
+    if theta_a.shape != theta_b.shape:
+        raise InputError(
+            f"theta_a and theta_b must have the same shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}"
+        )
+    if bends < 1:
+        raise InputError(f"bends must be at least 1, found {bends}")
+    recipe = _default(objective) if recipe is None else recipe
+    lead, size = theta_a.shape[:-1], objective.size
+    ends = [theta.to(objective.device, objective.dtype).reshape(-1, size) for theta in (theta_a, theta_b)]
+    line = Path(torch.stack(ends))
+    middle = line.at(torch.linspace(0, 1, bends + 2, dtype=torch.float64)[1:-1]).clone()  # (bends, R, P)
+    path, loss = _train(objective, ends, middle, recipe, kind, seed)
+    points = path.points.reshape(-1, *lead, size)
+    return Connection(Path(points, kind), loss.reshape(-1, *lead))
+
+
+def _default(objective: Objective) -> Recipe:
+    batch = 128 if objective.batches.indexable else "given"
+    return Recipe(lr=1e-2, steps=1000, batch_size=batch, schedule="linear", final=0.01)
+
+
+def _train(
+    objective: Objective,
+    ends: list[Tensor],
+    middle: Tensor,
+    recipe: Recipe,
+    kind: Literal["bezier", "polygon"],
+    seed: int,
+) -> tuple[Path, Tensor]:
+    """Trains `middle` (K − 2, R, P), in place."""
+    first, last = ends
+    numbers = list(range(len(first)))
+    prepared = prepare(objective)
+    feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable)
+    stack = Stack(
+        prepared, objective.layout, feed, recipe, first, l2=objective.l2, seed=seed, numbers=numbers,
+        memory=objective.memory,
+    )  # fmt: skip
+    total = recipe.total_steps(feed.per_epoch)
+    places = torch.stack([torch.rand(total, generator=generator(seed, r, "curve")) for r in numbers], dim=1)
+    path = Path(torch.stack([first, *middle, last]), kind)
+    inner = path.points[1:-1]  # a view: the optimiser moves the path itself
+    optimizer = make_optimizer(recipe, inner)
+    losses = torch.empty(total, len(first), dtype=first.dtype)
+    with progress.track(f"training {len(first)} curves", total=total) as advance:
+        for step in range(total):
+            weights = path.weights(places[step]).to(first).T[:, :, None]  # (K, R, 1)
+            stack.theta.copy_((weights * path.points).sum(0))
+            loss, gradient, _ = stack.gradient(step)
+            pull = weights[1:-1] * gradient  # (K − 2, R, P)
+            if recipe.clip is not None:
+                length = pull.square().sum((0, 2)).sqrt()
+                pull *= (recipe.clip / (length + 1e-6)).clamp(max=1.0)[:, None]
+            inner.grad = pull
+            optimizer.param_groups[0]["lr"] = recipe.lr_at(step, feed.per_epoch)
+            optimizer.step()
+            losses[step] = loss.cpu()
+            advance(step + 1)
+    return path, losses

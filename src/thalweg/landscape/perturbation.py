@@ -1,0 +1,153 @@
+"""Each parameter moved alone: the loss against its offset, one curve per parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg import progress
+from thalweg.errors import InputError
+from thalweg.landscape.paths import positions
+from thalweg.objective import Objective, ParameterLayout
+
+__all__ = ["Perturbation", "fine_offsets", "perturb"]
+
+LIMIT = 300  # curves; more cannot be told apart in a figure
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbation:
+    """The loss along coordinate axes through θ.
+
+    Args:
+        offsets: (M,) float64, what is added to the parameter, in its own units.
+        values: (…, K, M) the objective, l2 included; at offset 0 it is `objective.value(theta)` bit for bit.
+        parameters: (K,) the numbers of the parameters in θ, ascending.
+        names: (K,) their names and places, such as "0.weight[2, 1]".
+        size: P, the number of parameters there are; K < P if only a sample was moved.
+    """
+
+    offsets: Tensor
+    values: Tensor
+    parameters: Tensor
+    names: tuple[str, ...]
+    size: int
+
+    @property
+    def sampled(self) -> bool:
+        """Whether some parameters were left out."""
+        return len(self.parameters) < self.size
+
+    @property
+    def note(self) -> str:
+        """What is shown, in words."""
+        if not self.sampled:
+            return f"all {self.size:,} parameters"
+        return f"{len(self.parameters):,} of {self.size:,} parameters"
+
+
+def fine_offsets(radius: float = 1.0, fine: float = 0.1, points: int = 81) -> Tensor:
+    """Offsets from −radius to radius, half of them within ±fine, symmetric about an exact 0: (points,).
+
+    Args:
+        radius: The greatest offset.
+        fine: Where a close-up shows them.
+        points: How many, odd and at least 5.
+
+    Raises:
+        InputError: An even or too small number, or not 0 < fine < radius.
+
+    Example:
+        >>> fine_offsets(1.0, 0.1, 9)
+        tensor([-1.0000, -0.5500, -0.1000, -0.0500,  0.0000,  0.0500,  0.1000,  0.5500,
+                 1.0000], dtype=torch.float64)
+    """
+    if not 0 < fine < radius or radius == float("inf"):
+        raise InputError(f"fine must lie between 0 and radius, found fine {fine:g} and radius {radius:g}")
+    if points < 5 or points % 2 == 0:
+        raise InputError(f"points must be odd and at least 5, found {points}")
+    half = points // 2
+    near = torch.linspace(0, fine, half // 2 + 1, dtype=torch.float64)
+    far = torch.linspace(fine, radius, half - half // 2 + 1, dtype=torch.float64)
+    right = torch.cat([near, far[1:]])
+    return torch.cat([-right[1:].flip(0), right])
+
+
+def perturb(
+    objective: Objective,
+    theta: Tensor,
+    offsets: Tensor | list[float] | None = None,
+    *,
+    parameters: Tensor | None = None,
+    seed: int = 0,
+) -> Perturbation:
+    """Evaluates the objective with one parameter moved at a time, all the others where they are.
+
+    Args:
+        objective: What is drawn.
+        theta: (…, P), where to look.
+        offsets: (M,); default `fine_offsets()`.
+        parameters: Numbers of the parameters to move; default all, or a seeded sample of 300 of more than these.
+        seed: Of that sample.
+
+    Raises:
+        InputError: θ of another network, parameters that there are not, or no offset.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1)
+        >>> objective = Objective(model, torch.nn.MSELoss(), (torch.randn(9, 2), torch.randn(9, 1)))
+        >>> found = perturb(objective, objective.initial())
+        >>> found.values.shape, found.names
+        (torch.Size([3, 81]), ('weight[0, 0]', 'weight[0, 1]', 'bias[0]'))
+    """
+    objective.layout.check(theta)
+    offsets = fine_offsets() if offsets is None else positions(offsets, "offsets")
+    chosen = _chosen(objective.size, parameters, seed)
+    flat = theta.reshape(-1, objective.size).to(objective.device, objective.dtype)
+    moves = offsets.to(flat)
+    together = max(1, objective.memory // (8 * len(flat) * len(moves) * flat[0].nbytes))
+    values = []
+    with progress.track("moving one parameter at a time", total=len(chosen)) as advance:
+        for part in chosen.split(together):
+            rows = flat[:, None, None].repeat(1, len(part), len(moves), 1)  # (B, k, M, P)
+            rows[:, torch.arange(len(part)), :, part] += moves  # torch puts the indexed axis first: (k, B, M)
+            values.append(objective.value(rows))
+            advance(sum(found.shape[1] for found in values))
+    out = torch.cat(values, dim=1)
+    out[:, :, (moves == 0).nonzero().flatten()] = objective.value(theta).reshape(-1, 1, 1)
+    return Perturbation(
+        offsets,
+        out.reshape(*theta.shape[:-1], *out.shape[1:]),
+        chosen,
+        _names(objective.layout, chosen),
+        objective.size,
+    )
+
+
+def _chosen(size: int, parameters: Tensor | None, seed: int) -> Tensor:
+    if parameters is None:
+        if size <= LIMIT:
+            return torch.arange(size)
+        return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:LIMIT].sort().values
+    chosen = torch.as_tensor(parameters).cpu()
+    if chosen.dim() != 1 or not len(chosen) or chosen.is_floating_point() or chosen.dtype == torch.bool:
+        raise InputError("parameters must be a non-empty list of numbers of parameters")
+    chosen = chosen.long().sort().values
+    if int(chosen[0]) < 0 or int(chosen[-1]) >= size:
+        bad = int(chosen[0]) if int(chosen[0]) < 0 else int(chosen[-1])
+        raise InputError(f"parameters must lie in 0 … {size - 1}, found {bad}")
+    if len(chosen.unique()) < len(chosen):
+        raise InputError("parameters must name each parameter once, found a repeated number")
+    return chosen
+
+
+def _names(layout: ParameterLayout, chosen: Tensor) -> tuple[str, ...]:
+    out = []
+    for name, shape in zip(layout.names, layout.shapes, strict=True):
+        span = layout.slices[name]
+        for place in chosen[(chosen >= span.start) & (chosen < span.stop)].tolist():
+            inside = torch.unravel_index(torch.tensor(place - span.start), shape)
+            out.append(f"{name}[{', '.join(str(int(i)) for i in inside)}]" if shape else name)
+    return tuple(out)

@@ -1,0 +1,244 @@
+"""What a network does along a path: every metric on every data set, and how high the way rises between its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from thalweg import progress
+from thalweg.errors import InputError, nearest
+from thalweg.landscape.barriers import Barrier, barrier
+from thalweg.landscape.paths import Path, positions
+from thalweg.objective import Objective, normalization
+from thalweg.objective.derivatives import VALUE
+
+__all__ = ["Evaluator", "Profile", "follow"]
+
+Statistics = Literal["recomputed", "interpolated", "first", "last"]
+STATISTICS = ("recomputed", "interpolated", "first", "last")
+Buffers = Mapping[str, Tensor]
+Values = dict[str, dict[str, Tensor]]  # data set -> metric -> (T, …)
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Metrics along a path, at T places, for every pair of the leading axes.
+
+    Args:
+        path: The path; its points are the ends and bends.
+        positions: (T,) float64, t of every place (α on a line).
+        arc: (T, …) float64, the share of the path's length up to there; equals t on a line.
+        values: data set -> metric -> (T, …). "loss" is the mean over the samples, without l2; "objective", with l2, is
+            there where the objective has one.
+        barriers: data set -> the barrier of its loss; empty unless 0 and 1 are among the positions.
+        batchnorm: What normalisation layers did, in words; empty for a network without any.
+    """
+
+    path: Path
+    positions: Tensor
+    arc: Tensor
+    values: Values
+    barriers: dict[str, Barrier]
+    batchnorm: str
+
+    def mean(self, data: str = "train", metric: str = "loss", over: Literal["arc", "position"] = "arc") -> Tensor:
+        """The mean of a metric between the two ends, (…) float64, by the trapezoidal rule.
+
+        Args:
+            data: The data set.
+            metric: The metric.
+            over: Uniform in length along the path, or uniform in t.
+        """
+        y, inside = self.values[data][metric].double(), (self.positions >= 0) & (self.positions <= 1)
+        x = self.arc if over == "arc" else self.positions.reshape(-1, *(1 for _ in self.path.lead)).expand_as(y)
+        return torch.trapezoid(y[inside], x[inside].to(y.device), dim=0)
+
+
+def follow(
+    objectives: Objective | Mapping[str, Objective],
+    path: Path,
+    t: Tensor | list[float] | None = None,
+    *,
+    batchnorm: Statistics = "recomputed",
+    buffers: tuple[Buffers | None, Buffers | None] = (None, None),
+    subsets: int = 10,
+    seed: int = 0,
+) -> Profile:
+    """Evaluates every metric of every objective along a path.
+
+    The ends (and every bend that a position meets exactly) are evaluated as the caller's own points and not as sums:
+    their values are bit for bit those of `objective.metrics` at them, with the same buffers.
+
+    Args:
+        objectives: One objective (called "train"), or data set -> objective of the same network. The first is the one
+            whose data recompute the statistics of normalisation layers: a test set never does.
+        path: Where to go.
+        t: (T,) positions; default 61 from 0 to 1.
+        batchnorm: What normalisation layers use, whatever the objectives' own policy: statistics "recomputed" on the
+            first objective's data at every place (Garipov et al. 2018, appendix A.2), "interpolated" between those of
+            the two ends, which is for lines only, or those of the "first" or the "last" end at every place.
+        buffers: Those of the two ends, name -> (…, *shape), such as `snapshots.buffers(-1)` of a recording; default:
+            those of the model of the first objective.
+        subsets: Disjoint parts of the data from which the error of the barrier comes; 0 for none.
+        seed: Of the partition into these parts.
+
+    Raises:
+        InputError: Objectives of another network, points of another size or a choice that does not fit the path.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+        >>> objective = Objective(model, torch.nn.MSELoss(), (torch.randn(20, 2), torch.randn(20, 1)))
+        >>> a, b = objective.initial(replicas=4), objective.initial(replicas=4, first=4)
+        >>> found = follow(objective, Path(torch.stack([a, b])))
+        >>> found.values["train"]["loss"].shape, bool((found.values["train"]["loss"][0] == objective.value(a)).all())
+        (torch.Size([61, 4]), True)
+    """
+    evaluate = Evaluator.of(objectives, path, batchnorm, buffers)
+    t = torch.linspace(0, 1, 61, dtype=torch.float64) if t is None else positions(t)
+    values = evaluate(t)
+    arc = path.arc(t)
+    found: dict[str, Barrier] = {}
+    if bool((t == 0).any()) and bool((t == 1).any()):
+        found = {name: barrier(evaluate, name, t, arc, values[name]["loss"], subsets, seed) for name in values}
+    return Profile(path, t, arc, values, found, evaluate.words)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluator:
+    """Metrics of several objectives anywhere on one path, with the right buffers.
+
+    Args:
+        objectives: data set -> objective; normalisation layers read the buffers they are given.
+        path: The path.
+        batchnorm: As for `follow`; None where the network has no normalisation layers.
+        ends: Buffers of the two ends, name -> (…, *shape).
+    """
+
+    objectives: dict[str, Objective]
+    path: Path
+    batchnorm: Statistics | None
+    ends: tuple[Buffers, Buffers]
+
+    @classmethod
+    def of(
+        cls,
+        objectives: Objective | Mapping[str, Objective],
+        path: Path,
+        batchnorm: Statistics,
+        buffers: tuple[Buffers | None, Buffers | None],
+    ) -> Evaluator:
+        """Checks what was given."""
+        named = {"train": objectives} if isinstance(objectives, Objective) else dict(objectives)
+        if not named:
+            raise InputError("objectives must hold at least one objective, found none")
+        first = next(iter(named.values()))
+        for name, one in named.items():
+            if one.layout != first.layout:
+                raise InputError(f"objectives['{name}'] must be an objective of the same network as the first one")
+        first.layout.check(path.points, "path.points")
+        if batchnorm not in STATISTICS:
+            known = ", ".join(STATISTICS)
+            raise InputError(f"batchnorm must be one of {known}, found '{batchnorm}'{nearest(batchnorm, STATISTICS)}")
+        if not normalization.layers(first.program.model) and first.batchnorm != "batch":
+            return cls(named, path, None, ({}, {}))
+        if batchnorm == "interpolated" and path.kind != "line":
+            raise InputError(f"batchnorm 'interpolated' needs a line: a bend of a {path.kind} has no statistics")
+        frozen = {name: one.with_batchnorm("frozen") for name, one in named.items()}
+        first = next(iter(frozen.values()))
+        if not normalization.layers(first.program.model):
+            return cls(frozen, path, None, ({}, {}))
+        first_end, last_end = (_own(first, path) if given is None else dict(given) for given in buffers)
+        return cls(frozen, path, batchnorm, (first_end, last_end))
+
+    @property
+    def words(self) -> str:
+        """What normalisation layers do."""
+        if self.batchnorm is None:
+            return ""
+        first = next(iter(self.objectives))
+        return {
+            "recomputed": f"statistics recomputed at every place on the {first} data, {self._batch} samples at a time",
+            "interpolated": "statistics interpolated between those of the two ends",
+            "first": "the statistics of the first end at every place",
+            "last": "the statistics of the last end at every place",
+        }[self.batchnorm]
+
+    @property
+    def _batch(self) -> int:
+        return next(iter(self.objectives.values())).evaluation.plan(1, VALUE).samples
+
+    def __call__(self, t: Tensor) -> Values:
+        """(T,) -> data set -> metric -> (T, …)."""
+        weights = self.path.weights(t)
+        pure = [int(row.argmax()) if row.count_nonzero() == 1 and row.max() == 1 else None for row in weights]
+        between = [i for i, k in enumerate(pure) if k is None]
+        points = self.path.points
+        together = max(1, next(iter(self.objectives.values())).memory // (8 * points[0].nbytes))
+        parts = [between[i : i + together] for i in range(0, len(between), together)]
+        rows: dict[int, dict[str, dict[str, Tensor]]] = {}
+        with progress.track("along the path", total=len(t)) as advance:
+            for k in {k for k in pure if k is not None}:  # an end: the caller's own tensor, evaluated by itself
+                place = pure.index(k)
+                found = self.metrics(points[k], t[place].expand(self.path.lead))
+                rows |= {i: found for i, other in enumerate(pure) if other == k}
+                advance(len(rows))
+            for part in parts:
+                places = t[part].reshape(-1, *(1 for _ in self.path.lead)).expand(-1, *self.path.lead)
+                found = self.metrics(self.path.at(t[part]), places)
+                for row, i in enumerate(part):
+                    rows[i] = {name: {key: v[row] for key, v in one.items()} for name, one in found.items()}
+                advance(len(rows))
+        return {
+            name: {key: torch.stack([rows[i][name][key] for i in range(len(t))]) for key in one}
+            for name, one in rows[0].items()
+        }
+
+    def metrics(self, theta: Tensor, t: Tensor, objectives: Mapping[str, Objective] | None = None) -> Values:
+        """Metrics at points of the path.
+
+        Args:
+            theta: (…, P), or (T, …, P).
+            t: Their positions, of shape (…) or (T, …).
+            objectives: Other objectives of the same network; default those of the path.
+        """
+        own = self._buffers(theta, t)
+        out: Values = {}
+        for name, objective in (self.objectives if objectives is None else objectives).items():
+            point = theta.to(objective.device, objective.dtype)
+            found = objective.metrics(point, own)
+            if objective.l2:
+                found["objective"] = found["loss"] + 0.5 * objective.l2 * point.square().sum(-1)
+            out[name] = found
+        return out
+
+    def _buffers(self, theta: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """The buffers that belong to points (…, P) at positions (…)."""
+        if self.batchnorm is None:
+            return {}
+        objective = next(iter(self.objectives.values()))
+        lead = theta.shape[:-1]
+        if self.batchnorm == "recomputed":
+            flat = theta.to(objective.device, objective.dtype).reshape(-1, objective.size)
+            params = objective.layout.unravel(flat)
+            found = normalization.recomputed(objective.program, params, objective.batches, self._batch)
+            return {name: value.reshape(*lead, *value.shape[1:]) for name, value in found.items()}
+        first, last = self.ends
+        out = {}
+        for name, value in first.items():
+            one = last[name] if self.batchnorm == "last" else value
+            if self.batchnorm == "interpolated" and value.is_floating_point():
+                share = t.to(value).reshape(*lead, *(1 for _ in value.shape[len(self.path.lead) :]))
+                one = (1 - share) * value + share * last[name]
+            out[name] = one.expand(*lead, *value.shape[len(self.path.lead) :])
+        return out
+
+
+def _own(objective: Objective, path: Path) -> dict[str, Tensor]:
+    """The running statistics of the objective's own model, for every pair."""
+    model = objective.program.model
+    names = {f"{name}.running_{kind}".lstrip(".") for name in normalization.layers(model) for kind in ("mean", "var")}
+    return {n: b.expand(*path.lead, *b.shape) for n, b in model.named_buffers() if n in names}
