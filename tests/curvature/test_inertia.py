@@ -55,6 +55,14 @@ def test_two_by_two_pivots(matrix: list[list[float]]) -> None:
     assert counts(found) == [int((values < -1e-9).sum()), int((values.abs() <= 1e-9).sum()), int((values > 1e-9).sum())]
 
 
+def test_large_multipliers_are_no_growth() -> None:
+    # The pivot 1e-6 is accepted with a multiplier of 1e3, while no entry of D exceeds 1: nothing has lost digits.
+    a = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1e-3], [0.0, 1e-3, 1e-6]], dtype=torch.float64)
+    found = inertia(a, 1e-13, method="ldl")
+    assert found.fallbacks == 0
+    assert counts(found) == counts(inertia(a, 1e-13, method="eigvalsh"))
+
+
 def test_large_indefinite_matrix_counts_by_factors() -> None:
     values = torch.cat([-torch.linspace(1e-6, 3, 111), torch.zeros(37), torch.linspace(1e-6, 5, 152)]).double()
     found = inertia(matrix_with(values), 1e-8)

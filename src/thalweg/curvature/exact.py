@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.gauss_newton import dense_factor_matrix
+from thalweg.curvature.inertia import all_finite
 from thalweg.curvature.rows import row_hessian
 from thalweg.curvature.stack_hessian import Curvature, stack_curvature, stack_supports
 from thalweg.errors import InputError, nearest
@@ -122,7 +123,7 @@ def exact_curvature(
     gradient = gradient + objective.l2 * chosen
     if kind != "fisher":
         matrix.diagonal(dim1=-2, dim2=-1).add_(objective.l2)
-    finite = torch.isfinite(value) & torch.stack([torch.isfinite(one).all() for one in matrix])
+    finite = torch.isfinite(value) & torch.tensor([all_finite(one) for one in matrix], device=value.device)
     matrix[~finite] = torch.nan
     p = layout.size
     return ExactCurvature(

@@ -89,6 +89,8 @@ def linear_stack(model: nn.Module) -> LinearStack | None:
         >>> linear_stack(nn.Conv1d(1, 1, 3)) is None
         True
     """
+    if type(model) is nn.Linear:  # a layer by itself is traced to a function call
+        return LinearStack(("weight",), ("bias" if model.bias is not None else None,), (SMOOTH["identity"],), False)
     traced = trace(model)
     if traced is None:
         return None
