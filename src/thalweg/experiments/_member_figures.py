@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments._words import percent
 from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel
-from thalweg.figures.scales import number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +26,7 @@ __all__ = [
     "spread",
 ]
 
+LONG = 200  # epochs
 SETS = {"train": "training", "test": "test"}
 
 
@@ -78,7 +77,9 @@ def axis(table: pl.DataFrame, x: str, label: str) -> Axis:
     return Axis(label, scale="log" if wide else "linear")
 
 
-def courses(history: pl.DataFrame, name: str, title: str, caption: str, **more: Any) -> Figure:
+def courses(
+    history: pl.DataFrame, name: str, title: str, caption: str, guides: Mapping[str, Mark] | None = None, **more: Any
+) -> Figure:
     """Loss and accuracy of all members against epochs: a frame for each metric and data set, all members in each.
 
     Args:
@@ -86,17 +87,22 @@ def courses(history: pl.DataFrame, name: str, title: str, caption: str, **more: 
         name: Of the figure.
         title: Of the figure.
         caption: What is compared; how to read the lines is added.
+        guides: A mark that explains a frame, by the column drawn there such as "test_accuracy".
         more: Further arguments of the figure.
     """
     kept = history.filter(history["train_loss"].is_not_null() | history["loss"].is_null())
     sets = [key for key in SETS if not history[f"{key}_loss"].is_null().all()]
     metrics = [metric for metric in ("loss", "accuracy") if not history[f"train_{metric}"].is_null().all()]
     replicas = 1 + int(history["replica"].max() or 0)  # type: ignore[arg-type] -- integers
+    # Long trainings are told in the logarithm, with room for epoch 0.
+    long = float(kept["epoch"].max() or 0) >= LONG  # type: ignore[arg-type] -- numbers
+    epochs = Axis("epoch", scale="symlog", within=1.0) if long else Axis("epoch")
     panels = []
     for metric in metrics:
         for key in sets:
             marks = [mark for label, part in groups(kept).items() for mark in course(part, label, f"{key}_{metric}")]
-            panels.append(Panel(Axis("epoch"), shared_axis(kept, metric, f"{SETS[key]} {metric}"), tuple(marks)))
+            marks += [guides[drawn]] if guides and (drawn := f"{key}_{metric}") in guides else []
+            panels.append(Panel(epochs, shared_axis(kept, metric, f"{SETS[key]} {metric}"), tuple(marks)))
     options = {"columns": len(sets), "share_x": True, **more}
     return Figure(name, title, f"{caption} {how_to_read(replicas)}".strip(), tuple(panels), **options)
 
@@ -141,13 +147,8 @@ def diverged(table: pl.DataFrame) -> list[str]:
     ]
 
 
-def record(part: pl.DataFrame, names: Sequence[str], words: Mapping[str, str]) -> dict[str, Any]:
-    """A row of a table: the medians of a member, named as a person reads them."""
+def record(part: pl.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    """A row of a table: the medians of a member."""
     row: dict[str, Any] = {"model": part["member"][0], "parameters": part["parameters"][0]}
     row |= {"runs that completed": int((part["status"] == "completed").sum())}
-    return row | {words.get(name, name.replace("_", " ")): median(part, name) for name in names}
-
-
-def share_or_number(name: str, value: float) -> str:
-    """A metric in words."""
-    return percent(value) if name.endswith("accuracy") else number(value)
+    return row | {name.replace("_", " "): median(part, name) for name in names}

@@ -140,14 +140,14 @@ class Members:
         self._held: tuple[TaskConfig, str, Task] | None = None  # one task at a time: members mostly share it
         checksums = {}
         for member in self.members:
-            task = self._task(member.config)
+            task = self.task(member.config)
             models.describe(member.config.model, task.input_shape, task.outputs)
             checksums[task.checksum] = None
         run.set_environment(data_checksum="+".join(checksums))
 
     def setup(self, member: Member) -> Setup:
         """Data, network and loss of a member."""
-        return _training.build(member.config, self._task(member.config))
+        return _training.build(member.config, self.task(member.config))
 
     def trained(self, member: Member) -> tuple[Setup, Recording]:
         """Trains all replicas of a member at once, from wherever an earlier attempt stopped."""
@@ -164,7 +164,8 @@ class Members:
         )
         return setup, recording
 
-    def _task(self, config: TrainingConfig) -> Task:
+    def task(self, config: TrainingConfig) -> Task:
+        """Data of a member, read anew only if the member before had others."""
         import torch
 
         from thalweg import tasks

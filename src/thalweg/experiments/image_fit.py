@@ -82,7 +82,7 @@ PRESETS = {
     ),
     "quick": Config(
         networks=("mlp depth 1", "mlp depth 2", "mlp depth 4", "cnn depth 1", "cnn depth 2", "cnn depth 3"),
-        budget=3050,
+        budget=2040,
         training=_adam(20, 64, lr=3e-3),
     ),
     # convolution, pooling, dense against twice (convolution, pooling) and dense: Adam 1e-4, batches of 300, 100 epochs

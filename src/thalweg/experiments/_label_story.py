@@ -1,0 +1,150 @@
+"""What `random-labels` draws and says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thalweg.experiments import _member_figures as shared
+from thalweg.experiments._training import recipe_words
+from thalweg.experiments._words import counted, percent, range_words
+from thalweg.experiments.findings import Findings
+from thalweg.figures import Axis, Figure, HLine, Panel
+from thalweg.figures.scales import number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.experiments.random_labels import Config
+
+__all__ = ["tell"]
+
+NAMES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """How one kind of data was learnt.
+
+    Args:
+        label: Its name.
+        value: Its place on an axis, or None.
+        last: The rows of the last step.
+        fitted: Epochs until the training accuracy was reached, of the replicas that did.
+        runs: Number of replicas that completed.
+    """
+
+    label: str
+    value: float | None
+    last: pl.DataFrame
+    fitted: np.ndarray
+    runs: int
+
+    @property
+    def all_fitted(self) -> bool:
+        """Whether every replica that completed has reached it."""
+        return self.runs > 0 and len(self.fitted) == self.runs
+
+
+def tell(config: Config, table: pl.DataFrame) -> Findings:
+    """Figures, sentences and numbers from the rows of `measure`."""
+    cases = [_case(config, label, part) for label, part in shared.groups(table).items()]
+    chance = 1 / int(table["classes"][0])
+    samples, tests = int(table["samples"][0]), int(table["test_samples"][0])
+    guides = {"test_accuracy": HLine(chance, text="chance", colour="muted")}
+    caption = (
+        f"Loss and accuracy on {samples:,} training images (with the labels trained on) and {tests:,} test images "
+        "(with their true labels)."
+    )
+    figures = [shared.courses(table, "curves", "Training and test curves", caption, guides)]
+    if len(cases) > 1 and all(case.value is not None for case in cases):
+        figures.append(_against(config, cases, chance))
+    parameters = int(table["parameters"][0])
+    settings = (
+        f"{counted(samples, 'image')}, {counted(parameters, 'parameter')}, {recipe_words(config.training, samples)}, "
+        f"{counted(config.replicas, 'run')} for each kind of data."
+    )
+    base = next((case for case in cases if case.label == "true labels" or case.value == 0), None)
+    statements = [settings, *(_sentence(config, case, base, chance, tests) for case in cases)]
+    rows, numbers = [], {}
+    for case in cases:
+        epochs = float(np.median(case.fitted)) if case.all_fitted else float("nan")
+        found = shared.record(case.last, [name for name in NAMES if len(shared.column(case.last, name))])
+        rows.append({"data": found.pop("model"), **found, "epochs until fitted": epochs})
+        numbers[f"fitted_epochs: {case.label}"] = epochs
+        numbers |= {f"{name}: {case.label}": shared.median(case.last, name) for name in NAMES[1::2]}
+    return Findings(figures, statements, {"Data": rows}, numbers, shared.diverged(table))
+
+
+def _case(config: Config, label: str, part: pl.DataFrame) -> _Case:
+    alive = part.filter(part["status"] == "completed")
+    reached = alive.filter(alive["train_accuracy"] >= config.fitted)
+    first = reached.group_by("replica", maintain_order=True).min()["epoch"].to_numpy() if len(reached) else np.zeros(0)
+    last = part.filter(part["step"] == part["step"].max())
+    return _Case(label, part["value"][0], last, first, alive["replica"].n_unique())
+
+
+def _sentence(config: Config, case: _Case, base: _Case | None, chance: float, tests: int) -> str:
+    if not case.runs:
+        return f"{_name(case)}: no run came to its end."
+    train, test = (shared.column(case.last, f"{name}_accuracy") for name in ("train", "test"))
+    if case.all_fitted:
+        text = f"fitted ({percent(config.fitted)} of the training labels) after {range_words(case.fitted)} epochs"
+        if base is not None and base is not case and base.all_fitted and np.median(base.fitted) > 0:
+            text += f", {number(float(np.median(case.fitted) / np.median(base.fitted)))} times as many as {base.label}"
+    else:
+        epochs = float(case.last["epoch"].max())  # type: ignore[arg-type] -- numbers
+        text = (
+            f"not fitted for lack of steps: {case.runs - len(case.fitted)} of {counted(case.runs, 'run')} did not "
+            f"reach {percent(config.fitted)} of the training labels within {number(epochs)} epochs (training accuracy "
+            f"{range_words(train, percent)}), which says nothing yet about what the network can fit"
+        )
+    if len(test):
+        where = _at_chance(float(np.median(test)), chance, tests)
+        text += f"; test accuracy {range_words(test, percent)}, {where} ({percent(chance)})"
+    return f"{_name(case)}: {text}."
+
+
+def _name(case: _Case) -> str:
+    return case.label[:1].upper() + case.label[1:]
+
+
+def _at_chance(accuracy: float, chance: float, tests: int) -> str:
+    """Chance, judged by three standard errors of a guess."""
+    error = 3 * math.sqrt(chance * (1 - chance) / max(tests, 1))
+    if abs(accuracy - chance) <= error:
+        return "at chance"
+    return "above chance" if accuracy > chance else "below chance"
+
+
+def _against(config: Config, cases: list[_Case], chance: float) -> Figure:
+    """Epochs until fitted and test accuracy against the value that varies (Zhang et al. 2017, figure 1b and 1c)."""
+    import polars as pl
+
+    words = config.vary.rpartition(".")[2].replace("_", " ")
+    ends = pl.concat([case.last for case in cases], how="diagonal")
+    epochs = pl.concat(
+        [
+            pl.DataFrame({"member": case.label, "value": case.value, "status": "completed", "fitted": case.fitted})
+            for case in cases
+            if len(case.fitted)
+        ]
+        or [pl.DataFrame(schema={"member": pl.String, "value": pl.Float64, "status": pl.String, "fitted": pl.Float64})]
+    )
+    x = shared.axis(ends, "value", f"share of random labels ({words})" if words == "label noise" else words)
+    test = [
+        *shared.spread(ends, "test_accuracy", "value", "test accuracy"),
+        HLine(chance, text="chance", colour="muted"),
+    ]
+    panels = (
+        Panel(x, Axis("epochs until fitted"), tuple(shared.spread(epochs, "fitted", "value", "epochs until fitted"))),
+        Panel(x, Axis("accuracy"), (*shared.spread(ends, "train_accuracy", "value", "training accuracy"), *test)),
+    )
+    caption = (
+        f"Left: epochs until {percent(config.fitted)} of the training labels are right, of the runs that got there. "
+        "Right: accuracy at the end. Median and range over the runs."
+    )
+    return Figure("against", f"Against the {words}", caption, panels)

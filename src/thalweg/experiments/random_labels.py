@@ -1,0 +1,182 @@
+"""Random labels: can a network fit what has no pattern?
+
+**Question.** A network that generalises on true labels: can it also fit labels that are drawn at random, and how many
+more steps does that take?
+
+**Method.** One network is trained on the same images with true labels, with all labels shuffled, with the pixels of
+all images in one random order, with those of each image in an order of its own, and on Gaussian noise in place of the
+images (``--vary corruption``; Zhang et al. 2017, §2); or with a share of the labels redrawn (``--vary
+data.label_noise``). Only the training labels are changed: the test labels stay true.
+
+**Figures and how to read them.**
+
+- *Training and test curves*: training on the left, test on the right, loss above, accuracy below. The network fits
+  random labels if its training accuracy reaches 100 %; its test accuracy stays at chance (dashed). Capacity alone
+  therefore does not explain why the true labels generalise.
+- *Against the share of random labels* (if a share varies): epochs until the training set is fitted, and the test
+  accuracy at the end (Zhang et al. 2017, figure 1b and 1c).
+
+**Traps.** Random labels are fitted late. A run that stops before shows only that it was too short; this report then
+says so in words. Labels drawn anew in every epoch can never be fitted; here they are drawn once, from the seed. The
+loss on the test set rises without bound while the accuracy stays: say which one is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from thalweg.errors import InputError
+from thalweg.experiments._members import Member, Members, Varied, histories, members
+from thalweg.experiments.findings import Findings
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Cadence, Recipe
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.runs import Run
+
+__all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+
+CORRUPTIONS: dict[str, dict[str, Any]] = {
+    "as given": {},
+    "true labels": {"shuffle_labels": False, "label_noise": 0.0},
+    "random labels": {"shuffle_labels": True, "label_noise": 0.0},
+    "shuffled pixels": {"pixels": "shuffled"},
+    "random pixels": {"pixels": "shuffled-per-image"},
+    "gaussian": {"pixels": "gaussian"},
+}
+ALL = tuple(CORRUPTIONS)[1:]
+
+
+class Config(Varied):
+    """Settings of `random-labels`."""
+
+    replicas: int = Field(default=2, ge=1)
+    """Number of independent trainings of each case; replica r is the same whatever runs beside it."""
+
+    model: ModelConfig = ModelConfig(depth=3, width=256)
+    """The network; 3×256 is the course's."""
+
+    vary: str = "corruption"
+    """The field that takes the `values`: corruption, data.label_noise, or any other, dotted from the top."""
+
+    values: tuple[bool | int | float | str, ...] = ALL
+    """Its values, one training each; none: the configuration as it stands."""
+
+    corruption: Literal["as given", "true labels", "random labels", "shuffled pixels", "random pixels", "gaussian"] = (
+        "as given"
+    )
+    """What is done to the training data (pixels: also to the test images); as given: what `data` says."""
+
+    fitted: float = Field(default=0.999, gt=0, le=1)
+    """Training accuracy from which a training set counts as fitted."""
+
+    @model_validator(mode="after")
+    def _classes_only(self) -> Config:
+        if self.data.name == "function" or self.data.target != "labels":
+            raise InputError("data must have labels that can be random, found a task of values")
+        changed = self.data.label_noise or self.data.shuffle_labels or self.data.pixels != "true"
+        if changed and (self.vary == "corruption" or self.corruption != "as given"):
+            raise InputError("corruption says what is done to the data, leave data.label_noise, shuffle_labels, pixels")
+        return self
+
+
+def _log(points: int, **recipe: Any) -> Recipe:
+    """Weights at points evenly spaced in the logarithm of the step: fitting begins early and ends late."""
+    return Recipe(record=Cadence(every=points, unit="log"), **recipe)
+
+
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+PRESETS = {
+    "tiny": Config(
+        data=TaskConfig(samples=60, test_samples=40),
+        model=ModelConfig(hidden=(32,)),
+        values=("true labels", "random labels", "gaussian"),
+        training=_log(8, lr=1e-2, epochs=20, batch_size=20),
+    ),
+    "quick": Config(data=TaskConfig(samples=1000), training=_log(24, lr=1e-3, epochs=60, batch_size=100)),
+    "noise": Config(
+        data=TaskConfig(samples=1000),
+        vary="data.label_noise",
+        values=SHARES,
+        training=_log(24, lr=1e-3, epochs=60, batch_size=100),
+    ),
+    # 3×256 on all of MNIST: true and shuffled labels
+    "course": Config(
+        data=TaskConfig(name="mnist"),
+        values=("true labels", "random labels"),
+        training=_log(40, lr=1e-3, epochs=1000, batch_size=500),
+    ),
+    # 1,000 samples, 16,750 parameters, 5,000 epochs
+    "course-1000": Config(
+        data=TaskConfig(name="mnist", samples=1000),
+        model=ModelConfig(hidden=(20, 20, 20)),
+        values=("true labels", "random labels"),
+        training=_log(40, lr=1e-3, epochs=5000, batch_size=100),
+    ),
+    # 1024-625 with dropout 0.5
+    "dropout": Config(
+        data=TaskConfig(name="mnist", samples=2000),
+        model=ModelConfig(hidden=(1024, 625), dropout=0.5),
+        values=("true labels", "random labels"),
+        training=_log(30, lr=1e-3, epochs=300, batch_size=100),
+    ),
+    # Zhang et al. 2017, figure 1a: CIFAR-10, stochastic gradient descent with momentum, a small convolutional network
+    "paper": Config(
+        replicas=1,
+        data=TaskConfig(name="cifar10", standardize="zscore"),
+        model=ModelConfig(kind="cnn", channels=(64, 64), hidden=(384, 192)),
+        training=_log(
+            40,
+            optimizer="momentum",
+            lr=0.01,
+            epochs=200,
+            batch_size=128,
+            schedule="exponential",
+            gamma=0.95,
+            decay_epochs=1,
+        ),
+    ),
+}
+
+
+def run(config: Config, run: Run) -> Findings:
+    """Trains on every kind of data and tells what was fitted."""
+    return tell(config, measure(config, run))
+
+
+def measure(config: Config, run: Run) -> pl.DataFrame:
+    """Trains on every kind of data.
+
+    Returns:
+        One row for each case, recorded step and replica: the columns of `histories`, and samples, test_samples and
+        classes.
+    """
+    import polars as pl
+
+    trained = Members([_corrupted(member) for member in members(config)], run)
+    task = trained.task(trained.members[0].config)
+    counts = {"samples": task.samples, "test_samples": len(task.test[0]) if task.test else 0, "classes": task.outputs}
+    return histories(trained).with_columns(**{name: pl.lit(count) for name, count in counts.items()})
+
+
+def _corrupted(member: Member) -> Member:
+    """The member with its corruption done to its data."""
+    config = member.config
+    if not isinstance(config, Config) or config.corruption == "as given":
+        return member
+    data = TaskConfig(**config.data.model_dump() | CORRUPTIONS[config.corruption])
+    label = member.label.removeprefix("corruption ")
+    return Member(member.name, label, member.value, config.model_copy(update={"data": data, "corruption": "as given"}))
+
+
+def tell(config: Config, table: pl.DataFrame) -> Findings:
+    """Figures, sentences and numbers from the rows of `measure`, also those of several runs together."""
+    from thalweg.experiments._label_story import tell as story
+
+    return story(config, table)
