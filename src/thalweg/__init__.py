@@ -38,6 +38,7 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg import (
+        critical,
         curvature,
         errors,
         experiments,
@@ -65,6 +66,7 @@ __all__ = [
     "Recorder",
     "Run",
     "train",
+    "critical",
     "curvature",
     "errors",
     "experiments",
