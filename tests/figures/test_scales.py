@@ -78,3 +78,13 @@ def test_numbers_in_words() -> None:
     assert [number(v) for v in (0, 1, -1.5, 0.001, 12345, 1e6, 1e-7, -3e-5, np.inf)] == [
         "0", "1", "−1.5", "0.001", "12,345", "10⁶", "10⁻⁷", "−3×10⁻⁵", "inf",
     ]  # fmt: skip
+
+
+def test_power_ticks_are_simple_numbers_apart_from_each_other() -> None:
+    scale = Axis(scale="power")
+    for low, high in ((0.0, 0.7), (1e-4, 4.0), (0.003, 0.35)):
+        for found in (ticks(scale, low, high, 6)[0], levels(scale, low, high, 10)):
+            gaps = np.diff(forward(scale, found))
+            assert gaps.min() > 0.4 * np.median(gaps)
+            mantissas = {float(f"{value:.6e}".split("e")[0]) for value in found if value}
+            assert mantissas <= {1, 1.5, 2, 3, 4, 5, 7}

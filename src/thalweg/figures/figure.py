@@ -13,7 +13,7 @@ from thalweg.figures.spatial import Spatial
 
 __all__ = ["Detail", "Figure", "Inset", "Panel"]
 
-CORNERS = ("upper right", "upper left", "lower right", "lower left")
+CORNERS = ("upper right", "upper left", "lower right", "lower left", "upper centre")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -22,7 +22,8 @@ class Inset(Record):
 
     Attributes:
         x: Lowest and highest x shown in it, and ``y`` likewise; ``None`` ends follow the data.
-        corner: Where it lies: ``"upper right"``, ``"upper left"``, ``"lower right"`` or ``"lower left"``.
+        corner: Where it lies: ``"upper right"``, ``"upper left"``, ``"lower right"``, ``"lower left"``, or, between
+            the arms of a U, ``"upper centre"``.
         size: Width and height as shares of the panel.
         title: Words above it.
     """

@@ -163,6 +163,7 @@ def view(panel: Panel, which: str, within: tuple[float, float] | None = None) ->
     fields = any(isinstance(mark, Heatmap | Contour) for mark in panel.marks)
     gap = 0.0 if fields else MARGIN * (u_high - u_low)
     floor = which == "y" and low == 0 and any(isinstance(mark, Histogram | Bars) for mark in panel.marks)
+    floor = floor or (axis.scale == "power" and 0 <= u_low < gap)  # what is never negative gets no room below zero
     given = axis.limits
     return (
         low if given[0] is not None or floor else float(inverse(axis, u_low - gap)),

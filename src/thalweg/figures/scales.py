@@ -187,10 +187,7 @@ def levels(scale: Scale, low: float, high: float, count: int = 12) -> np.ndarray
     elif scale.scale == "linear":
         found = _round_steps(low, high, count)
     else:
-        places = np.linspace(float(forward(scale, low)), float(forward(scale, high)), count + 2)
-        found = inverse(scale, places[1:-1])
-        rounded = np.unique([float(f"{v:.1g}") for v in found])
-        found = rounded if len(rounded) > 0.6 * count else np.unique([float(f"{v:.2g}") for v in found])
+        found = _even(scale, low, high, count)
     return found[(found > low) & (found < high)]
 
 
@@ -204,8 +201,7 @@ def ticks(scale: Scale, low: float, high: float, count: int = 6) -> tuple[np.nda
         powers = _decades(min(within, top), top * 1.0001, max(2, count // 2)) if top > 0 else np.zeros(0)
         found = np.concatenate([-powers[::-1], [0.0], powers])
     elif scale.scale == "power":
-        places = np.linspace(float(forward(scale, low)), float(forward(scale, high)), count)
-        found = np.unique([float(f"{v:.1g}") for v in inverse(scale, places)])
+        found = _even(scale, low, high, count)
     else:
         found = _round_steps(low, high, count)
     slack = 1e-9 * np.abs(found) + 1e-12 * (high - low)
@@ -266,3 +262,20 @@ def _round_steps(low: float, high: float, count: int) -> np.ndarray:
     whole = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     digits = 1 - math.floor(math.log10(step))
     return np.round(whole * step, digits)
+
+
+def _even(scale: Scale, low: float, high: float, count: int) -> np.ndarray:
+    """Round numbers about evenly spaced on the scale, the simplest first.
+
+    >>> _even(Axis(scale="power"), 0.0, 0.7, 6).tolist()
+    [0.0, 0.02, 0.1, 0.2, 0.5, 0.7]
+    """
+    tens = 10.0 ** np.arange(-9, 1) * 10.0 ** math.floor(math.log10(max(abs(low), abs(high))))
+    gap = 0.9 * float(forward(scale, high) - forward(scale, low)) / (count + 1)
+    kept: list[float] = []
+    for mantissa in (0, 1, 5, 2, 3, 7, 4, 1.5):
+        for value in sorted({sign * float(f"{mantissa * ten:.2g}") for ten in tens for sign in (1, -1)}, key=abs)[::-1]:
+            place = float(forward(scale, value))
+            if low <= value <= high and all(abs(place - float(forward(scale, other))) >= gap for other in kept):
+                kept.append(value)
+    return np.array(sorted(kept)) if len(kept) > count / 2 else _round_steps(low, high, count)

@@ -177,6 +177,7 @@ def _inset(canvas: Canvas) -> None:
         return
     width, height = inset.size
     left = 0.03 + (0.0 if canvas.right else 0.04) if "left" in inset.corner else 0.98 - width
+    left = 0.5 - width / 2 if "centre" in inset.corner else left
     bottom = 0.09 if "lower" in inset.corner else 0.97 - height - (0.05 if inset.title else 0)
     axes = canvas.left.inset_axes((left, bottom, width, height), zorder=6)
     panel, whole = canvas.panel, view(canvas.panel, "x")

@@ -27,13 +27,13 @@ def dress(axes: Any, canvas: Canvas) -> None:
     """View, panes, ticks and titles of a spatial panel."""
     elevation, azimuth = canvas.panel.view
     axes.view_init(elev=elevation, azim=azimuth)
-    axes.set_box_aspect((1, 1, 0.72), zoom=1.02)
+    axes.set_box_aspect((1, 1, 0.72), zoom=0.94)
     for name in ("x", "y", "z"):
         axis, shown = axis_of(canvas.panel, name), view(canvas.panel, name)
         ruler = getattr(axes, f"{name}axis")
         getattr(axes, f"set_{name}lim")(*forward(axis, np.array(shown)).tolist())
         mark_ticks(ruler, axis, shown, 5, drawn=True)
-        getattr(axes, f"set_{name}label")(axis.title, labelpad=2, fontsize=8.5)
+        getattr(axes, f"set_{name}label")(axis.title, labelpad=2, fontsize=8)
         ruler.set_pane_color((1, 1, 1, 0))
         ruler._axinfo["grid"].update(color=GRID, linewidth=0.5)  # matplotlib offers no public way to the 3-D grid
         ruler.line.set_color(mixed(INK, PAPER, 0.5))
@@ -81,6 +81,7 @@ def _(mark: Surface3D, canvas: Canvas) -> None:
                 colors=[mixed(INK, PAPER, 0.5)],
                 linewidths=0.5,
                 linestyles="solid",
+                zorder=0,  # beneath the surface
             )
 
 

@@ -182,6 +182,7 @@ def _inset(page: _Page, frame: Frame, x_domain: list[float], y_domain: list[floa
     width, height = (share * (d[1] - d[0]) for share, d in zip(inset.size, (x_domain, y_domain), strict=True))
     pad_x, pad_y = 0.07 * (x_domain[1] - x_domain[0]), 0.05 * (y_domain[1] - y_domain[0])
     left = x_domain[0] + pad_x if "left" in inset.corner else x_domain[1] - width - 0.3 * pad_x
+    left = (sum(x_domain) - width) / 2 if "centre" in inset.corner else left
     bottom = y_domain[0] + 2 * pad_y if "lower" in inset.corner else y_domain[1] - height - pad_y
     refs = {"x": page.axis("x"), "y": page.axis("y")}
     shown = {"x": (x[0], x[1]), "y": (y[0], y[1])}
