@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg import landscape
 from thalweg.experiments._path_figures import run_name
 from thalweg.experiments._words import counted, range_words
 from thalweg.experiments.findings import Findings
@@ -23,6 +22,9 @@ __all__ = ["line", "parameters"]
 
 CLOSE = 0.1
 """Half-width of a close-up as a share of the range shown."""
+
+LOWER = 1e-3
+"""Relative difference from which a loss beside the end of training counts as lower."""
 
 ROUNDING = 1e-5
 """Relative change of a loss that a sum in single precision may make by itself."""
@@ -56,27 +58,26 @@ def parameters(look: Look) -> Findings:
         f"{shown}, one curve each, coloured by the tensor that it belongs to. The close-up shows the middle tenth."
     )
     highest = np.nanmax(np.where(np.isfinite(losses), losses, np.nan))
-    corner = "upper left" if losses[:, :middle].max() < losses[:, middle:].max() else "upper right"
-    inset = Inset(x=(-CLOSE * reach, CLOSE * reach), corner=corner, title="near zero")
+    inset = Inset((-CLOSE * reach, CLOSE * reach), corner="upper centre", size=(0.36, 0.44), title="near zero")
     panel = Panel(Axis("offset of one parameter"), Axis("training loss"), tuple(marks), inset=inset)
     figure = Figure("parameters", "Each parameter alone", caption, (panel,), size=(7.0, 4.6))
     rise = losses.max(axis=1) - centre
     gain = centre - losses.min(axis=1)
-    lower = int((gain > ROUNDING * abs(centre)).sum())
+    lower = int((gain > LOWER * abs(centre)).sum())
     flat = int((rise <= 0.01 * (highest - centre)).sum())
     best = int(np.argmax(gain))
     statement = (
-        f"Part 2. Moved alone within ±{number(reach)}, {shown} raise the loss from {number(centre)} by "
-        f"{range_words(rise.tolist())} at most (median, and smallest to largest); {flat} of them change it by less "
-        f"than a hundredth of the steepest, and {lower} have a lower loss elsewhere on their axis"
-        + (
-            f", by up to {number(float(gain[best]))} at offset {number(float(x[losses[best].argmin()]))}: where training "
-            "stopped is no minimum along them."
-            if lower
-            else "."
-        )
-        + " Curves along the axes show nothing of what two parameters do together."
+        f"Each parameter alone: moved within ±{number(reach)}, {shown} raise the loss from {number(centre)} by "
+        f"{range_words(rise.tolist())} at most (median, and smallest to largest), {flat} of them by less than a "
+        f"hundredth of the steepest. "
     )
+    if lower:
+        place = number(float(x[losses[best].argmin()]))
+        statement += (
+            f"Along {lower} of them the loss is lower elsewhere, by up to {number(float(gain[best]))} at offset "
+            f"{place}: where training stopped is no minimum. "
+        )
+    statement += "Curves along the axes show nothing of what two parameters do together."
     numbers = {
         "parameters_drawn": len(chosen),
         "parameters_flat": flat,
@@ -113,15 +114,20 @@ def line(look: Look) -> Findings:
         if len(names) > 1:
             marks.append(Lines(x, values[:, 1:].T, group=words, names=names[1:], width=0.7, opacity=0.45, **side))
         marks.append(Line(x, values[:, 0], label=words, style=style, width=1.8, **side))
-    marks += [VLine(0.0, "first weights", colour="muted"), VLine(1.0, "last weights", colour="muted")]
+    marks += [VLine(0.0, colour="muted"), VLine(1.0, colour="muted")]
+    named = ((-0.5, "−0.5"), (0.0, "first (0)"), (0.5, "0.5"), (1.0, "last (1)"), (1.5, "1.5"))
     losses = [values for key, values in kept.items() if key.endswith("loss")]
     right = Axis("accuracy", limits=(0.0, 1.02)) if len(losses) < len(kept) else None
+    # Two curves that cross leave no corner free.
+    inset = (
+        None if right else Inset((1 - CLOSE, 1 + CLOSE), corner="upper centre", size=(0.34, 0.4), title="at the end")
+    )
     panel = Panel(
-        Axis("α, from first to last weights"),
+        Axis("α, from first to last weights", ticks=named),
         chosen_axis("loss", *losses),
         tuple(marks),
         right=right,
-        inset=Inset(x=(1 - CLOSE, 1 + CLOSE), corner="upper right", title="near the last weights"),
+        inset=inset,
     )
     others = f"; thin: the other {counted(len(names) - 1, 'run')}, each on its own line" if len(names) > 1 else ""
     caption = (
@@ -162,7 +168,7 @@ def _line_words(look: Look, x: np.ndarray, losses: np.ndarray) -> str:
     total = len(look.replicas)
     ends = losses[x == 0][0], losses[x == 1][0]
     words = (
-        f"Part 3. On the straight line from the first to the last weights the training loss goes from "
+        f"Straight line: from the first to the last weights the training loss goes from "
         f"{range_words(ends[0].tolist())} to {range_words(ends[1].tolist())}; "
     )
     if falls == total:

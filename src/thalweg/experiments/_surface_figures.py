@@ -34,11 +34,11 @@ SQUARE = (5.0, 4.4)
 def flat(plane: Plane) -> Figure:
     """Contours with labelled levels, and the cells as they were evaluated."""
     x, y, z, scale, why = _drawn(plane)
-    axes = tuple(Axis(label) for label in plane.saved.labels)
+    across, up = (Axis(label) for label in plane.labels)
     levels = Contour(x, y, z, scale=scale, filled=True)
     panels = (
-        Panel(*axes, (levels, *_marks(plane, texts=True)), title="levels"),
-        Panel(*axes, (Heatmap(x, y, z, scale=scale), *_marks(plane, texts=False)), title="every cell"),
+        Panel(across, up, (levels, *_marks(plane, texts=False)), title="levels"),
+        Panel(across, up, (Heatmap(x, y, z, scale=scale), *_marks(plane, texts=True)), title="every cell"),
     )
     cells = f"{len(x)} × {len(y)} cells"
     path = " The line is the projection of the path of training." if plane.saved.path else ""
@@ -65,8 +65,8 @@ def space(plane: Plane) -> Figure:
         for words, (px, py) in plane.places.items():
             height = _nearest(plane, px, py)
             marks.append(Scatter3D([px], [py], [height], colour="accent", texts=(words,), size=6.0))
-    axes = [Axis(label) for label in plane.saved.labels]
-    panel = Panel(*axes, tuple(marks), z=chosen_axis("training loss", *heights))
+    across, up = (Axis(label.split(" (")[0]) for label in plane.labels)  # long words do not fit along a turned axis
+    panel = Panel(across, up, tuple(marks), z=chosen_axis("loss", *heights))
     return Figure(f"space-{plane.key}", f"{plane.title}, in space", caption, (panel,))
 
 
@@ -78,7 +78,7 @@ def curve(plane: Plane) -> Figure:
         place = path["coordinates"][:, 0]
         marks.append(Scatter(place, path["true loss"], label="true loss of the snapshots", colour="accent"))
     axis = chosen_axis("training loss", plane.loss, *([path["true loss"]] if path else []))
-    panel = Panel(Axis(plane.saved.labels[0]), axis, tuple(marks))
+    panel = Panel(Axis(plane.labels[0]), axis, tuple(marks))
     return Figure(f"plane-{plane.key}", plane.title, " ".join(plane.notes), (panel,))
 
 
@@ -91,7 +91,7 @@ def off_plane(plane: Plane) -> Figure:
         Line(epochs, shadow, label="in the plane, below them", colour="accent", symbol="circle", style="dashed"),
     )
     distance = (
-        Line(epochs, path["off-plane"], label="off the plane", colour="accent"),
+        Line(epochs, path["off-plane"], label="off the plane", colour="ink"),
         Line(epochs, plane.away, label="from the end of training", colour="muted", style="dashed"),
     )
     panels = (
@@ -99,10 +99,10 @@ def off_plane(plane: Plane) -> Figure:
         Panel(Axis("epoch"), Axis("distance in weight space"), distance),
     )
     caption = (
-        "Above: the loss of every snapshot, and the loss of its projection into the plane, which is what the picture of "
-        "the surface shows at that place. Below: how far the snapshot lies off the plane, beside its distance from the "
-        "end of training, which is the centre of the picture. Where the curves part, the picture is not where training "
-        "was."
+        "Above: the loss of every snapshot, and the loss of its projection into the plane, which is what the picture "
+        "of the surface shows at that place. Below: how far the snapshot lies off the plane, beside its distance from "
+        "the end of training, which is the centre of the picture. Where the curves part, the picture is not where "
+        "training was."
     )
     return Figure("off-plane", "What the plane of the trajectory hides", caption, panels, columns=1, share_x=True)
 
@@ -110,9 +110,9 @@ def off_plane(plane: Plane) -> Figure:
 def film(plane: Plane) -> Figure:
     """What stays while training moves over the surface: the levels, and the loss of all snapshots."""
     x, y, z, scale, _ = _drawn(plane)
-    axes = [Axis(label) for label in plane.saved.labels]
+    across, up = (Axis(label) for label in plane.labels)
     path = plane.saved.path
-    levels = Panel(*axes, (Contour(x, y, z, scale=scale, filled=True),))
+    levels = Panel(across, up, (Contour(x, y, z, scale=scale, filled=True),))
     losses = (
         Line(path["epoch"], path["true loss"], label="at the weights"),
         Line(path["epoch"], path["loss"], label="in the plane", style="dashed"),

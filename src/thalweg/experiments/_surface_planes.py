@@ -11,6 +11,7 @@ import numpy as np
 from thalweg import landscape
 from thalweg.errors import InputError
 from thalweg.experiments._path_figures import run_name
+from thalweg.experiments._words import typeset
 from thalweg.landscape import Grid
 from thalweg.landscape.exporting import PREFIX, SavedSurface
 
@@ -49,6 +50,11 @@ class Plane:
     away: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
+    def labels(self) -> list[str]:
+        """Of the axes, as a figure writes them."""
+        return [typeset(label) for label in self.saved.labels]
+
+    @property
     def loss(self) -> np.ndarray:
         """(n₀, n₁)."""
         return self.saved.values["loss"]
@@ -84,7 +90,8 @@ def plane(look: Look, key: str) -> Plane:
     path, explained, away = _path(look, frame) if frame.with_path else ({}, float("nan"), np.zeros(0))
     saved = SavedSurface.of(found, path)
     look.run.save(PREFIX + key, saved.arrays())
-    return Plane(key, frame.title, saved, found.notes, frame.places, explained, away)
+    notes = tuple(typeset(note) for note in found.notes)
+    return Plane(key, frame.title, saved, notes, frame.places, explained, away)
 
 
 def _path(look: Look, frame: _Frame) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
@@ -144,7 +151,7 @@ def _solutions(look: Look) -> _Frame:
     a, b, c = look.last[:3]
     directions = landscape.solution_directions(a, b, c)
     corners = directions.project(look.last[:3].double() - a.double())[0].numpy()
-    places = {run_name(r): corner for r, corner in zip(look.replicas, corners, strict=False)}
+    places = {f"{name} ({run_name(r)})": corner for name, r, corner in zip("abc", look.replicas, corners, strict=False)}
     grid = Grid(points=look.config.points, span=_around(corners))
     return _Frame("The plane of three solutions", directions, a, grid, places)
 
@@ -167,8 +174,8 @@ def _rise(look: Look) -> float:
 PLANES: dict[str, Callable[[Look], _Frame]] = {
     "random": _random,
     "trajectory": _trajectory,
-    "curvature": _curvature("top", "The two leading eigenvectors of the Hessian"),
-    "saddle": _curvature("mixed", "The leading and the most negative eigenvector of the Hessian"),
+    "curvature": _curvature("top", "Two leading eigenvectors of the Hessian"),
+    "saddle": _curvature("mixed", "Leading and lowest eigenvector of the Hessian"),
     "solutions": _solutions,
 }
 """Key -> directions, centre, range and marks of a plane."""

@@ -53,7 +53,7 @@ def planes(look: Look) -> Findings:
 def _words(found: Plane) -> str:
     loss = found.loss[np.isfinite(found.loss)]
     size = " × ".join(str(length) for length in found.loss.shape)
-    words = f"Part 4. {found.title} ({size} cells): "
+    words = f"{found.title} ({size} cells): "
     if not loss.size:
         return f"{words}no cell has a finite loss."
     words += (
@@ -74,9 +74,9 @@ def _hidden(found: Plane) -> str:
     worst = int(np.nanargmax(np.abs(np.log(np.where(ratio > 0, ratio, np.nan)))))
     return (
         f"The plane of the trajectory holds {percent(found.explained)} of its variance; the snapshots lie "
-        f"{range_words(path['off-plane'].tolist())} off it (median, and least to greatest), at the middle snapshot "
-        f"{percent(float(np.median(share)))} of the distance from the end of training, and the loss drawn below them is "
-        f"{number(float(ratio[worst]))} times their true loss in the worst case (epoch {path['epoch'][worst]:g}: "
+        f"{range_words(path['off-plane'].tolist())} off it (median, and least to greatest), in the median "
+        f"{percent(float(np.median(share)))} of their distance from the end of training, and the loss drawn below them "
+        f"is {number(float(ratio[worst]))} times their true loss in the worst case (epoch {path['epoch'][worst]:g}: "
         f"{number(float(path['loss'][worst]))} against {number(float(path['true loss'][worst]))})."
     )
 

@@ -44,13 +44,14 @@ def visited(look: Look) -> Findings:
         f"{kept['divergence'][0]:.3g}), where only neighbourhoods mean something, not distances, sizes or gaps."
     )
     figure = Figure("visited", "Loss at the weights visited and near them", caption, panels, size=(4.8, 4.3))
+    low, high = number(float(neighbours.min())), number(float(neighbours.max()))
     statement = (
-        f"Part 1. The loss of the {counted(length, 'snapshot')} of {look.name} goes from {number(float(losses[0]))} to "
-        f"{number(float(losses[length - 1]))}; at the {len(neighbours)} samples near the last {ends} it lies between "
-        f"{number(float(neighbours.min()))} and {number(float(neighbours.max()))}, and {percent(lower)} of them lie "
-        "below the snapshot that they surround. The picture of the principal components shows "
-        f"{percent(float(share.sum()))} of the variance of these points and hides the rest; t-SNE keeps neighbourhoods "
-        "only, so that its valley has no true width and no true depth but the colours."
+        f"Weights visited: the loss of the {counted(length, 'snapshot')} of {look.name} goes from "
+        f"{number(float(losses[0]))} to {number(float(losses[length - 1]))}; at the {len(neighbours)} samples near the "
+        f"last {ends} it lies between {low} and {high}, and {percent(lower)} of them lie below the snapshot that they "
+        f"surround. The picture of the principal components shows {percent(float(share.sum()))} of the variance of "
+        "these points and hides the rest; t-SNE keeps neighbourhoods only, so that its valley has no true width and no "
+        "true depth but the colours."
     )
     numbers = {
         "visited_explained_2": float(share.sum()),
@@ -95,7 +96,7 @@ def _panel(
     x, y = places[order].T
     kinds = ("neighbour",) * (len(places) - length) + ("visited",) * length
     texts = ("",) * (len(places) - length) + ("start", *[""] * (length - 2), "end")
-    sizes = (3.4,) * (len(places) - length) + (5.0,) * length
+    sizes = (3.4,) * (len(places) - length) + (4.4,) * length
     hover = tuple(f"loss {number(value)}" for value in losses[order].tolist())
     points = Scatter(x, y, losses[order], scale=scale, markers=kinds, texts=texts, size=sizes, hover=hover)
     way = Line(*places[:length].T, label="path of training", colour="ink", width=0.8)

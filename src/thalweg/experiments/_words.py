@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from thalweg.figures.scales import number
+from thalweg.figures.scales import number, power_of_ten
 
-__all__ = ["counted", "percent", "range_words"]
+__all__ = ["counted", "percent", "range_words", "typeset"]
 
 
 def percent(share: float) -> str:
@@ -41,3 +42,13 @@ def counted(count: int, noun: str) -> str:
     ('1 run', '16,750 parameters')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def typeset(text: str) -> str:
+    """Numbers as a program writes them, within words, as a person writes them.
+
+    >>> typeset("λ = 5.34e-06, residual 1e-09; λ = -0.0733")
+    'λ = 5.34×10⁻⁶, residual 10⁻⁹; λ = −0.0733'
+    """
+    text = re.sub(r"-?\d+(?:\.\d+)?e[+-]\d+", lambda found: power_of_ten(float(found[0])), text)
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

@@ -5,10 +5,10 @@ other minima beside it? And how much of the answer is the picture's own doing?
 
 **Method.** Some networks are trained from independent initial weights and their weights recorded. The first that
 completes is looked at in four ways: (1) the weights visited and seeded samples near each of the last snapshots are
-embedded in a plane by principal components and by t-SNE, and coloured by loss; (2) every parameter is moved alone;
-(3) the loss is evaluated densely on the straight line from the first to the last weights; (4) it is evaluated in planes:
-two random directions with the norms of the filters (Li et al. 2018), the principal components of the trajectory, the two
-leading eigenvectors of the Hessian, its leading and its most negative one, and the plane through three solutions.
+embedded in a plane by principal components and by t-SNE, and coloured by loss; (2) every parameter is moved alone; (3)
+the loss is evaluated densely on the straight line from the first to the last weights; (4) and in planes: two random
+directions with the norms of the filters (Li et al. 2018), the principal components of the trajectory, the two
+leading eigenvectors of the Hessian, its leading and its lowest (most negative) one, and three solutions.
 
 **Figures and how to read them.**
 
@@ -66,7 +66,7 @@ class Config(TrainingConfig):
     """What to draw: weights visited, each parameter alone, the line from first to last weights, planes."""
 
     planes: tuple[PlaneName, ...] = ("random", "trajectory", "curvature", "saddle", "solutions")
-    """Which planes; curvature: two leading eigenvectors of the Hessian, saddle: leading and most negative one."""
+    """Which planes; curvature: two leading eigenvectors of the Hessian; saddle: the leading and the lowest one."""
 
     last: int = Field(default=10, ge=1)
     """visited: number of last snapshots near which samples are drawn."""
@@ -96,7 +96,7 @@ class Config(TrainingConfig):
     """planes: half-width of the random one, in lengths of its directions."""
 
     rise: float | None = Field(default=None, gt=0)
-    """planes: the loss rises by this along the axes of those of the Hessian; default: what training has lowered it by."""
+    """planes: how far the loss rises along the axes of those of the Hessian; default: what training lowered it by."""
 
     normalize: Literal["filter", "layer", "whole", "none"] = "filter"
     """planes: norms of the random directions: those of the filters (Li et al. 2018), of layers, of all, or none."""
@@ -194,13 +194,16 @@ def run(config: Config, run: Run) -> Findings:
 
 
 def _training(config: Config, setup: Setup, measured: Measured) -> Findings:
-    looked = counted(len(measured.paths.replicas), "training") + " completed"
+    from thalweg.experiments._path_figures import run_name
+
+    done = measured.paths.replicas
     words = (
-        f"The network {setup.network} on {setup.task.label}: {recipe_words(config.training, setup.task.samples)}; weights "
-        f"recorded {len(measured.paths.epochs)} times. {looked}; run {measured.paths.replicas[0] + 1} is the one looked at."
+        f"{counted(config.replicas, 'training')} of the network {setup.network} on {setup.task.label}: "
+        f"{recipe_words(config.training, setup.task.samples)}; weights recorded {len(measured.paths.epochs)} times. "
+        f"{len(done)} completed; {run_name(done[0])} is the one looked at."
     )
     final = measured.final("loss", "training")
-    numbers = {"completed": len(measured.paths.replicas), "train_loss": float(final[0])}
+    numbers = {"completed": len(done), "train_loss": float(final[0])}
     warnings = [warning.replace("projections and numbers", "all pictures") for warning in measured.warnings]
     return Findings(statements=(words,), numbers=numbers, warnings=warnings)
 
