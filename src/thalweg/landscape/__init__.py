@@ -14,7 +14,8 @@ torch.Size([41, 3, 2])
 True
 
 `surface` evaluates the loss on a grid along `Directions`: `random_directions`, `pca_directions`, `gradient_direction`,
-`hessian_directions`, `solution_directions`.
+`hessian_directions`, `solution_directions`. `path_on_plane` says how far a trajectory is from its picture, and
+`scatter_surface` draws the loss at the weights visited and near them, without a plane.
 
 `interpolate` goes straight from one solution to another and on, `connect` trains a curve of low loss between them,
 `align` puts the hidden units of one into the order of the other first; all end in a `Profile` with its `Barrier`s.
@@ -31,8 +32,10 @@ from thalweg.landscape.interpolation import interpolate, valley, with_ends
 from thalweg.landscape.paths import Path
 from thalweg.landscape.pca import PCA, pca
 from thalweg.landscape.perturbation import Perturbation, fine_offsets, perturb
+from thalweg.landscape.plane import PathOnPlane, path_on_plane
 from thalweg.landscape.principal import hessian_directions, pca_directions
 from thalweg.landscape.profiles import Profile, follow
+from thalweg.landscape.scatter import ScatterSurface, scatter_surface
 from thalweg.landscape.surface import Surface, surface
 from thalweg.landscape.tsne import TSNE, tsne
 from thalweg.landscape.walk import matched_walk, random_walk, walk_ratio
@@ -46,8 +49,10 @@ __all__ = [
     "Directions",
     "Grid",
     "Path",
+    "PathOnPlane",
     "Perturbation",
     "Profile",
+    "ScatterSurface",
     "Surface",
     "align",
     "connect",
@@ -58,11 +63,13 @@ __all__ = [
     "interpolate",
     "matched_walk",
     "normalized",
+    "path_on_plane",
     "pca",
     "pca_directions",
     "perturb",
     "random_directions",
     "random_walk",
+    "scatter_surface",
     "solution_directions",
     "surface",
     "tsne",

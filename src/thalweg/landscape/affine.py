@@ -11,7 +11,7 @@ stays in the cache, and networks too small to fill it are evaluated several poin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,14 +23,17 @@ from thalweg.objective.activations import Activation
 
 __all__ = ["AffineStack"]
 
-WORKING_SET = 2**20
-"""Bytes that one layer's inputs and outputs may take on a CPU: the second-level cache of one core."""
+WORKING_SET = 2**21
+"""Bytes that a layer's inputs and outputs may take on a CPU: measured, between the second and third level of cache."""
+
+SCORED = 2**18
+"""Bytes of outputs that are scored at once: many small points share the overhead of a loss, and stay in the cache."""
 
 IN_PLACE = {"relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
 
 
 class AffineStack:
-    """A stack of linear layers in a plane (or on a line, or in a volume) through one θ.
+    """A stack of linear layers on a line, in a plane or in a volume through one θ.
 
     Args:
         objective: One that is accepted.
@@ -43,26 +46,26 @@ class AffineStack:
         if stack is None:
             raise TypeError("AffineStack needs an objective whose model is a stack of linear layers")
         self.objective, self.activations, self.flatten = objective, stack.activations, stack.flatten
-        fixed = objective.program.fixed
-        centre = {**fixed, **layout.unravel(theta.to(dtype))}
+        centre = {**objective.program.fixed, **layout.unravel(theta.to(dtype))}
         moves = layout.unravel(directions.vectors.to(theta.device, dtype))
-        self.count = len(directions.vectors)
+        count = len(directions.vectors)
 
         def pencil(name: str) -> Tensor:
             """(K + 1, *shape): the parameter at θ, then along each direction; zero where it is no part of θ."""
-            still = centre[name].expand(self.count, *centre[name].shape) * 0
+            still = torch.zeros_like(centre[name]).expand(count, *centre[name].shape)
             return torch.cat([centre[name][None], moves.get(name, still)])
 
         self.weights = [pencil(name) for name in stack.weights]
         self.biases = [None if name is None else pencil(name) for name in stack.biases]
         self.widths = [weight.shape[1] for weight in self.weights]
-        size = theta.element_size() if dtype == theta.dtype else torch.finfo(dtype).bits // 8
+        size = self.weights[0].element_size()
         widest = max(a + b for a, b in zip([0, *self.widths], self.widths, strict=False))
-        self.room = (WORKING_SET if theta.device.type == "cpu" else objective.memory // 8) // (size * widest)
+        cache = WORKING_SET if theta.device.type == "cpu" else objective.memory // 8
+        self.room = max(1, cache // (size * widest))  # samples, of one point or of several
         self.samples = max(32, min(objective.samples, self.room))
-        self.together = 64
-        self._kept: list[Tensor] = []  # first layer on every piece of the data
-        self.keep = (self.count + 1) * self.widths[0] * objective.samples * size <= objective.memory // 2
+        self.scored = max(1, (cache * SCORED // WORKING_SET) // (size * self.widths[-1] * self.samples))
+        self.keep = (count + 1) * self.widths[0] * objective.samples * size <= objective.memory // 2
+        self._kept: list[Tensor] = []  # the first layer on every piece of the data
 
     @staticmethod
     def accepts(objective: Objective) -> bool:
@@ -72,19 +75,18 @@ class AffineStack:
 
     def values(self, coordinates: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         """Losses and metrics at coordinates (B, K): name -> (B,)."""
-        batches, total = self.objective.batches, self.objective.samples
-        out = {name: coordinates.new_zeros(len(coordinates), dtype=self.weights[0].dtype) for name in names}
+        objective, dtype = self.objective, self.weights[0].dtype
+        out = {name: coordinates.new_zeros(len(coordinates), dtype=dtype) for name in names}
         with torch.no_grad():
-            coefficients = coordinates.to(self.weights[0].dtype)
             later = [
-                (_at(weight, coefficients), None if bias is None else _at(bias, coefficients)[..., None])
+                (points(weight, coordinates), None if bias is None else points(bias, coordinates)[..., None])
                 for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True)
             ]
-            for number, (batch, count) in enumerate(batches.chunks(self.samples)):
-                output = self._outputs(self._first(number, batch[0]), coefficients, later)
-                found = scores(self.objective, names, output, batch[1], samples_last=True)
-                for name, value in found.items():
-                    out[name] += (count / total) * value
+            for number, (batch, count) in enumerate(objective.batches.chunks(self.samples)):
+                for cells, output in self._outputs(self._first(number, batch[0]), coordinates, later):
+                    found = scores(objective, names, output, batch[1], samples_last=True)
+                    for name, value in found.items():
+                        out[name][cells] += (count / objective.samples) * value
         return out
 
     def _first(self, number: int, inputs: Tensor) -> Tensor:
@@ -100,46 +102,64 @@ class AffineStack:
             self._kept.append(found)
         return found
 
-    def _outputs(self, first: Tensor, coefficients: Tensor, later: list[tuple[Tensor, Tensor | None]]) -> Tensor:
-        """(B, C, n) at coefficients (B, K)."""
-        points, samples = len(coefficients), first.shape[-1]
-        # along a row of the picture all coordinates but one are the same: their part is added once
-        same = (coefficients == coefficients[0]).all(0).tolist()
-        base = first[0]
-        for k in range(self.count):
-            if same[k]:
-                base = torch.add(base, first[k + 1], alpha=float(coefficients[0, k]))
-        moving = [k for k in range(self.count) if not same[k]]
-        steps = coefficients.tolist()
+    def _outputs(
+        self, first: Tensor, coordinates: Tensor, later: list[tuple[Tensor, Tensor | None]]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yields points and their outputs (b, C, n), which the next ones overwrite."""
+        samples = first.shape[-1]
         group = max(1, self.room // samples)
-        out = first.new_empty(points, self.widths[-1], samples)
-        for start in range(0, points, group):
-            stop = min(start + group, points)
-            z = first.new_empty(stop - start, *base.shape)
-            for row, step in zip(z, steps[start:stop], strict=True):
-                torch.add(base, first[moving[0] + 1], alpha=step[moving[0]], out=row) if moving else row.copy_(base)
-                for k in moving[1:]:
-                    row.add_(first[k + 1], alpha=step[k])
-            h = _activated(self.activations[0], z)
-            for (weight, bias), phi in zip(later, self.activations[1:], strict=True):
-                h = _activated(phi, _linear(h, weight[start:stop], None if bias is None else bias[start:stop]))
-            out[start:stop] = h
-        return out
+        whole = group * max(1, self.scored // group)
+        buffers = [first.new_empty(group, width, samples) for width in self.widths]
+        out = first.new_empty(whole, self.widths[-1], samples)
+        base, moving = _base(first, coordinates)
+        for start in range(0, len(coordinates), whole):
+            stop = min(start + whole, len(coordinates))
+            for low in range(start, stop, group):
+                high = min(low + group, stop)
+                z = _along(base, first, moving, coordinates[low:high], buffers[0][: high - low])
+                h = _activated(self.activations[0], z)
+                for (weight, bias), phi, room in zip(later, self.activations[1:], buffers[1:], strict=True):
+                    part = None if bias is None else bias[low:high]
+                    h = _activated(phi, _linear(h, weight[low:high], part, room[: high - low]))
+                out[low - start : high - start] = h
+            yield slice(start, stop), out[: stop - start]
 
 
-def _at(pencil: Tensor, coefficients: Tensor) -> Tensor:
-    """Parameters at every point: (K + 1, *shape) and (B, K) -> (B, *shape)."""
-    moved = coefficients @ pencil[1:].flatten(1)
-    return pencil[0] + moved.view(len(coefficients), *pencil.shape[1:])
+def points(pencil: Tensor, coordinates: Tensor) -> Tensor:
+    """A parameter at every point: (K + 1, *shape) and (B, K) -> (B, *shape)."""
+    base, moving = _base(pencil, coordinates)
+    return _along(base, pencil, moving, coordinates, pencil.new_empty(len(coordinates), *pencil.shape[1:]))
+
+
+def _base(pencil: Tensor, coordinates: Tensor) -> tuple[Tensor, list[int]]:
+    """What all points share, and the numbers of the coordinates that differ: one only, along a row of a picture."""
+    same = (coordinates == coordinates[0]).all(0).tolist()
+    base = pencil[0]
+    for k, step in enumerate(coordinates[0].tolist()):
+        if same[k]:
+            base = torch.add(base, pencil[k + 1], alpha=step)
+    return base, [k for k, one in enumerate(same) if not one]
+
+
+def _along(base: Tensor, pencil: Tensor, moving: list[int], coordinates: Tensor, out: Tensor) -> Tensor:
+    """Writes base + Σ_k c_k pencil_k over the moving coordinates into `out` (B, *shape)."""
+    for row, steps in zip(out, coordinates.tolist(), strict=True):
+        row.copy_(base) if not moving else torch.add(base, pencil[moving[0] + 1], alpha=steps[moving[0]], out=row)
+        for k in moving[1:]:
+            row.add_(pencil[k + 1], alpha=steps[k])
+    return out
 
 
 def _activated(phi: Activation, z: Tensor) -> Tensor:
     return IN_PLACE.get(phi.name, phi.value)(z)
 
 
-def _linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(B, I, n) through (B, O, I) -> (B, O, n)."""
-    if len(h) == 1:  # a plain product is faster than a batch of one
-        h, weight = h[0], weight[0]
-        return (torch.mm(weight, h) if bias is None else torch.addmm(bias[0], weight, h))[None]
-    return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
+def _linear(h: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """(B, I, n) through (B, O, I) into `out` (B, O, n)."""
+    if len(h) > 1:
+        return torch.bmm(weight, h, out=out) if bias is None else torch.baddbmm(bias, weight, h, out=out)
+    if bias is None:  # a plain product is faster than a batch of one
+        torch.mm(weight[0], h[0], out=out[0])
+    else:
+        torch.addmm(bias[0], weight[0], h[0], out=out[0])
+    return out
