@@ -14,6 +14,7 @@ from thalweg.experiments.findings import Findings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thalweg.experiments._path_numbers import Measured
     from thalweg.experiments._training import Setup
     from thalweg.experiments.error_surface import Config
     from thalweg.objective import Objective
@@ -31,7 +32,7 @@ class Look:
         run: Where what is computed is kept.
         sets: "train" and, if there is a test set, "test"; normalisation layers use statistics recomputed at every θ.
         path: (S, P), the snapshots of the training that is looked at.
-        loss: (S,) their training loss.
+        loss: (S,) their training loss, as it was recorded.
         epochs: (S,), and ``steps`` likewise.
         first: (R, P), the initial weights of all completed trainings; ``last`` their final ones.
         replicas: (R,) which trainings completed; the first of them is the one looked at.
@@ -64,17 +65,15 @@ class Look:
         return run_name(self.replicas[0])
 
 
-def look_at(config: Config, run: Run, setup: Setup, recording: Recording, replicas: tuple[int, ...]) -> Look:
+def look_at(config: Config, run: Run, setup: Setup, recording: Recording, measured: Measured) -> Look:
     """Reads what the parts need of the completed trainings (at least one)."""
-    sets = {name: objective.with_batchnorm("recomputed") for name, objective in setup.evaluate.items()}
-    path = recording.snapshots[:, replicas[0]]
-    loss = run.cached("path-loss", lambda: {"loss": sets["train"].metrics(path)["loss"]})["loss"]
+    replicas = measured.paths.replicas
     return Look(
         config=config,
         run=run,
-        sets=sets,
-        path=path,
-        loss=loss.double().numpy(),
+        sets={name: objective.with_batchnorm("recomputed") for name, objective in setup.evaluate.items()},
+        path=recording.snapshots[:, replicas[0]],
+        loss=measured.metrics["loss"]["training"][:, replicas[0]],
         epochs=recording.epochs.numpy(),
         steps=recording.steps.numpy(),
         first=recording.snapshots[0][list(replicas)],

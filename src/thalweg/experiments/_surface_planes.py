@@ -95,23 +95,19 @@ def plane(look: Look, key: str) -> Plane:
 
 
 def _path(look: Look, frame: _Frame) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
-    """The training in the plane: coordinates, loss there and at the true weights, distance from the plane."""
-    offset = look.path.double() - frame.center.double()
-    coordinates, off = frame.directions.project(offset)
-    shadow = frame.directions.points(frame.center, coordinates)
-    shadow_loss = look.objective.metrics(shadow)["loss"]
+    """The training in the plane: columns of the path, the share of its variance there, distances from its centre."""
+    found = landscape.path_on_plane(look.objective, look.path, frame.center, frame.directions)
     centred = look.path.double() - look.path.double().mean(dim=0)
-    _, lost = frame.directions.project(centred)
-    explained = 1 - float(lost.square().sum() / centred.square().sum())
+    lost = frame.directions.project(centred)[1]
     columns = {
-        "coordinates": coordinates.numpy(),
-        "loss": shadow_loss.double().numpy(),
-        "true loss": look.loss,
-        "off-plane": off.numpy(),
+        "coordinates": found.coordinates.numpy(),
+        "loss": found.plane["loss"].numpy(),
+        "true loss": found.true["loss"].numpy(),
+        "off-plane": found.off_plane.numpy(),
         "step": look.steps,
         "epoch": look.epochs,
     }
-    return columns, explained, offset.norm(dim=1).numpy()
+    return columns, 1 - float(lost.square().sum() / centred.square().sum()), found.distance.numpy()
 
 
 def _random(look: Look) -> _Frame:

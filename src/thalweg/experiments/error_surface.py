@@ -187,7 +187,7 @@ def run(config: Config, run: Run) -> Findings:
     measured = measure(recording, setup, None)
     if not measured.paths.replicas:
         return _nothing_left(config, measured)
-    look = look_at(config, run, setup, recording, measured.paths.replicas)
+    look = look_at(config, run, setup, recording, measured)
     parts = {"visited": visited, "parameters": parameters, "line": line, "planes": planes}
     found = joined(parts[part](look) for part in config.parts)
     return joined([_training(config, setup, measured), found, Findings((measured.curves,))])
