@@ -78,8 +78,9 @@ def align(
     "weights" maximises ⟨θ_a, Pθ_b⟩, which is minimising ‖θ_a − Pθ_b‖, by solving one linear assignment after the other
     for the layers in random order until nothing improves (Ainsworth et al. 2023, section 3.2 and algorithm 1). The
     descent ends in a local optimum; it is started twice, from the given order and from matching the layers one by one
-    from the input, and the nearer result counts. "activations" matches units by the correlation of their activations
-    on the objective's data, layer by layer (section 3.1; Li et al. 2016).
+    from the input, and the nearer result counts. "activations" matches units by the correlation of what their layers
+    give out on the objective's data, layer by layer (section 3.1; Li et al. 2016), before the nonlinearity, where two
+    dead units still differ.
 
     Permutations are the only symmetry looked at: not the signs of tanh units, not the scales of ReLU units.
 

@@ -131,7 +131,7 @@ def _train(
             weights = path.weights(places[step]).to(first).T[:, :, None]  # (K, R, 1)
             stack.theta.copy_((weights * path.points).sum(0))
             loss, gradient, _ = stack.gradient(step)
-            pull = weights[1:-1] * gradient  # (K − 2, R, P)
+            pull = (weights[1:-1] * gradient).contiguous()  # (K − 2, R, P); fused optimisers read memory in order
             if recipe.clip is not None:
                 length = pull.square().sum((0, 2)).sqrt()
                 pull *= (recipe.clip / (length + 1e-6)).clamp(max=1.0)[:, None]

@@ -45,8 +45,8 @@ class Group:
         layer: The layer that makes them.
         size: How many.
         members: What moves with them; the last one is the weight of the next layer.
-        node: The node of the traced graph where their activations are read; units lie along `axis` there.
-        axis: 1 for channels, −1 for units of a dense layer.
+        node: The node of the traced graph that is their layer.
+        axis: Where they lie in its output: 1 for channels, −1 for units of a dense layer.
     """
 
     layer: str
@@ -98,18 +98,17 @@ def unit_groups(model: nn.Module) -> tuple[Group, ...]:
         if others or len(node.users) != 1 or (node.op == "placeholder") != (previous is None) or node.op == "get_attr":
             raise _refusal(f"'{node.name}', where paths part or join")
         module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Linear | _ConvNd):
-            target = str(node.target)
-            if target in used or f"{target}.weight" not in names:
-                raise _refusal(f"layer '{target}', which is used twice or shares its weights")
+        target = str(node.target)
+        if module is not None and any(True for _ in module.parameters()):
+            if target in used:
+                raise _refusal(f"layer '{target}', which is used twice")
             used.add(target)
+        if isinstance(module, nn.Linear | _ConvNd):
             if units is not None:
                 groups.append(_close(units, target, module))
             units = _begin(target, module, node.name, names)
-        elif node.op != "placeholder" and units is not None:
+        elif units is not None:
             _pass(units, node, module)
-        elif node.op != "placeholder" and isinstance(module, _BatchNorm):
-            used.add(str(node.target))  # of the inputs: nothing moves
         previous = node
     if not groups:
         raise InputError("alignment needs a network with hidden units, found none")
@@ -130,11 +129,10 @@ def _begin(target: str, module: nn.Linear | _ConvNd, node: str, names: set[str])
         raise _refusal(f"'{target}', a transposed or grouped convolution")
     else:
         opened = _Open(target, module.out_channels, 1, node, False)
-    opened.members.append(Member(f"{target}.weight", 0))
-    if module.bias is not None:
-        if f"{target}.bias" not in names:
-            raise _refusal(f"layer '{target}', which shares its bias")
-        opened.members.append(Member(f"{target}.bias", 0))
+    for name in ("weight", "bias")[: 1 + (module.bias is not None)]:
+        if f"{target}.{name}" not in names:  # a tied parameter has another name
+            raise _refusal(f"layer '{target}', which shares its {name}")
+        opened.members.append(Member(f"{target}.{name}", 0))
     return opened
 
 
@@ -159,10 +157,8 @@ def _pass(units: _Open, node: fx.Node, module: nn.Module | None) -> None:
         if units.flat:
             raise _refusal(f"'{node.name}', which flattens what a linear layer made")
         units.flat = True
-        return  # activations are read before: with the channels on an axis of their own
     elif not _unitwise(node, module, units.flat):
         raise _refusal(f"'{node.name}' ({type(module).__name__ if module is not None else target})")
-    units.node = node.name
 
 
 def _flattens(node: fx.Node, module: nn.Module | None) -> bool:
