@@ -190,7 +190,7 @@ def correlations(
         taus = {words: found for words, found in taus.items() if found.status == "measured"}
         if not taus:
             continue
-        names = tuple(reversed(taus))  # bars stand from below
+        names = tuple(taus)
         tau, low, high = (np.array([getattr(taus[name], end) for name in names]) for end in ("tau", "low", "high"))
         marks.append(Bars(names, tau, low, high, label=gap, horizontal=True))
         rows += [
@@ -210,6 +210,7 @@ def correlations(
             f"With the {gap}, {top} has the strongest rank correlation, Kendall τ = {_interval(taus[top])}; "
             f"{_sure(sure, len(taus))}."
         )
+    best += _unequal(table)
     if len(marks) == 1:
         return [], [], ["No rank correlation with the generalisation gap: every measure is constant."]
     caption = (
@@ -223,6 +224,18 @@ def correlations(
         "correlations", "Rank correlation with the generalisation gap", caption, (panel,), size=(7.0, height)
     )
     return [figure], rows, best
+
+
+def _unequal(table: pl.DataFrame) -> list[str]:
+    """Whether some trainings came much farther than others, which makes any measure of that a measure of the gap."""
+    losses = [shared.median(part, "train_loss") for part in shared.groups(table).values()]
+    low, high = np.nanmin(losses), np.nanmax(losses)
+    if not high > 2 * low:
+        return []
+    return [
+        f"The trainings did not come equally far (training loss {number(float(low))} to {number(float(high))}): whatever "
+        "grows with the length of training also ranks the gap. Jiang et al. (2020) stop all networks at one loss."
+    ]
 
 
 def _interval(found: RankCorrelation) -> str:

@@ -133,7 +133,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     table, x = measures.place(config, table)
     names = {f"sensitivity_{of}": f"{words}" for of, words in _words(table).items()}
     names = {name: words for name, words in names.items() if len(shared.column(table, name))}
-    warnings = shared.diverged(table)
+    warnings = [*shared.diverged(table), *_dead(table)]
     if not names:
         return Findings(statements=("Every run diverged.",), numbers={"completed": 0}, warnings=warnings)
     drawn = f"sensitivity_{config.definition}" if f"sensitivity_{config.definition}" in names else "sensitivity_loss"
@@ -158,6 +158,16 @@ def _words(table: pl.DataFrame) -> dict[str, str]:
         "probabilities": "Jacobian of the probabilities",
         "outputs": f"Jacobian of the {'logits' if classes else 'outputs'}",
     }
+
+
+def _dead(table: pl.DataFrame) -> list[str]:
+    """A sentence for every network that reacts to no input at all."""
+    if "sensitivity_outputs" not in table.columns:
+        return []
+    return [
+        f"Run {row['replica'] + 1} of {row['member']} reacts to none of the inputs (sensitivity 0): its units are dead."
+        for row in table.filter(table["sensitivity_outputs"] == 0).iter_rows(named=True)
+    ]
 
 
 def _norm(config: Config) -> str:
@@ -217,9 +227,10 @@ def _told(table: pl.DataFrame, names: dict[str, str]) -> list[str]:
     out = []
     for name, words in names.items():
         ends = measures.ends(table, name)
-        if ends is None:
+        if ends is None or not shared.column(table, name).max() > 0:
             continue
-        error = max(shared.median(part, f"{name}_error") / shared.median(part, name) for part in _parts(table))
+        means, errors = ([shared.median(part, column) for part in _parts(table)] for column in (name, f"{name}_error"))
+        error = max(one / mean for one, mean in zip(errors, means, strict=True) if mean > 0)
         first, last = ends
         change = first if first == last else f"{first} and {last}"
         out.append(

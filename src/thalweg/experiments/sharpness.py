@@ -105,6 +105,8 @@ _CNN = ModelConfig(
     kind="cnn", channels=(22, 22), kernel=(3, 2), padding="valid", pool_size=(2, 3), hidden=(80,), dropout=0.25
 )
 
+_QUICK = {"replicas": 2, "model": ModelConfig(hidden=(32,)), "values": (16, 32, 64, 128, 256, 512, 1024)}
+
 PRESETS = {
     "tiny": Config(
         replicas=2,
@@ -116,12 +118,9 @@ PRESETS = {
         pairs=4,
         trace_products=6,
     ),
-    "quick": Config(
-        replicas=2,
-        model=ModelConfig(hidden=(32,)),
-        training=Recipe(lr=1e-3, epochs=60, record=_RECORD),
-        values=(8, 16, 32, 64, 128, 256, 512, 1024),
-    ),
+    "quick": Config(**_QUICK, training=Recipe(lr=1e-3, epochs=60, record=_RECORD)),
+    # the same, but every batch size takes as many steps as 60 epochs of batches of 64 have
+    "equal-steps": Config(**_QUICK, training=Recipe(lr=1e-3, steps=1380, record=_RECORD)),
     "course": Config(
         replicas=1,
         data=TaskConfig(name="mnist"),
