@@ -130,3 +130,14 @@ def ggn(objective: Any, theta: Tensor) -> Tensor:
         curve = torch.autograd.functional.hessian(lambda f, t=target: objective.loss(f, t), output.detach())
         total += jacobian.mT @ curve.reshape(len(jacobian), -1) @ jacobian
     return total / objective.samples + objective.l2 * torch.eye(len(theta), dtype=theta.dtype)
+
+
+def filter_normalized(direction: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Li et al. 2018, section 4: d_ij <- d_ij |w_ij| / |d_ij| filter by filter; parameters with one axis stay."""
+    out = {}
+    for name, weight in weights.items():
+        out[name] = torch.zeros_like(weight)
+        for j in range(len(weight) if weight.dim() > 1 else 0):
+            one = direction[name][j]
+            out[name][j] = one * weight[j].square().sum().sqrt() / one.square().sum().sqrt()
+    return out

@@ -62,7 +62,7 @@ class AffineStack:
         widest = max(a + b for a, b in zip([0, *self.widths], self.widths, strict=False))
         cache = WORKING_SET if theta.device.type == "cpu" else objective.memory // 8
         self.room = max(1, cache // (size * widest))  # samples, of one point or of several
-        self.samples = max(32, min(objective.samples, self.room))
+        self.samples = min(objective.samples, max(32, self.room))
         self.scored = max(1, (cache * SCORED // WORKING_SET) // (size * self.widths[-1] * self.samples))
         self.keep = (count + 1) * self.widths[0] * objective.samples * size <= objective.memory // 2
         self._kept: list[Tensor] = []  # the first layer on every piece of the data

@@ -93,6 +93,8 @@ class Grid:
 def _line(points: int, low: float, high: float) -> np.ndarray:
     if not -math.inf < low <= 0 <= high < math.inf or low == high:
         raise InputError(f"span must reach from a finite end below zero to one above, found {low} to {high}")
+    if points == 2 and low < 0 < high:
+        raise InputError("points must be at least 3 to meet both ends and zero, found 2")
     before = round((points - 1) * -low / (high - low))
     before = min(max(before, int(low < 0)), points - 1 - int(high > 0))
     left, right = np.linspace(low, 0.0, before + 1), np.linspace(0.0, high, points - before)
