@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,10 @@ def test_folder_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thalweg.experiments, "__path__", ["/no/such/folder"])
     with pytest.raises(InputError, match="THALWEG_EXPERIMENTS must name folders, found /no/such/folder"):
         discover()
+
+
+def test_in_many_threads() -> None:
+    """As in a worker that does several tasks at a time; Python's own parser fails at that."""
+    with ThreadPoolExecutor(8) as executor:
+        found = [future.result() for future in [executor.submit(discover) for _ in range(40)]]
+    assert all(one.keys() == found[0].keys() for one in found)

@@ -111,7 +111,7 @@ PRESETS = {
 
 def run(config: Config, run: Run) -> Findings:
     """Trains every size and tells how the errors depend on it."""
-    return tell(config, measure(config, run))
+    return tell(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
 
 
 def measure(config: Config, run: Run) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from thalweg.runs import Run
 
 __all__ = ["Experiment", "discover", "find"]
+
+_parser = threading.Lock()  # two threads in `ast.parse` at once take each other's depth of recursion (Python 3.11)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def discover() -> dict[str, Experiment]:
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        with _parser:
+            return ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise InputError(f"{path} is no Python file: {error.msg} in line {error.lineno}") from None
 

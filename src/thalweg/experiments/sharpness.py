@@ -111,8 +111,8 @@ PRESETS = {
     "tiny": Config(
         replicas=2,
         data=TaskConfig(samples=60, test_samples=40),
-        model=ModelConfig(hidden=(6,)),
-        training=Recipe(lr=0.02, epochs=10, record=_RECORD),
+        model=ModelConfig(hidden=(8,)),
+        training=Recipe(lr=0.01, epochs=10, record=_RECORD),
         values=(6, 10, 20, 30, 60),
         box_dimension=5,
         pairs=4,
@@ -133,12 +133,14 @@ PRESETS = {
 
 
 def run(config: Config, run: Run) -> Findings:
-    """Trains a network for every value and measures it; then the counter-example on the first network."""
-    table = measure(config, run)
-    found, counter = tell(config, table), _counter_example(config, run, table)
+    """Trains a network for every value and measures it; then the counter-example on the one that is fitted best."""
+    table = run.cached("table", lambda: measure(config, run))  # a sweep reads it
+    found = tell(config, table)
+    best = table.filter(table["status"] == "completed").sort("train_loss")
+    counter = _counter_example(config, run, best) if len(best) else "No network completed that could be rescaled."
     if isinstance(counter, str):
         return replace(found, statements=(*found.statements, counter))
-    setting = f"{table['network'][0]} ({table['member'][0]}, run 1)"
+    setting = f"{best['network'][0]} ({best['member'][0]}, run {best['replica'][0] + 1})"
     return replace(
         found,
         figures=(*found.figures, _rescaling.figure(counter, setting)),
@@ -161,19 +163,16 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
     return measures.described(trained, frame.with_columns(distance=pl.Series(travelled, dtype=pl.Float64)))
 
 
-def _counter_example(config: Config, run: Run, table: pl.DataFrame) -> dict[str, np.ndarray] | str:
-    """The rescaling of the first network that completed, or why there is none."""
+def _counter_example(config: Config, run: Run, best: pl.DataFrame) -> dict[str, np.ndarray] | str:
+    """The rescaling of the network with the least training loss (first row), or why there is none."""
     from thalweg.generalization import rescalable_pairs
 
-    alive = table.filter(table["status"] == "completed")
-    if not len(alive):
-        return "No network completed that could be rescaled."
     trained = Members(members(config), run)
-    member = next(one for one in trained.members if one.label == alive["member"][0])
+    member = next(one for one in trained.members if one.label == best["member"][0])
     objective = measured_on(config, trained.setup(member))
     if not rescalable_pairs(objective):
         return "The network has no two layers that can be rescaled without changing its function, as ReLU layers can."
-    theta = run.recording(member.name).snapshots[-1][int(alive["replica"][0])].double().to(objective.device)
+    theta = run.recording(member.name).snapshots[-1][int(best["replica"][0])].double().to(objective.device)
     found = run.cached(
         "rescaling", lambda: _rescaling.rescaling(objective, theta, tolerance=config.tolerance, seed=config.seed)
     )

@@ -98,12 +98,14 @@ def plan(experiment: str, config: ExperimentConfig, sweeps: Mapping[str, object]
     """
     if not sweeps:
         raise InputError("sweep must name at least one field, as in --sweep seed=0..4")
-    known = {row.name: row for row in rows(type(config)) if not row.tables}
+    known = {row.name: row for row in rows(type(config))}
     given: dict[str, list[object]] = {}
     for key, values in sweeps.items():
         name = key.replace("-", "_")
         if name not in known:
             raise InputError(f"unknown field '{key}'{closest(name, list(known))}")
+        if known[name].tables:
+            raise InputError(f"sweep must name a field with a value, found the table '{key}'")
         if name in given:
             raise InputError(f"field '{name}' must be swept once, found it twice")
         given[name] = spread(name, values, known[name].annotation)

@@ -119,7 +119,7 @@ def _counted(key: str, part: str, low: str, high: str, step: str | None) -> list
     try:
         first, last, by = int(low), int(high), int(step or "1")
     except ValueError:
-        raise _refused(key, "be FROM..TO of integers, or lin:FROM..TO:COUNT or log:FROM..TO:COUNT", part) from None
+        raise _refused(key, "be FROM..TO of integers, lin:FROM..TO:COUNT or log:FROM..TO:COUNT", part) from None
     if last < first or by < 1:
         raise _refused(key, "count upwards", part)
     return [str(value) for value in range(first, last + 1, by)]

@@ -40,7 +40,7 @@ class Config(ExperimentConfig):
     wind: Wind = Wind()
     """The wind."""
     fault: Literal["none", "raise", "refuse", "nan", "die", "die-once", "full-disk"] = "none"
-    """What goes wrong."""
+    """What goes wrong; the disk is full the first time only."""
     seconds: float = 0.0
     """How long it takes."""
     log: Path | None = None
@@ -67,7 +67,7 @@ def run(config: Config, run: Run) -> Findings:
             os.kill(os.getpid(), signal.SIGKILL)
         case "die-once" if begun < 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        case "full-disk":
+        case "full-disk" if begun < 2:
             real = os.fsync
 
             def fsync(descriptor: int) -> None:
