@@ -80,11 +80,13 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
 
 
 def _case(config: Config, label: str, part: pl.DataFrame) -> _Case:
-    alive = part.filter(part["status"] == "completed")
-    reached = alive.filter(alive["train_accuracy"] >= config.fitted)
-    first = reached.group_by("replica", maintain_order=True).min()["epoch"].to_numpy() if len(reached) else np.zeros(0)
     last = part.filter(part["step"] == part["step"].max())
-    return _Case(label, part["value"][0], last, first, alive["replica"].n_unique())
+    alive = part.filter(part["status"] == "completed")
+    if not len(alive):
+        return _Case(label, part["value"][0], last, np.zeros(0), 0)
+    epochs, accuracy = shared.matrix(alive, "train_accuracy")
+    reached = accuracy >= config.fitted  # (S, R)
+    return _Case(label, part["value"][0], last, epochs[reached.argmax(axis=0)][reached.any(axis=0)], reached.shape[1])
 
 
 def _sentence(config: Config, case: _Case, base: _Case | None, chance: float, tests: int) -> str:

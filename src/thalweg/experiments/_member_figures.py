@@ -93,7 +93,7 @@ def courses(
     kept = history.filter(history["train_loss"].is_not_null() | history["loss"].is_null())
     sets = [key for key in SETS if not history[f"{key}_loss"].is_null().all()]
     metrics = [metric for metric in ("loss", "accuracy") if not history[f"train_{metric}"].is_null().all()]
-    replicas = 1 + int(history["replica"].max() or 0)  # type: ignore[arg-type] -- integers
+    replicas = max(len(part.filter(part["step"] == part["step"].max())) for part in groups(kept).values())
     # Long trainings are told in the logarithm, with room for epoch 0.
     long = float(kept["epoch"].max() or 0) >= LONG  # type: ignore[arg-type] -- numbers
     epochs = Axis("epoch", scale="symlog", within=1.0) if long else Axis("epoch")
@@ -115,6 +115,15 @@ def shared_axis(history: pl.DataFrame, metric: str, label: str) -> Axis:
     return Axis(label, scale="log" if all(low is None or float(low) > 0 for low in lowest) else "linear")  # type: ignore[arg-type]
 
 
+def matrix(part: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs (S,) and a column (S, R) of one member's history; R counts all its runs, also those of several tables."""
+    import polars as pl
+
+    numbered = part.with_columns(pl.int_range(pl.len()).over("step").alias("run"), pl.col(name).cast(pl.Float64))
+    wide = numbered.pivot(on="run", index=["step", "epoch"], values=name).sort("step")
+    return wide["epoch"].to_numpy(), wide.drop("step", "epoch").fill_null(np.nan).to_numpy()
+
+
 def how_to_read(replicas: int) -> str:
     """What the marks of :func:`course` mean."""
     return "" if replicas == 1 else f"Thick: median of {replicas} runs; thin: single runs; band: their range."
@@ -122,9 +131,8 @@ def how_to_read(replicas: int) -> str:
 
 def course(part: pl.DataFrame, label: str, name: str) -> list[Mark]:
     """A column of one member against epochs: its median, and every run with their range where there are several."""
-    count = part["replica"].n_unique()
-    epochs = part["epoch"].to_numpy().reshape(-1, count)[:, 0]
-    values = part[name].cast(float).fill_null(np.nan).to_numpy().reshape(-1, count)  # (S, R)
+    epochs, values = matrix(part, name)
+    count = values.shape[1]
     values = np.where(np.isfinite(values), values, np.nan)  # an infinite loss has no place on an axis
     alive = ~np.isnan(values).all(axis=1)  # a snapshot at which no run is left has no median
     if not alive.any():

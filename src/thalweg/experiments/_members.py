@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     Measure = Callable[[Setup, Tensor, dict[str, Tensor]], Mapping[str, Any]]
     """(setup, θ (R, P), buffers name -> (R, …)) of the replicas that completed -> column -> (R,)."""
 
+    Start = Callable[[Setup, Tensor], Tensor]
+    """(setup, θ as drawn (R, P)) -> θ (R, P)."""
+
 __all__ = ["Member", "Members", "Varied", "histories", "members", "named", "table"]
 
 METRICS = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
@@ -128,15 +131,16 @@ class Members:
     Args:
         members: Who.
         run: Where; notes the checksum of the data.
+        start: Changes the initial weights: (setup, θ as drawn (R, P)) -> θ (R, P).
 
     Raises:
         InputError: A task that cannot be read, or a network that does not fit it.
     """
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], run: Run, start: Start | None = None) -> None:
         from thalweg import models
 
-        self.members, self.run = tuple(members), run
+        self.members, self.run, self.start = tuple(members), run, start
         self._held: tuple[TaskConfig, str, Task] | None = None  # one task at a time: members mostly share it
         checksums = {}
         for member in self.members:
@@ -154,10 +158,11 @@ class Members:
         from thalweg.training import train
 
         setup, config = self.setup(member), member.config
+        theta = setup.objective.initial(config.replicas, config.seed)
         recording = train(
             setup.objective,
+            theta if self.start is None else self.start(setup, theta),
             recipe=config.training,
-            replicas=config.replicas,
             seed=config.seed,
             recording=self.run.recording(member.name),
             evaluate=setup.evaluate,

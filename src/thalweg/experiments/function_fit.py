@@ -24,7 +24,7 @@ networks with 571, 572 and 571 parameters on sinc after 20,000 epochs, the last 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,7 +37,9 @@ from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
-    from thalweg.experiments._training import TrainingConfig
+    from torch import Tensor
+
+    from thalweg.experiments._training import Setup, TrainingConfig
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -54,6 +56,9 @@ class Config(Compared):
 
     functions: tuple[str, ...] = ("sinc", "sign-sin")
     """The targets: names such as sinc, sign-sin, sines, step, chirp, or expressions of x."""
+
+    biases: Literal["drawn", "zero"] = "drawn"
+    """How biases start: drawn like the weights (PyTorch's default), or 0 (Keras's): then all kinks begin at x = 0."""
 
     @field_validator("functions", mode="before")
     @classmethod
@@ -108,6 +113,8 @@ PRESETS = {
     "quick": Config(training=_adam(2000, 20)),
     # 1-5-10-10-10-10-10-5-1 (571 parameters), 1-10-18-15-4-1 (572), 1-190-1 (571), 20,000 epochs
     "course": Config(training=_adam(20_000, 100)),
+    # the same from biases 0, as the scripts in Keras start
+    "course-zero": Config(biases="zero", training=_adam(20_000, 100)),
     # sim_func.py: two functions, four networks
     "simulations": Config(
         networks=("depth 1", "depth 2", "depth 4", "depth 8"),
@@ -130,13 +137,23 @@ def run(config: Config, run: Run) -> Findings:
     networks = counted_labels(config, (1,), 1)
     pairs = [(text, label) for text in config.functions for label in networks]
     given = named((f"{text}: {label}", None, _one(config, text, networks[label])) for text, label in pairs)
-    trained = Members(given, run)
+    trained = Members(given, run, _without_biases if config.biases == "zero" else None)
     history = histories(trained)
     fits = [
         story.Fit(text, label, member.label, run.cached(f"fit-{member.name}", partial(story.fit, trained, member)))
         for (text, label), member in zip(pairs, given, strict=True)
     ]
     return story.tell(config, history, fits)
+
+
+def _without_biases(setup: Setup, theta: Tensor) -> Tensor:
+    """The same initial weights θ (R, P) with all biases 0."""
+    layout = setup.objective.layout
+    start = theta.clone()
+    for name in layout.names:
+        if name.endswith("bias"):
+            start[:, layout.slices[name]] = 0
+    return start
 
 
 def _one(config: Config, text: str, model: ModelConfig) -> TrainingConfig:

@@ -200,7 +200,7 @@ def _ends(ends: dict[str, pl.DataFrame], score: str) -> list[Figure]:
     rows = [(label, values) for label, values in rows if len(values)]
     if not rows:
         return []
-    places = np.arange(len(rows), dtype=float)
+    places = np.arange(len(rows), dtype=float)[::-1].copy()  # the first on top
     middle, low, high = (np.array([f(values) for _, values in rows]) for f in (np.median, np.min, np.max))
     marks = [
         ErrorBars(
