@@ -232,10 +232,12 @@ def _unequal(table: pl.DataFrame) -> list[str]:
     low, high = np.nanmin(losses), np.nanmax(losses)
     if not high > 2 * low:
         return []
-    return [
-        f"The trainings did not come equally far (training loss {number(float(low))} to {number(float(high))}): whatever "
-        "grows with the length of training also ranks the gap. Jiang et al. (2020) stop all networks at one loss."
-    ]
+    range_of = f"training loss {number(float(low))} to {number(float(high))}"
+    sentence = (
+        f"The trainings did not come equally far ({range_of}): whatever grows with the length of training also ranks "
+        "the gap. Jiang et al. (2020) stop all networks at one loss."
+    )
+    return [sentence]
 
 
 def _interval(found: RankCorrelation) -> str:

@@ -19,23 +19,23 @@ SHARPNESS = {
     "lambda_max": "λmax of the Hessian",
     "trace": "trace of the Hessian",
     "epsilon": "ε-sharpness",
-    "keskar": "Keskar, whole box",
-    "keskar_subspace": "Keskar, subspace",
-    "sam": "SAM",
-    "asam": "adaptive (ASAM)",
-    "average": "average",
-    "average_relative": "average, relative steps",
+    "keskar": "Keskar (whole box)",
+    "keskar_subspace": "Keskar (subspace)",
+    "sam": "SAM sharpness",
+    "asam": "adaptive sharpness (ASAM)",
+    "average": "average sharpness",
+    "average_relative": "average sharpness (relative)",
 }
 """Column of the table -> the measure in figures, tables and sentences."""
 
 WORDS = SHARPNESS | {
-    "sensitivity_loss": "sensitivity, loss",
-    "sensitivity_outputs": "sensitivity, outputs",
+    "sensitivity_loss": "sensitivity (loss)",
+    "sensitivity_outputs": "sensitivity (outputs)",
     "distance": "distance from the start",
     "frobenius_product": "product of Frobenius norms",
     "spectral_product": "product of spectral norms",
     "path_norm": "path norm",
-    "margin": "margin, 10th percentile",
+    "margin": "margin (10th percentile)",
     "normalized_margin": "margin / spectral product",
 }
 """The same of all measures."""

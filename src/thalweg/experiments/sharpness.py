@@ -235,7 +235,7 @@ def _told(table: pl.DataFrame, names: dict[str, str]) -> list[str]:
         ends = measures.ends(table, name)
         if name in names and ends is not None:
             change = ends[0] if ends[0] == ends[1] else " and ".join(ends)
-            unit = " (per cent of 1 + L, a lower bound)" if name == "keskar" else ""
+            unit = ", in per cent of 1 + L and a lower bound," if name == "keskar" else ""
             out.append(f"At the end of training, {names[name]}{unit} is {change}.")
     return out
 
