@@ -61,7 +61,9 @@ def commands() -> argparse.ArgumentParser:
         "Write report.html again from what a run has kept, or one report of several runs.",
     )
     sub.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or their names below --root")
+    sub.add_argument("--course", action="store_true", help="order the runs by the questions of the course")
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the report of several runs")
+    sub.add_argument("--pdf", action="store_true", help="print it as well, by Chromium or Chrome")
     _add_root(sub)
 
     sub = add("export", showing.write_export, "Write what a run has recorded in another format.")

@@ -52,11 +52,15 @@ def _bytes(count: int) -> str:
 
 
 def write_report(options: argparse.Namespace) -> None:
-    """Write a report again, or one of several runs."""
+    """Write a report again, or one of several runs, or that of the course; print it on demand."""
     from thalweg import report
 
     runs = [open_run(name, options.root) for name in options.runs]
-    print(f"report: {report.write(runs[0] if len(runs) == 1 else runs, options.output)}")
+    with watched():
+        page = report.write(runs, options.output, course=options.course)
+    print(f"report: {page}")
+    if options.pdf:
+        print(f"printed: {report.pdf(page)}")
 
 
 def write_export(options: argparse.Namespace) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from thalweg import __version__
 from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER, mixed
-from thalweg.report.section import Section
+from thalweg.report.document import Document
 
 __all__ = ["embedded", "rendered"]
 
@@ -20,13 +19,8 @@ DARK = {INK: "#e4e8ee", MUTED: "#9aa5b1", GRID: "#2c333d", PAPER: "#161b22", EMP
 DARK |= {mixed(colour, INK, 0.15): mixed(colour, PAPER, 0.35) for colour in CATEGORIES}
 
 
-def rendered(sections: Sequence[Section], title: str = "") -> str:
-    """The whole document as HTML.
-
-    Args:
-        sections: One for every run.
-        title: Heading; default the summary of the only run, or how many runs there are.
-    """
+def rendered(document: Document) -> str:
+    """The whole document as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -38,11 +32,8 @@ def rendered(sections: Sequence[Section], title: str = "") -> str:
         lstrip_blocks=True,
     )
     environment.filters["embedded"] = embedded
-    one = sections[0] if len(sections) == 1 else None
-    heading = title or ((one.summary.rstrip(".") or one.experiment) if one else f"{len(sections)} experiments")
     return environment.get_template("report.html").render(
-        title=heading,
-        sections=sections,
+        document=document,
         version=__version__,
         dark=DARK,
         plotly=script(get_plotlyjs()),

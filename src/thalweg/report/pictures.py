@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Picture:
         title: Words above it.
         caption: Words beneath it.
         notes: What the picture cannot show.
-        interactive: What plotly.js draws.
+        interactive: What plotly.js draws: data, layout, config, and ``narrow``, the layout on a small screen.
         details: What clicks on points open: key, title, facts, and perhaps another plotly figure.
         static: The picture as a ``data:`` address.
         files: Pairs (kind, address relative to the report) of the files.
@@ -49,33 +50,36 @@ class Picture:
         return " ".join(part for part in (f"{self.title}.", self.caption, *self.notes) if part)
 
 
-def draw(figure: Figure, folder: Path, beside: Path) -> Picture:
+def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> Picture:
     """Draw a figure, and write it as PNG, SVG and JSON.
 
     Args:
         figure: What to draw.
         folder: Where the files go.
         beside: Folder of the report, from which it refers to the files.
+        keep: Take the files that are there, if they are of the same figure.
 
     Raises:
         WriteError: A file cannot be written.
     """
-    from thalweg.figures.matplotlib import render
-
-    png, svg = render(figure)
     data = json.dumps(figure.to_json(), allow_nan=False, ensure_ascii=False).encode()
-    files = []
-    for kind, content in (("PNG", png), ("SVG", svg), ("JSON", data)):
-        target = folder / f"{figure.name}.{kind.lower()}"
-        write_bytes(target, content)
-        files.append((kind, Path(os.path.relpath(target, beside)).as_posix()))
+    places = {kind: folder / f"{figure.name}.{kind.lower()}" for kind in ("PNG", "SVG", "JSON")}
+    found = _kept(places, data) if keep else None
+    if found is None:
+        from thalweg.figures.matplotlib import render
+
+        found = render(figure)
+        for target, content in zip(places.values(), (*found, data), strict=True):  # the JSON last: it vouches for both
+            write_bytes(target, content)
+    png, svg = found
+    files = [(kind, Path(os.path.relpath(target, beside)).as_posix()) for kind, target in places.items()]
     small = len(svg) <= BIGGEST_SVG
     picture = base64.b64encode(svg if small else png).decode()
     details = {
         detail.key: {
             "title": detail.title,
             "facts": [list(fact) for fact in detail.facts],
-            "figure": to_json(detail.figure) if detail.figure else None,
+            "figure": interactive(detail.figure) if detail.figure else None,
         }
         for detail in figure.details
     }
@@ -84,8 +88,23 @@ def draw(figure: Figure, folder: Path, beside: Path) -> Picture:
         title=figure.title,
         caption=figure.caption,
         notes=notes(figure),
-        interactive=to_json(figure),
+        interactive=interactive(figure),
         details=details,
         static=f"data:image/{'svg+xml' if small else 'png'};base64,{picture}",
         files=tuple(files),
     )
+
+
+def _kept(places: Mapping[str, Path], data: bytes) -> tuple[bytes, bytes] | None:
+    """PNG and SVG as an earlier report has drawn them, None unless they are of exactly this figure."""
+    try:
+        if places["JSON"].read_bytes() == data:
+            return places["PNG"].read_bytes(), places["SVG"].read_bytes()
+    except OSError:
+        pass
+    return None
+
+
+def interactive(figure: Figure) -> dict[str, Any]:
+    """What plotly.js draws, with a second layout for small screens."""
+    return to_json(figure) | {"narrow": to_json(figure, narrow=True)["layout"]}

@@ -58,12 +58,15 @@ def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) 
     if axis.scale == "log":
         span = np.log10(shown[1] / shown[0])
         found |= {"type": "log", "range": np.log10(shown).tolist(), "exponentformat": "power"}
-        found |= {"minor": {"ticks": "outside", "ticklen": 2, "tickcolor": MUTED}} if span < 8 else {}
         if span < 1.5:
             places, said = ticks(axis, *shown, 6)
             found |= {"tickvals": places.tolist(), "ticktext": said}
         else:
             found["dtick"] = max(1, round(span / 8))
+            if (
+                span < 8
+            ):  # only beside ticks of plotly's own: beside given ones its minor ticks crowd and lie at infinity
+                found["minor"] = {"ticks": "outside", "ticklen": 2, "tickcolor": MUTED}
     else:
         found |= {"type": "linear", "range": forward(axis, np.array(shown)).tolist()}
     if axis.ticks:
@@ -72,6 +75,7 @@ def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) 
         )
         found |= {"tickvals": [float(p) for p in places], "ticktext": [words(word) for _, word in axis.ticks]}
         found.pop("dtick", None)
+        found.pop("minor", None)
     elif axis.scale in ("symlog", "power"):
         places, said = ticks(axis, *shown, 8)
         found |= {"tickvals": forward(axis, places).tolist(), "ticktext": said}

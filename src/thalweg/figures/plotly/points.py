@@ -69,6 +69,8 @@ def point_parts(
             texts = [words(text) for text, k in zip(mark.texts, keep, strict=True) if k]
             more |= {"text": texts, "textfont": {"size": 10, "color": INK}}
             if isinstance(mark, Scatter):
+                if len(mark.x) <= DENSE:
+                    more["textfont"]["shadow"] = "auto"  # legible on any field; WebGL knows none
                 more |= {"textposition": text_sides(mark, frame)[keep].tolist(), "cliponaxis": False}
         if any(mark.keys):
             more["customdata"] = [name for name, k in zip(mark.keys, keep, strict=True) if k]

@@ -3,6 +3,7 @@
   document.documentElement.classList.remove("js-off"); // until here the static pictures stand in for the figures
   const night = window.matchMedia("(prefers-color-scheme: dark)");
   const swap = JSON.parse(document.getElementById("dark").textContent);
+  const slim = window.matchMedia("(max-width: 760px)");
   const known = new Map();
 
   // Ink and paper change places in the dark: their colours are replaced wherever they stand in the figure's data.
@@ -13,11 +14,8 @@
   };
 
   const draw = (place, figure) => {
-    const { data, layout, config } = tinted(figure);
-    if (place.clientWidth < 600 && layout.legend && layout.legend.orientation !== "h") {
-      layout.legend = { ...layout.legend, orientation: "h", x: 0, y: -0.2 };
-    }
-    return Plotly.react(place, data, layout, config);
+    const { data, layout, narrow, config } = tinted(figure);
+    return Plotly.react(place, data, slim.matches ? narrow : layout, config);
   };
 
   const open = (box, detail) => {
@@ -64,12 +62,14 @@
   }, { rootMargin: "800px 0px" });
   for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
 
-  night.addEventListener("change", () => {
-    for (const [place, figure] of known) if (place.isConnected) draw(place, figure);
-  });
+  for (const query of [night, slim]) {
+    query.addEventListener("change", () => {
+      for (const [place, figure] of known) if (place.isConnected) draw(place, figure);
+    });
+  }
 
-  // On paper nothing can be unfolded.
-  const folded = () => document.querySelectorAll("details:not([open])");
+  // On paper nothing can be unfolded; a document of many runs leaves out what only repeats one of them.
+  const folded = () => document.querySelectorAll("details:not([open], .stay)");
   let unfolded = [];
   window.addEventListener("beforeprint", () => {
     unfolded = [...folded()];
