@@ -112,8 +112,8 @@ def line(look: Look) -> Findings:
         side: dict[str, Any] = {"side": "right"} if metric == "accuracy" else {}
         style = "solid" if name == "train" else "dashed"
         if len(names) > 1:
-            marks.append(Lines(x, values[:, 1:].T, group=words, names=names[1:], width=0.7, opacity=0.45, **side))
-        marks.append(Line(x, values[:, 0], label=words, style=style, width=1.8, **side))
+            marks.append(Lines(x, values[:, 1:].T, group=metric, names=names[1:], width=0.7, opacity=0.45, **side))
+        marks.append(Line(x, values[:, 0], label=words, group=metric, style=style, width=1.8, **side))
     marks += [VLine(0.0, colour="muted"), VLine(1.0, colour="muted")]
     named = ((-0.5, "−0.5"), (0.0, "first (0)"), (0.5, "0.5"), (1.0, "last (1)"), (1.5, "1.5"))
     losses = [values for key, values in kept.items() if key.endswith("loss")]
@@ -183,4 +183,4 @@ def _line_words(look: Look, x: np.ndarray, losses: np.ndarray) -> str:
 
 def _line_numbers(x: np.ndarray, losses: np.ndarray) -> dict[str, float]:
     rise, minima = _rises(x, losses)
-    return {"line_rise": float(np.median(rise)), "line_minima": float(np.median(minima))}
+    return {"line_rise": float(rise.max()), "line_minima": int(minima.max())}

@@ -46,7 +46,7 @@ def planes(look: Look) -> Findings:
     for to in look.config.exports:
         export(look.run, to)
     if look.config.exports and statements:
-        statements.append(f"All surfaces are kept as {', '.join(look.config.exports)} in the folder exports.")
+        statements.append(f"All surfaces are kept as {', '.join(look.config.exports)} in the run's folder exports.")
     return Findings(drawn, statements, numbers=numbers, warnings=warnings)
 
 
@@ -70,13 +70,11 @@ def _words(found: Plane) -> str:
 def _hidden(found: Plane) -> str:
     path = found.saved.path
     share = path["off-plane"][:-1] / np.maximum(found.away[:-1], np.finfo(float).tiny)
-    ratio = path["loss"] / path["true loss"]
-    worst = int(np.nanargmax(np.abs(np.log(np.where(ratio > 0, ratio, np.nan)))))
+    ratio, worst = _ratio(found), _worst(found)
     return (
-        f"The plane of the trajectory holds {percent(found.explained)} of its variance; the snapshots lie "
-        f"{range_words(path['off-plane'].tolist())} off it (median, and least to greatest), in the median "
-        f"{percent(float(np.median(share)))} of their distance from the end of training, and the loss drawn below them "
-        f"is {number(float(ratio[worst]))} times their true loss in the worst case (epoch {path['epoch'][worst]:g}: "
+        f"What that plane hides: the snapshots lie {range_words(path['off-plane'].tolist())} off it (median, and least "
+        f"to greatest), in the median {percent(float(np.median(share)))} of their distance from the end of training, "
+        f"and the loss drawn below them is {number(float(ratio[worst]))} times their true loss in the worst case (epoch {path['epoch'][worst]:g}: "
         f"{number(float(path['loss'][worst]))} against {number(float(path['true loss'][worst]))})."
     )
 
@@ -97,7 +95,22 @@ def _numbers(found: Plane) -> dict[str, float]:
     if found.saved.path:
         out |= {f"{found.key}_explained": found.explained}
         out |= {f"{found.key}_off_plane": float(np.median(found.saved.path["off-plane"]))}
+        out |= {f"{found.key}_worst_ratio": float(_ratio(found)[_worst(found)])}
     return out
+
+
+def _ratio(found: Plane) -> np.ndarray:
+    """(S,) loss drawn below a snapshot over its true loss."""
+    path = found.saved.path
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return path["loss"] / path["true loss"]
+
+
+def _worst(found: Plane) -> int:
+    """The snapshot whose drawn loss is farthest from its true one, by ratio either way."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.abs(np.log(_ratio(found)))
+    return int(np.where(np.isnan(apart), -1.0, apart).argmax())
 
 
 def _film(look: Look, found: Plane) -> str:

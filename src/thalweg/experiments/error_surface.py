@@ -39,8 +39,9 @@ from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments._words import counted
+from thalweg.experiments._words import counted, percent
 from thalweg.experiments.findings import Findings
+from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -190,7 +191,23 @@ def run(config: Config, run: Run) -> Findings:
     look = look_at(config, run, setup, recording, measured)
     parts = {"visited": visited, "parameters": parameters, "line": line, "planes": planes}
     found = joined(parts[part](look) for part in config.parts)
-    return joined([_training(config, setup, measured), found, Findings((measured.curves,))])
+    return joined([_headline(found), _training(config, setup, measured), found, Findings((measured.curves,))])
+
+
+def _headline(found: Findings) -> Findings:
+    """The main results in one sentence, as far as the parts that give them were asked for."""
+    said, numbers = [], found.numbers
+    if "line_rise" in numbers:
+        never = numbers["line_rise"] == 0
+        said.append(f"on the straight line from first to last weights the loss {'never rises' if never else 'rises'}")
+    if "trajectory_explained" in numbers:
+        shown, ratio = float(numbers["trajectory_explained"]), float(numbers["trajectory_worst_ratio"])
+        said.append(
+            f"the plane of the trajectory holds {percent(shown)} of its variance and shows "
+            f"{'up to' if ratio >= 1 else 'as little as'} {number(ratio)} times the loss that the weights had"
+        )
+    words = "; ".join(said)
+    return Findings(statements=(f"{words[:1].upper()}{words[1:]}.",) if said else ())
 
 
 def _training(config: Config, setup: Setup, measured: Measured) -> Findings:

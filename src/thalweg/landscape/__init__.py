@@ -20,12 +20,15 @@ True
 `interpolate` goes straight from one solution to another and on, `connect` trains a curve of low loss between them,
 `align` puts the hidden units of one into the order of the other first; all end in a `Profile` with its `Barrier`s.
 `perturb` moves one parameter at a time.
+
+`export_surface` writes a surface for ParaView (VTK), numpy or tables; a run keeps it as a `SavedSurface`.
 """
 
 from thalweg.landscape.alignment import Alignment, align
 from thalweg.landscape.barriers import Barrier
 from thalweg.landscape.curves import Connection, connect
 from thalweg.landscape.directions import Directions, gradient_direction, solution_directions
+from thalweg.landscape.exporting import SavedSurface, export_surface
 from thalweg.landscape.filters import normalized, random_directions
 from thalweg.landscape.grid import Grid
 from thalweg.landscape.interpolation import interpolate, valley, with_ends
@@ -52,10 +55,12 @@ __all__ = [
     "PathOnPlane",
     "Perturbation",
     "Profile",
+    "SavedSurface",
     "ScatterSurface",
     "Surface",
     "align",
     "connect",
+    "export_surface",
     "fine_offsets",
     "follow",
     "gradient_direction",
