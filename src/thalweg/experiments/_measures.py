@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = [
     "described",
     "ends",
     "field_words",
+    "flat",
     "gaps",
     "measured",
     "place",
@@ -59,7 +60,8 @@ def setting(config: Varied, table: pl.DataFrame) -> str:
     network, task = table["network"][0], table["task"][0]
     others = table["network"].n_unique() - 1
     more = f" (and {counted(others, 'other')})" if others else ""
-    runs, settings = int(table["replica"].max() or 0) + 1, table["member"].n_unique()  # type: ignore[arg-type]
+    parts = shared.groups(table)
+    runs, settings = max(len(part) for part in parts.values()), len(parts)
     steps, epochs = (sorted(set(table[name].drop_nulls().to_list())) for name in ("steps", "epochs"))
     if len(steps) == 1:
         budget = f"each with {counted(int(steps[0]), 'step')}"
@@ -68,10 +70,13 @@ def setting(config: Varied, table: pl.DataFrame) -> str:
         budget = f"each over {number(epochs[0])} epochs, which are {steps[0]:,} to {steps[-1]:,} steps"
     else:
         budget = f"of {steps[0]:,} to {steps[-1]:,} steps"
-    optimiser = recipe_words(config.training, int(table["samples"][0])).split(", ")[:2]
-    found = table["member"].unique(maintain_order=True).to_list()
+    words = recipe_words(config.training, int(table["samples"][0])).split(", ")
+    common = [
+        word for word, field in zip(words, ("training.optimizer", "training.lr"), strict=False) if field != config.vary
+    ]
+    found = list(parts)
     varied = f" for each of {settings} settings ({found[0]} to {found[-1]})" if settings > 1 else f" ({found[0]})"
-    return f"{network}{more} on {task}; {', '.join(optimiser)}; {counted(runs, 'training')}{varied}, {budget}."
+    return f"{network}{more} on {task}; {', '.join(common)}; {counted(runs, 'training')}{varied}, {budget}."
 
 
 def gaps(table: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -259,6 +264,15 @@ def ends(table: pl.DataFrame, name: str) -> tuple[str, str] | None:
         return None
     first, last = (f"{range_words(shared.column(part, name))} at {part['member'][0]}" for part in (parts[0], parts[-1]))
     return first, last
+
+
+def flat(table: pl.DataFrame, names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The main numbers: medians of every setting by column, or by column alone if there is one setting; and every τ."""
+    parts, out = shared.groups(table), {}
+    for name in names:
+        for label, part in parts.items():
+            out[name if len(parts) == 1 else f"{name}: {label}"] = shared.median(part, name)
+    return out | {f"tau {row['measure']}, {row['gap']}": row["Kendall τ"] for row in rows}
 
 
 def rows(table: pl.DataFrame, names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ from pydantic import Field
 
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._members import Members, Varied, members, table
+from thalweg.experiments._members import METRICS, Members, Varied, members, table
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
 from thalweg.figures.scales import number
@@ -142,8 +142,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     trap, told = _trap(table)
     statements = [measures.setting(config, table), *_told(table, names), *measures.scores(table), *sentences, *told]
     tables = {"Settings": measures.rows(table, names)} | ({"Rank correlations": rows} if rows else {})
-    numbers = {f"{name}: {part['member'][0]}": shared.median(part, name) for name in names for part in _parts(table)}
-    numbers |= {f"tau {row['measure']}, {row['gap']}": row["Kendall τ"] for row in rows}
+    numbers = measures.flat(table, [*METRICS, *names], rows)
     return Findings([*figures, *correlated, *trap], statements, tables, numbers, warnings)
 
 

@@ -44,7 +44,7 @@ from pydantic import Field
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments import _rescaling
-from thalweg.experiments._members import Members, Varied, members, table
+from thalweg.experiments._members import METRICS, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Figure, Panel
@@ -190,9 +190,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     correlated, rows, sentences = measures.correlations(config, table, names)
     statements = [measures.setting(config, table), *_told(table, names), *measures.scores(table), *sentences]
     tables = {"Settings": measures.rows(table, names)} | ({"Rank correlations": rows} if rows else {})
-    parts = shared.groups(table)
-    numbers = {f"{name}: {label}": shared.median(part, name) for name in names for label, part in parts.items()}
-    numbers |= {f"tau {row['measure']}, {row['gap']}": row["Kendall τ"] for row in rows}
+    numbers = measures.flat(table, [*METRICS, *names], rows)
     return Findings([*figures, *correlated], statements, tables, numbers, warnings)
 
 
