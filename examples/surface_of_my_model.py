@@ -20,8 +20,8 @@ from thalweg.figures.matplotlib import save
 # A network trained as usual, in a loop of one's own.
 
 torch.manual_seed(0)
-digits = load_digits()
-x, y = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16, torch.tensor(digits.target)
+pixels, labels = load_digits(return_X_y=True)
+x, y = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8), torch.tensor(labels)
 model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 for _ in range(60):

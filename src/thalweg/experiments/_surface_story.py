@@ -70,12 +70,13 @@ def _words(found: Plane) -> str:
 def _hidden(found: Plane) -> str:
     path = found.saved.path
     share = path["off-plane"][:-1] / np.maximum(found.away[:-1], np.finfo(float).tiny)
-    ratio, worst = _ratio(found), _worst(found)
+    worst = _worst(found)
+    ratio, drawn, true = (float(values[worst]) for values in (_ratio(found), path["loss"], path["true loss"]))
     return (
         f"What that plane hides: the snapshots lie {range_words(path['off-plane'].tolist())} off it (median, and least "
         f"to greatest), in the median {percent(float(np.median(share)))} of their distance from the end of training, "
-        f"and the loss drawn below them is {number(float(ratio[worst]))} times their true loss in the worst case (epoch {path['epoch'][worst]:g}: "
-        f"{number(float(path['loss'][worst]))} against {number(float(path['true loss'][worst]))})."
+        f"and the loss drawn below them is {number(ratio)} times their true loss in the worst case (epoch "
+        f"{path['epoch'][worst]:g}: {number(drawn)} against {number(true)})."
     )
 
 

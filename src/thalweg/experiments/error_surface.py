@@ -196,12 +196,12 @@ def run(config: Config, run: Run) -> Findings:
 
 def _headline(found: Findings) -> Findings:
     """The main results in one sentence, as far as the parts that give them were asked for."""
-    said, numbers = [], found.numbers
+    said, numbers = [], {name: value for name, value in found.numbers.items() if isinstance(value, float | int)}
     if "line_rise" in numbers:
         never = numbers["line_rise"] == 0
         said.append(f"on the straight line from first to last weights the loss {'never rises' if never else 'rises'}")
     if "trajectory_explained" in numbers:
-        shown, ratio = float(numbers["trajectory_explained"]), float(numbers["trajectory_worst_ratio"])
+        shown, ratio = numbers["trajectory_explained"], numbers["trajectory_worst_ratio"]
         said.append(
             f"the plane of the trajectory holds {percent(shown)} of its variance and shows "
             f"{'up to' if ratio >= 1 else 'as little as'} {number(ratio)} times the loss that the weights had"
