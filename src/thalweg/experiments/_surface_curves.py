@@ -38,7 +38,7 @@ def parameters(look: Look) -> Findings:
     offsets = fine_offsets(reach, CLOSE * reach, look.config.offsets)
 
     def measure() -> dict[str, Tensor]:
-        found = perturb(look.objective, look.theta, offsets, seed=look.config.seed)
+        found = perturb(look.objective, look.theta, offsets, parameters=_sample(look))
         return {"loss": found.values.double(), "parameters": found.parameters}
 
     kept = look.run.cached("parameters", measure)
@@ -85,6 +85,16 @@ def parameters(look: Look) -> Findings:
         "parameters_greatest_gain": float(gain[best]),
     }
     return Findings((figure,), (statement,), numbers=numbers)
+
+
+def _sample(look: Look) -> Tensor:
+    """Numbers of the parameters that are moved."""
+    import torch
+
+    from thalweg.objective.seeds import generator
+
+    source = generator(look.config.seed, 0, "parameters")
+    return torch.randperm(look.objective.size, generator=source)[: look.config.curves]
 
 
 def line(look: Look) -> Findings:

@@ -81,6 +81,9 @@ class Config(TrainingConfig):
     perplexity: float | None = Field(default=None, ge=1)
     """visited: neighbours that t-SNE weighs; default 30, or fewer for few points."""
 
+    curves: int = Field(default=300, ge=1)
+    """parameters: most curves; a larger network has a seeded sample of its parameters drawn."""
+
     reach: float = Field(default=1.0, gt=0)
     """parameters: greatest offset of a parameter, in its own units."""
 
@@ -154,6 +157,9 @@ PRESETS = {
         data=TaskConfig(name="mnist", samples=10_000),
         model=ModelConfig(hidden=(20, 20, 20)),
         training=_every(1, lr=1e-3, batch_size=200, epochs=30),
+        curves=100,
+        offsets=41,
+        line_points=201,
     ),
     "course-function": Config(
         data=TaskConfig(name="function", expression="sinc", points=1000),

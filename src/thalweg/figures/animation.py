@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Moving", "animate"]
 
 FORMATS = (".gif", ".mp4")
+ALIKE = 8
+"""Difference of two colours, of 256 steps, that looking up a palette may overlook."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,14 +193,19 @@ def _gif(pictures: Iterator[np.ndarray], target: Path, fps: float, hold: float, 
     from PIL import Image, ImageColor
 
     # Points are few pixels, which a palette chosen by frequency would forget; the 256th colour is "as before".
-    kept = [
-        ImageColor.getrgb(mixed(colour, PAPER, share))
-        for colour in list(dict.fromkeys((PAPER, INK, *colours)))[:24]
-        for share in (0.0, 0.3, 0.6)
-    ]
-    common = Image.fromarray(next(pictures)).quantize(255 - len(kept)).getpalette() or []
+    kept = np.array(
+        [
+            ImageColor.getrgb(mixed(colour, PAPER, share))
+            for colour in list(dict.fromkeys((PAPER, INK, *colours)))[:24]
+            for share in (0.0, 0.3, 0.6)
+        ]
+    )
+    common = np.array(Image.fromarray(next(pictures)).quantize(255 - len(kept)).getpalette()).reshape(-1, 3)
+    distances = np.abs(common[:, None] - kept).max(axis=-1)
+    alike = distances.min(axis=1) < ALIKE
+    common[alike] = kept[distances.argmin(axis=1)[alike]]
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*common[: 3 * (255 - len(kept))], *(channel for colour in kept for channel in colour)])
+    palette.putpalette(np.concatenate([common[: 255 - len(kept)], kept]).ravel().tolist())
     images = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     last = round(1000 * (1 / fps + hold))
     durations = [round(1000 / fps)] * (len(images) - 1) + [last]
