@@ -22,6 +22,7 @@ from thalweg.figures import (
     Figure,
     Heatmap,
     HLine,
+    Inset,
     Line,
     Lines,
     Panel,
@@ -191,6 +192,15 @@ def test_the_camera_looks_from_where_the_panel_says() -> None:
     camera = _one(mark, z=Axis("z"), view=(30.0, -60.0))["layout"]["scene"]["camera"]["eye"]
     eye = np.array([camera[k] for k in "xyz"])
     np.testing.assert_allclose(eye / np.linalg.norm(eye), [np.sqrt(3) / 4, -0.75, 0.5], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("corner", "x", "y"), [("upper centre", 0.5, 0.74), ("upper right", 0.77, 0.74), ("lower left", 0.27, 0.3)]
+)
+def test_insets_lie_where_they_should(corner: str, x: float, y: float) -> None:
+    layout = _one(Line([0, 1], [1.0, 0.5]), inset=Inset((0, 0.5), corner=corner, size=(0.4, 0.4)))["layout"]
+    middle = [np.mean(layout[f"{letter}axis2"]["domain"]) for letter in "xy"]
+    np.testing.assert_allclose(middle, [x, y], atol=0.03)
 
 
 def test_shared_axes_move_together() -> None:
