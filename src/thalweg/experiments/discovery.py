@@ -6,7 +6,7 @@ import ast
 import importlib
 import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -102,11 +102,10 @@ def discover() -> dict[str, Experiment]:
         if not folder.is_dir():
             raise InputError(f"THALWEG_EXPERIMENTS must name folders, found {folder}")
         for path in folder.glob("*.py"):
-            tree = None if path.name.startswith("_") else _parsed(path)
-            if tree is None or not any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body):
+            runs, text = (False, None) if path.name.startswith("_") else _read(path, path.stat().st_mtime_ns)
+            if not runs:
                 continue
             name = path.stem.replace("_", "-")
-            text = ast.get_docstring(tree)
             if not text:
                 raise InputError(f"experiment '{name}' must begin with a docstring, {path} has none")
             if name in found:
@@ -115,12 +114,16 @@ def discover() -> dict[str, Experiment]:
     return dict(sorted(found.items()))
 
 
-def _parsed(path: Path) -> ast.Module:
+@lru_cache(maxsize=1024)
+def _read(path: Path, changed: int) -> tuple[bool, str | None]:
+    """Whether a file, last changed at that time, defines `run`, and its docstring."""
     try:
         with _parser:
-            return ast.parse(path.read_bytes(), filename=str(path))
+            tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise InputError(f"{path} is no Python file: {error.msg} in line {error.lineno}") from None
+    runs = any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body)
+    return runs, ast.get_docstring(tree)
 
 
 def find(name: str) -> Experiment:

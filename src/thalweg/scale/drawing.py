@@ -9,13 +9,13 @@ import numpy as np
 
 from thalweg.figures import Axis, Band, Figure, Line, Panel, Scatter
 from thalweg.figures.mark import Mark
-from thalweg.scale.planning import Plan
+from thalweg.scale.planning import Plan, worded
 from thalweg.scale.table import RESULT
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["against", "worded"]
+__all__ = ["against"]
 
 CURVES = 8  # values of a second field that are told apart in one frame
 WIDE_X, WIDE_Y = 16, 100  # ratio of largest to smallest from which an axis is logarithmic
@@ -54,20 +54,14 @@ def against(plan: Plan, complete: pl.DataFrame, key: str, names: Sequence[str]) 
     if spread:
         caption += f"line and band: median and range over {' and '.join(spread)}."
     if lost:
-        caption += f" {lost} values that are not finite, or were not found, have no place here."
+        words = (
+            "1 value is not finite, or was not found, and has"
+            if lost == 1
+            else (f"{lost} values are not finite, or were not found, and have")
+        )
+        caption += f" {words} no place here."
     slug = "-".join(part for part in "".join(c if c.isalnum() else " " for c in key.lower()).split())
     return Figure(f"sweep-{slug}", f"Found against {key}", caption, tuple(panels))
-
-
-def worded(value: Any) -> str:
-    """A swept value as in a legend.
-
-    >>> worded([8, 8]), worded(None), worded(0.1), worded(1.0)
-    ('8-8', 'None', '0.1', '1')
-    """
-    if isinstance(value, list):
-        return "-".join(map(worded, value)) or "none"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _curve(x: np.ndarray, y: np.ndarray, chosen: np.ndarray, label: str) -> list[Mark]:

@@ -17,7 +17,7 @@ from thalweg.runs.files import canonical
 from thalweg.runs.layout import config_hash
 from thalweg.scale.values import spread
 
-__all__ = ["Plan", "Task", "flat", "plan", "read_settings", "replan"]
+__all__ = ["Plan", "Task", "flat", "plan", "read_settings", "replan", "worded"]
 
 
 @dataclass(frozen=True)
@@ -194,3 +194,14 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return found
+
+
+def worded(value: Any) -> str:
+    """A swept value as in a legend.
+
+    >>> worded([8, 8]), worded(None), worded(0.1), worded(1.0)
+    ('8-8', 'None', '0.1', '1')
+    """
+    if isinstance(value, list):
+        return "-".join(map(worded, value)) or "none"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -89,7 +89,7 @@ def sweep(
     try:
         with run.writing():
             table = _done(plan, root, staff(workers), path, command)
-            found = tell(plan, table)
+            found = tell(plan, table, root)
             whole = int((table["status"] == "complete").sum())
             if whole < len(table):
                 raise _UnfinishedError(f"{len(table) - whole} of {len(table)} tasks are not complete")

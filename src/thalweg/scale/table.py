@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.errors import InputError
 from thalweg.experiments.findings import Findings
 from thalweg.runs import Run
+from thalweg.scale.joining import medians
 from thalweg.scale.planning import Plan, Task, flat
 from thalweg.scale.working import Outcome
 
@@ -63,9 +64,17 @@ def _ending(task: Task, root: Path) -> tuple[str, str, Mapping[str, Any]]:
         run = Run.open(path)
         if run.state != "complete":
             return ("missing" if run.state == "new" else run.state), run.message, {}
-        return "complete", "", Findings.from_json({**run.load("findings"), "figures": []}).numbers
+        return "complete", "", _numbers(task, run)
     except InputError as error:
         return "failed", str(error), {}
+
+
+def _numbers(task: Task, run: Run) -> Mapping[str, Any]:
+    """What a run has found; of a model that is the only one of its task, by names that all tasks share."""
+    found = Findings.from_json({**run.load("findings"), "figures": []}).numbers
+    if getattr(task.config, "vary", None) not in task.values:
+        return found
+    return {name.partition(": ")[0]: value for name, value in found.items()} | medians(run)
 
 
 def _series(name: str, values: Sequence[Any]) -> pl.Series:

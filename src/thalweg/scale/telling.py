@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from thalweg.errors import nearest
 from thalweg.experiments.findings import Findings
 from thalweg.figures.scales import number
-from thalweg.scale.drawing import against, worded
-from thalweg.scale.planning import Plan
+from thalweg.scale.drawing import against
+from thalweg.scale.joining import retold
+from thalweg.scale.planning import Plan, worded
 from thalweg.scale.table import RESULT
 
 if TYPE_CHECKING:
@@ -21,35 +23,42 @@ __all__ = ["tell"]
 NUMBERS = 4  # that are drawn if nobody has chosen
 
 
-def tell(plan: Plan, table: pl.DataFrame) -> Findings:
-    """Findings from the table of a sweep: every swept field that takes several values has a figure.
+def tell(plan: Plan, table: pl.DataFrame, root: Path) -> Findings:
+    """Findings of a sweep.
+
+    An experiment that tells tables of several models tells that of all tasks together (:mod:`thalweg.scale.joining`).
+    Otherwise, and where numbers to plot were chosen, every swept field that takes several values has a figure.
 
     Args:
         plan: The tasks.
         table: Of :func:`thalweg.scale.table.collect`.
+        root: Folder of all runs.
     """
     import polars as pl
 
     complete = table.filter(pl.col("status") == "complete")
     rest = table.filter(pl.col("status") != "complete")
-    names, warnings = _chosen(plan, complete)
-    several = [key for key, values in plan.sweeps.items() if len(values) > 1]
-    fields = [key for key in several if key != "seed"] or several
     words = {task.name: task.words for task in plan.tasks}
-    for row in rest.iter_rows(named=True):
-        warnings.append(f"{words[row['run']]} is {row['status']}{': ' if row['message'] else ''}{row['message']}.")
+    warnings = [
+        f"{words[row['run']]} is {row['status']}{': ' if row['message'] else ''}{row['message']}."
+        for row in rest.iter_rows(named=True)
+    ]
     count = f"{len(complete)} of {len(table)}" if len(rest) else f"All {len(table)}"
     swept = ", ".join(f"{key} ({_range_words(values)})" for key, values in plan.sweeps.items())
     statements = [f"{count} tasks of {plan.experiment} are complete; swept: {swept}."]
-    statements += [_sentence(plan, complete, key, name) for key in fields for name in names]
+    told = retold(plan, root, set(complete["run"])) or Findings()
+    names, unknown = ([], []) if told.figures and not plan.plot else _chosen(plan, complete)
+    several = [key for key, values in plan.sweeps.items() if len(values) > 1]
+    fields = [key for key in several if key != "seed"] or several
+    statements += [*told.statements, *(_sentence(plan, complete, key, name) for key in fields for name in names)]
     kept = [*plan.sweeps, "status", *(RESULT + name for name in names)]
     rows = [{key.removeprefix(RESULT): _cell(row[key]) for key in kept} for row in table.iter_rows(named=True)]
     return Findings(
-        figures=[against(plan, complete, key, names) for key in fields if names],
+        figures=[*told.figures, *(against(plan, complete, key, names) for key in fields if names)],
         statements=[statement for statement in statements if statement],
-        tables={"Tasks": rows},
-        numbers={"tasks": len(table), "complete": len(complete), "not complete": len(rest)},
-        warnings=warnings,
+        tables={**told.tables, "Tasks": rows},
+        numbers={**told.numbers, "tasks": len(table), "complete": len(complete)},
+        warnings=[*warnings, *unknown, *told.warnings],
     )
 
 
@@ -62,7 +71,7 @@ def _chosen(plan: Plan, complete: pl.DataFrame) -> tuple[list[str], list[str]]:
     ]
     if plan.plot:
         lacking = [name for name in plan.plot if name not in known]
-        words = [f"No task has found a number '{name}'{nearest(name, known)}." for name in lacking]
+        words = [f"No task has found a number '{name}'{nearest(name, known) or '.'}" for name in lacking]
         return [name for name in plan.plot if name in known], words
     moving = [name for name in known if len(np.unique(_finite(complete, name))) > 1]
     return moving[:NUMBERS] or known[:NUMBERS], []
