@@ -1,0 +1,167 @@
+"""Two solutions and the straight line through them: flatness, part 1.
+
+**Question.** Networks that were trained with small and with large batches, or with small and with large steps, reach
+about the same training loss. What lies between them, and which of them lies in the wider valley?
+
+**Method.** Two recipes that differ in one field give two solutions, θ₁ and θ₂. All of them are evaluated at
+θ_α = (1−α)θ₁ + αθ₂: **α = 0 is the first network and α = 1 the second**; below 0 and above 1 the line goes on beyond
+them. Several pairs are trained from initial weights of their own, so that the curves have a spread. Then two ways
+around the hill in between: the hidden units of the second network are put into the order of the first before the
+straight line is drawn (Ainsworth et al. 2023), and a curve of low loss is trained from one to the other (Garipov et
+al. 2018).
+
+**Figures and how to read them.**
+
+- *Interpolation*: loss (left axis, logarithmic) and accuracy (right axis) against α, for training and test data. A U at
+  0 and a U at 1 with a hill between them: two separate valleys. Their widths are compared in words.
+- *Paths*: training loss along the straight line, along the straight line after alignment and along the curve, against
+  the share of the way that is done.
+- *Barriers*: how high each way rises above the straight connection of the losses at its ends, every pair with two
+  standard errors over the samples.
+
+**Traps.** *α reversed*: scripts disagree on which network is 1; here the axis says it. *Mutated models*: adding the
+difference of the two networks to one of them again and again walks off along the line, and the second curve starts
+where the first one ended; here every point is a new vector and both ends are checked to be those of the networks
+themselves, bit for bit. *Buffers lost*: batch normalisation keeps statistics beside the weights. With those of one end
+everything between looks worse than it is, with none at all (a network that was built anew) everything does; here they
+are computed anew at every α from the training data, unless ``--batchnorm`` says otherwise. *Width as flatness*: the
+width of a valley depends on the scale of the weights as well (Dinh et al. 2017), so it tells two valleys on one line
+apart and is no property of a network. *Equal epochs are not equal steps*: a batch sixteen times larger makes a
+sixteenth of the steps; the report says how many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from thalweg.errors import InputError
+from thalweg.experiments._training import TrainingConfig, set_up
+from thalweg.experiments.findings import Findings
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+from thalweg.training.recipe import Cadence, Recipe
+
+if TYPE_CHECKING:
+    from thalweg.runs import Run
+
+__all__ = ["PRESETS", "Config", "run"]
+
+
+class Config(TrainingConfig):
+    """Settings of `interpolation`."""
+
+    batch_sizes: tuple[int, ...] = (64, 1024)
+    """Batch sizes of the two solutions of the first comparison, at the learning rate of `training`; none leaves it
+    out, twice the same compares two trainings by one recipe."""
+
+    learning_rates: tuple[float, ...] = (1e-3, 1e-2)
+    """Learning rates of the two solutions of the second comparison, at the batch size of `training`; as above."""
+
+    start: Literal["own", "shared"] = "own"
+    """Initial weights of the two networks of a pair: each its own, or the same for both."""
+
+    low: float = Field(default=-1.0, le=0)
+    """The least α."""
+
+    high: float = Field(default=2.0, ge=1)
+    """The greatest α."""
+
+    points: int = Field(default=61, ge=7)
+    """Number of α; the places nearest to 0 and 1 are exactly 0 and 1."""
+
+    batchnorm: Literal["recomputed", "interpolated", "first", "last"] = "recomputed"
+    """Statistics of batch normalisation at every α: recomputed on the training data, interpolated between those of the
+    two networks, or those of the first or the last network (curves and their ends are always recomputed)."""
+
+    rise: float = Field(default=0.1, gt=0)
+    """Rise of the training loss over its end by which the width of a valley is measured."""
+
+    subsets: int = Field(default=10, ge=2)
+    """Disjoint parts of the data from which the standard errors of the barriers come."""
+
+    align: bool = True
+    """Whether the second network is also compared with its hidden units in the order of the first."""
+
+    matching: Literal["weights", "activations"] = "weights"
+    """What the alignment compares."""
+
+    curve: Literal["bezier", "polygon"] = "bezier"
+    """The curve that is trained between the two: a Bézier curve or a chain of straight stretches."""
+
+    bends: int = Field(default=1, ge=0)
+    """Trained points of the curve between its ends; 0 trains none."""
+
+    curve_training: Recipe = Recipe(lr=1e-2, steps=1000, batch_size=128, schedule="linear", final=0.01)
+    """How the bends are trained."""
+
+    @model_validator(mode="after")
+    def _two_solutions(self) -> Config:
+        for name in ("batch_sizes", "learning_rates"):
+            values = getattr(self, name)
+            if len(values) not in (0, 2):
+                raise InputError(f"{name} must be none or two, found {values}")
+            if any(value <= 0 for value in values):
+                raise InputError(f"{name} must be positive, found {values}")
+        if not self.batch_sizes and not self.learning_rates:
+            raise InputError("batch_sizes or learning_rates must be two values, found none of both")
+        return self
+
+
+def _recipe(**fields: object) -> Recipe:
+    """Weights are needed at the end only; a few on the way show the training."""
+    return Recipe.model_validate({"lr": 1e-3, "batch_size": 64, "record": Cadence(every=12, unit="log"), **fields})
+
+
+_CNN = ModelConfig(kind="cnn", channels=(16, 32), head="average", batchnorm=True)
+
+PRESETS = {
+    "tiny": Config(
+        replicas=2,
+        data=TaskConfig(samples=200, test_samples=100),
+        model=ModelConfig(hidden=(12,)),
+        training=_recipe(epochs=10, batch_size=20),
+        batch_sizes=(20, 100),
+        learning_rates=(),
+        points=13,
+        subsets=4,
+        curve_training=Recipe(lr=1e-2, steps=40, batch_size=50),
+    ),
+    "quick": Config(replicas=4, model=ModelConfig(hidden=(64, 64)), training=_recipe(epochs=100)),
+    # the exercise: batch size 64 against 1,024 and learning rate 1e-3 against 1e-2, on MNIST
+    "course": Config(
+        replicas=3,
+        data=TaskConfig(name="mnist"),
+        model=ModelConfig(hidden=(64, 32)),
+        training=_recipe(epochs=20),
+        curve_training=Recipe(lr=5e-3, steps=3000, batch_size=128, schedule="linear", final=0.01),
+    ),
+    # batch normalisation, whose statistics must be recomputed on the way
+    "cnn": Config(replicas=2, model=_CNN, training=_recipe(epochs=30), learning_rates=()),
+    # Ainsworth et al. 2023, section 5: MNIST, three hidden layers of 512 units, two trainings by one recipe
+    "paper": Config(
+        replicas=1,
+        data=TaskConfig(name="mnist"),
+        model=ModelConfig(hidden=(512, 512, 512)),
+        training=_recipe(batch_size=500, epochs=100),
+        batch_sizes=(500, 500),
+        learning_rates=(),
+        curve_training=Recipe(lr=1e-3, steps=3000, batch_size=128, schedule="linear", final=0.01),
+    ),
+}
+
+
+def run(config: Config, run: Run) -> Findings:
+    """Trains both solutions of every pair and compares them along three ways."""
+    from thalweg.experiments._interpolation_stages import comparisons, measure
+    from thalweg.experiments._interpolation_story import tell
+    from thalweg.landscape.permutations import unit_groups
+
+    setup = set_up(config, run)
+    if config.align:
+        try:  # before training: a network that cannot be aligned is told of at once
+            unit_groups(setup.objective.module(setup.objective.theta))
+        except InputError as error:
+            raise InputError(f"align must be false for this network: {error}") from error
+    return tell(config, setup, measure(config, setup, comparisons(config), run))
