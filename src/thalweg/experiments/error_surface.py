@@ -157,7 +157,7 @@ PRESETS = {
         data=TaskConfig(name="mnist", samples=10_000),
         model=ModelConfig(hidden=(20, 20, 20)),
         training=_every(1, lr=1e-3, batch_size=200, epochs=30),
-        curves=100,
+        curves=60,
         offsets=41,
         line_points=201,
     ),
