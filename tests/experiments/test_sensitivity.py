@@ -52,7 +52,7 @@ def test_tells_the_budget_the_trap_and_the_correlation(finished) -> None:
         "correlations",
         "evaluation-batch",
     ]
-    assert "each over 10 epochs, which are 10 to 100 steps" in found.statements[0]
+    assert "each over 10 epochs, which are 10 to 100 steps" in found.statements[1]
     assert any(sentence.startswith("The trap: the norm of the batch-mean gradient") for sentence in found.statements)
     assert any("Kendall τ" in sentence for sentence in found.statements)
     assert len(found.tables["Settings"]) == 5
@@ -61,7 +61,7 @@ def test_tells_the_budget_the_trap_and_the_correlation(finished) -> None:
 def test_equal_steps_are_told(finished) -> None:
     table = measured(finished).with_columns(steps=pl.lit(100), epochs=pl.col("value") * 100 / 60)
     found = tell(TINY, table)
-    assert "each with 100 steps, which are 10 to 100 epochs" in found.statements[0]
+    assert "each with 100 steps, which are 10 to 100 epochs" in found.statements[1]
 
 
 def test_a_table_of_many_runs_pools_equal_settings(finished) -> None:

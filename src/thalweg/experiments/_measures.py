@@ -212,8 +212,8 @@ def correlations(
         sure = [words for words, one in taus.items() if one.low > 0 or one.high < 0]
         top = max(taus, key=lambda words: abs(taus[words].tau))
         best.append(
-            f"With the {gap}, {top} has the strongest rank correlation, Kendall τ = {_interval(taus[top])}; "
-            f"{_sure(sure, len(taus))}."
+            f"{_sure(sure, len(taus))} with the {gap} whose interval excludes zero; the strongest is that of the "
+            f"{top}, Kendall τ = {_interval(taus[top])}."
         )
     best += _unequal(table)
     if len(marks) == 1:
@@ -250,11 +250,9 @@ def _interval(found: RankCorrelation) -> str:
 
 
 def _sure(names: list[str], total: int) -> str:
-    if not names:
-        return (
-            f"the interval of none of the {total} measures excludes zero" if total > 1 else "its interval includes zero"
-        )
-    return f"intervals that exclude zero: {', '.join(names)}"
+    told = f"{len(names)} of {counted(total, 'measure')}"
+    listed = f" ({', '.join(names)})" if 0 < len(names) < total else ""
+    return f"{told}{listed} {'has' if len(names) == 1 else 'have'} a rank correlation"
 
 
 def ends(table: pl.DataFrame, name: str) -> tuple[str, str] | None:

@@ -37,7 +37,7 @@ def rescaling(objective: Objective, theta: Tensor, *, tolerance: float, seed: in
     from thalweg import generalization as measures
     from thalweg.curvature import eigenpairs, hessian_operator
 
-    alpha = torch.as_tensor(ALPHAS)
+    alpha = torch.as_tensor(ALPHAS, device=objective.device)
     factors = measures.multipliers(objective, alpha)
     family = theta * factors  # (A, P)
     operator = hessian_operator(objective, theta)

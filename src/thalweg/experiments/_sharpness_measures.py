@@ -77,6 +77,8 @@ def columns(config: Config, setup: Setup, theta: Tensor) -> dict[str, np.ndarray
         setup: The task and network.
         theta: The weights at the end of training, (R, P).
     """
+    import torch
+
     from thalweg import generalization as measures
 
     objective, theta, seed = measured_on(config, setup), theta.double(), config.seed
@@ -115,4 +117,4 @@ def columns(config: Config, setup: Setup, theta: Tensor) -> dict[str, np.ndarray
     if setup.task.kind == "classification" and objective.loss_kind == "cross_entropy":
         found["margin"] = measures.margin_percentile(measures.margins(objective, theta))
         found["normalized_margin"] = found["margin"] / found["spectral_product"]
-    return {name: np.asarray(values) for name, values in found.items()}
+    return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in found.items()}

@@ -140,7 +140,10 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     figures = [_twins(config, table, x, drawn, names[drawn]), _definitions(config, table, x, names)]
     correlated, rows, sentences = measures.correlations(config, table, names)
     trap, told = _trap(table)
-    statements = [measures.setting(config, table), *_told(table, names), *measures.scores(table), *sentences, *told]
+    said = _told(table, names)
+    first = said.pop(drawn, None)  # the headline
+    statements = [*([first] if first else []), measures.setting(config, table), *said.values()]
+    statements += [*measures.scores(table), *sentences, *told]
     tables = {"Settings": measures.rows(table, names)} | ({"Rank correlations": rows} if rows else {})
     numbers = measures.flat(table, [*METRICS, *names], rows)
     return Findings([*figures, *correlated, *trap], statements, tables, numbers, warnings)
@@ -222,8 +225,9 @@ def _trap(table: pl.DataFrame) -> tuple[list[Figure], list[str]]:
     return [figure], [sentence]
 
 
-def _told(table: pl.DataFrame, names: dict[str, str]) -> list[str]:
-    out = []
+def _told(table: pl.DataFrame, names: dict[str, str]) -> dict[str, str]:
+    """A sentence for every definition."""
+    out = {}
     for name, words in names.items():
         ends = measures.ends(table, name)
         if ends is None or not shared.column(table, name).max() > 0:
@@ -232,7 +236,7 @@ def _told(table: pl.DataFrame, names: dict[str, str]) -> list[str]:
         error = max(one / mean for one, mean in zip(errors, means, strict=True) if mean > 0)
         first, last = ends
         change = first if first == last else f"{first} and {last}"
-        out.append(
+        out[name] = (
             f"The {words} with respect to the input has mean norm {change} (standard error over samples at most "
             f"{number(100 * error)} %)."
         )

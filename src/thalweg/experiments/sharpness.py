@@ -188,7 +188,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
         return Findings(statements=("Every run diverged.",), numbers={"completed": 0}, warnings=warnings)
     figures = [_twins(config, table, x), *_all(table, x, names)]
     correlated, rows, sentences = measures.correlations(config, table, names)
-    statements = [measures.setting(config, table), *_told(table, names), *measures.scores(table), *sentences]
+    statements = [*sentences, measures.setting(config, table), *_told(table, names), *measures.scores(table)]
     tables = {"Settings": measures.rows(table, names)} | ({"Rank correlations": rows} if rows else {})
     numbers = measures.flat(table, [*METRICS, *names], rows)
     return Findings([*figures, *correlated], statements, tables, numbers, warnings)
