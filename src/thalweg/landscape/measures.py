@@ -11,12 +11,15 @@ from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.scores import scores
 from thalweg.objective import Objective
-from thalweg.objective.derivatives import VALUE
+from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE
 
 __all__ = ["columns", "is_forward", "known_measures", "measure"]
 
 AT_THETA = ("objective", "gradient_norm", "lambda_max")
 """Measures that are no mean over outputs."""
+
+CACHED = 2**24
+"""Bytes of activations that one network is evaluated on at a time on a CPU: measured, larger pieces leave the cache."""
 
 DENSE = 300
 """Up to this many parameters λmax comes from the whole Hessian, above from a Lanczos search."""
@@ -82,12 +85,15 @@ def _forward(objective: Objective, thetas: Tensor, names: Sequence[str]) -> dict
         return objective.metrics(thetas)
     evaluation, program = objective.evaluation, objective.program
     cut = evaluation.plan(len(thetas), VALUE)
+    samples = cut.samples
+    if objective.device.type == "cpu":
+        samples = min(samples, max(SMALLEST_CHUNK, CACHED // (evaluation.pair_bytes * cut.replicas)))
     rows: list[dict[str, Tensor]] = []
     with torch.no_grad():
         for part in thetas.split(cut.replicas):
             params = {**objective.layout.unravel(part), **evaluation.extra(part)}
             total = {name: torch.zeros(len(part), dtype=part.dtype, device=part.device) for name in names}
-            for batch, count in objective.batches.chunks(cut.samples):
+            for batch, count in objective.batches.chunks(samples):
                 output = program.outputs(params, batch)
                 for name, value in scores(objective, names, output, batch[1]).items():
                     total[name] += (count / objective.samples) * value
