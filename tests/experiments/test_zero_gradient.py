@@ -13,7 +13,7 @@ from thalweg.experiments import Findings, execute, override
 from thalweg.experiments._zero_stages import narrower
 from thalweg.experiments.execution import load_findings
 from thalweg.experiments.zero_gradient import PRESETS, Config
-from thalweg.figures import Figure, Scatter
+from thalweg.figures import Figure, Line, Scatter
 from thalweg.models import build
 from thalweg.objective import Objective
 from thalweg.runs import Run
@@ -112,7 +112,8 @@ def test_a_click_shows_certificate_and_spectrum(tiny: tuple[Run, Findings]) -> N
     details = {detail.key: detail for detail in drawn.details}
     keys = {key for panel in drawn.panels for mark in panel.marks if isinstance(mark, Scatter) for key in mark.keys}
     assert keys <= details.keys()
-    assert details.keys() == {row["point"] for row in found.tables["points"]}
+    everywhere = {detail.key for one in found.figures for detail in one.details}
+    assert everywhere == {row["point"] for row in found.tables["points"]}
     detail = details["minimum 1"]
     assert {"‖θ‖", "zero band", "Newton–Kantorovich h (below ¼ to certify)"} <= dict(detail.facts).keys()
     assert sum(len(mark.y) for mark in detail.figure.panels[0].marks if isinstance(mark, Scatter)) == 13
@@ -197,3 +198,35 @@ def test_narrower_networks_spread_from_wide_to_narrow() -> None:
     assert narrower((10, 10), 5)[-1] == (1, 1)
     assert len(narrower((10, 10), 5)) == 5
     assert (3, 3) not in narrower((3, 3), 100)
+
+
+def test_the_landscape_joins_saddles_with_lower_minima(tiny: tuple[Run, Findings]) -> None:
+    """Lines lead from saddles down to minima, and minima that only walks have met are in the table, certified."""
+    run, found = tiny
+    drawn = figure(found, "landscape").panels[0]
+    dots = [mark for mark in drawn.marks if isinstance(mark, Scatter)]
+    assert sum(len(mark.x) for mark in dots) == found.numbers["landscape_saddles"] + found.numbers["landscape_minima"]
+    line = next(mark for mark in drawn.marks if isinstance(mark, Line))
+    assert len(line.x) % 3 == 0
+    assert len(line.x) > 0
+    assert bool((np.rint(line.x[0::3]) >= 1).all())
+    assert bool((np.rint(line.x[1::3]) == 0).all())
+    assert bool((line.y[0::3] > line.y[1::3]).all())
+    ends = run.load("downhill-00000")
+    assert len(ends["theta"]) <= 2 * TINY.downhill * TINY.chunk
+    for point in ends["theta"]:
+        _, gradient, hessian = plain(TINY, point, TINY.decay)
+        assert np.linalg.norm(gradient) < 1e-10
+        assert np.linalg.eigvalsh(hessian).min() > 0
+    assert len(rows(found, "downhill")) == found.numbers["landscape_minima_met"]
+    keys = {key for mark in dots for key in mark.keys}
+    assert keys == {detail.key for detail in figure(found, "landscape").details}
+    assert keys <= {row["point"] for row in found.tables["points"]}
+    assert any(text.startswith("Downhill from") for text in found.statements)
+
+
+def test_without_walks_there_is_no_landscape(tmp_path: Path) -> None:
+    few = {"downhill": 0, "norm_steps": 5, "replicas": 2, "narrower": 0, "saddles": 1}
+    _, found = done(override(TINY, few), tmp_path)
+    assert all(one.name != "landscape" for one in found.figures)
+    assert not any(text.startswith("Downhill") for text in found.statements)

@@ -3,8 +3,8 @@
 Every method has one contract: `(problem, theta (R, P)) -> Search`; `certify` turns end points into `CriticalPoints`,
 and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index; `follow_again`
 with new starts for those that wander); `levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and
-`split` make exact saddles of narrower networks' minima; `descend` and `continue_in_decay` connect points; `newton_cg`
-needs no dense Hessian.
+`split` make exact saddles of narrower networks' minima; `descend` walks from saddles to minima and `connect` makes the
+graph of it; `continue_in_decay` follows points as the weight decay changes; `newton_cg` needs no dense Hessian.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from torch import Tensor
 
 from thalweg.critical.certificate import certify
 from thalweg.critical.continuation import Continuation, continue_in_decay
-from thalweg.critical.descending import Edge, SolutionLandscape, descend, lower_saddles, same_points
+from thalweg.critical.descending import (
+    Descents,
+    Edge,
+    SolutionLandscape,
+    connect,
+    descend,
+    distinct,
+    lower_saddles,
+    same_points,
+)
 from thalweg.critical.embedding import embed, split, subnetwork, widths
 from thalweg.critical.following import follow
 from thalweg.critical.gradient_norm import gradient_norm_adam, gradient_norm_lbfgs
@@ -35,6 +44,7 @@ __all__ = [
     "Certificate",
     "Continuation",
     "CriticalPoints",
+    "Descents",
     "Edge",
     "FunctionProblem",
     "LargeSearch",
@@ -46,8 +56,10 @@ __all__ = [
     "Status",
     "as_problem",
     "certify",
+    "connect",
     "continue_in_decay",
     "descend",
+    "distinct",
     "embed",
     "follow",
     "follow_again",

@@ -5,22 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from thalweg import progress
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
-from thalweg.critical.points import CriticalPoints, Status
+from thalweg.critical.points import CriticalPoints, Search, Status
 from thalweg.critical.problem import Problem
+from thalweg.critical.steepest import steepest_descent
 from thalweg.errors import InputError
 
-__all__ = ["Edge", "SolutionLandscape", "descend", "lower_saddles", "same_points"]
+__all__ = ["Descents", "Edge", "SolutionLandscape", "connect", "descend", "distinct", "lower_saddles", "same_points"]
 
-SHORT = 0.05  # largest step of a descent: it stays close to the path of steepest descent and in its basin
+LAST, SHORT = 300, 0.05  # budget and longest step of Newton's method at the end of a descent, so that it stays there
+
+
+@dataclass(frozen=True)
+class Descents:
+    """Walks downhill, one along each side of each chosen mode of each saddle.
+
+    Attributes:
+        ends: Where they ended, certified (D points).
+        source: The saddle's position among the points from which they were made (D,).
+        mode: Which of its negative modes, 0 the lowest (D,).
+        sign: To which side of it, 1 or −1 (D,); the sign of an eigenvector is arbitrary, that the two differ is not.
+    """
+
+    ends: CriticalPoints
+    source: Tensor
+    mode: Tensor
+    sign: Tensor
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One descent: from a point along ± one of its negative modes to the point where it ended."""
+    """One descent between two points of a `SolutionLandscape`: along ± one negative mode of the source."""
 
     source: int
     target: int
@@ -33,47 +51,68 @@ class SolutionLandscape:
     """Critical points and the descents between them (Yin et al. 2020 call it the solution landscape).
 
     Attributes:
-        points: All points, the given ones first; copies under a symmetry of the network are one point.
-        edges: The descents; a descent that did not end at a minimum is not among them.
+        points: All points, those given first; copies under a symmetry of the network are one point.
+        place: For each of the given points its position in `points`.
+        edges: The descents; one that did not end at a minimum is not among them.
         lost: Descents that ended nowhere critical within their budget.
     """
 
     points: CriticalPoints
+    place: tuple[int, ...]
     edges: tuple[Edge, ...]
     lost: int
 
 
 def descend(
-    problem: Problem, points: CriticalPoints, *, modes: int = 4, push: float = 1e-2, steps: int = 400
-) -> SolutionLandscape:
-    """Goes downhill from every certified saddle, to both sides of each of its lowest modes.
+    problem: Problem, points: CriticalPoints, *, modes: int = 4, push: float = 1e-2, steps: int = 2000
+) -> Descents:
+    """Follows the path of steepest descent from every certified saddle, to both sides of each of its lowest modes.
 
     Args:
         problem: The function that the points belong to.
-        points: Only those certified as saddles are left; all appear in the result.
+        points: Only those certified as saddles are left.
         modes: At most so many of the lowest modes of each saddle.
         push: First displacement along the mode.
-        steps: Budget of a descent.
+        steps: Budget of a descent, of `steepest_descent`.
 
     Raises:
         InputError: No point is a certified saddle.
+
+    Example:
+        >>> from thalweg.critical import FunctionProblem
+        >>> problem = FunctionProblem(lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 2)
+        >>> saddle = certify(problem, torch.zeros(1, 2).double())
+        >>> descend(problem, saddle).ends.theta[:, 0].abs().tolist()
+        [1.0, 1.0]
     """
-    sources = [r for r, status in enumerate(points.status) if status is Status.SADDLE]
-    if not sources:
-        raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
     starts, labels = [], []
-    for r in sources:
+    for r in _saddles(points):
         vectors = problem.modes(points.theta[r : r + 1])[1][0]
         for mode in range(min(modes, int(points.certificate.negative[r]))):
             for sign in (1, -1):
                 starts.append(points.theta[r] + sign * push * vectors[:, mode])
                 labels.append((r, mode, sign))
-    found = follow(problem, torch.stack(starts), 0, steps=steps, radius=push, longest=SHORT, label="descending")
-    ends = certify(problem, found)
-    fine = [i for i, status in enumerate(ends.status) if status is Status.MINIMUM]
-    merged, place = _merged(points, ends.only(fine))
-    edges = tuple(Edge(labels[i][0], place[n], labels[i][1], labels[i][2]) for n, i in enumerate(fine))
-    return SolutionLandscape(merged, edges, len(labels) - len(fine))
+    down = steepest_descent(problem, torch.stack(starts), steps=steps, label="descending")
+    last = follow(problem, down.theta, 0, steps=LAST, radius=SHORT, longest=SHORT, label="Newton")
+    ends = Search(last.theta, down.iterations + last.iterations, last.index)
+    return Descents(certify(problem, ends), *torch.tensor(labels).unbind(1))
+
+
+def connect(points: CriticalPoints, descents: Descents) -> SolutionLandscape:
+    """The graph of points and of the descents from them; every point that has copies appears once.
+
+    Args:
+        points: Those from which the descents were made, and any others, minima for example.
+        descents: Made from these points.
+    """
+    fine = [i for i, status in enumerate(descents.ends.status) if status is Status.MINIMUM]
+    count = len(points.status)
+    merged, place = distinct(points.joined(descents.ends.only(fine)))
+    edges = tuple(
+        Edge(place[int(descents.source[i])], place[count + n], int(descents.mode[i]), int(descents.sign[i]))
+        for n, i in enumerate(fine)
+    )
+    return SolutionLandscape(merged, tuple(place[:count]), edges, len(descents.ends.status) - len(fine))
 
 
 def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-1, steps: int = 300) -> CriticalPoints:
@@ -86,18 +125,24 @@ def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-
         points: Certified saddles; others are skipped.
         push: Displacement along each of the modes given up, the lowest ones.
         steps: Budget of each search.
+
+    Raises:
+        InputError: No point is a certified saddle.
     """
     starts, wanted = [], []
-    for r, status in enumerate(points.status):
-        if status is not Status.SADDLE:
-            continue
-        vectors = problem.modes(points.theta[r : r + 1])[1][0]
-        for k in range(int(points.certificate.negative[r])):
-            starts.append(points.theta[r] + push * vectors[:, : int(points.certificate.negative[r]) - k].sum(1))
+    for r in _saddles(points):
+        vectors, index = problem.modes(points.theta[r : r + 1])[1][0], int(points.certificate.negative[r])
+        for k in range(index):
+            starts.append(points.theta[r] + push * vectors[:, : index - k].sum(1))
             wanted.append(k)
-    if not starts:
-        raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
     return certify(problem, follow(problem, torch.stack(starts), torch.tensor(wanted), steps=steps))
+
+
+def _saddles(points: CriticalPoints) -> list[int]:
+    rows = [r for r, status in enumerate(points.status) if status is Status.SADDLE]
+    if not rows:
+        raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
+    return rows
 
 
 def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, tolerance: float = 1e-7) -> bool:
@@ -105,29 +150,32 @@ def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, toleran
 
     Permutations and sign flips of units change neither; that two different orbits agree in both is possible but would
     take a coincidence in every eigenvalue.
+
+    Args:
+        a: Points, of which number `r` is meant.
+        r: Position.
+        b: Points, of which number `s` is meant.
+        s: Position.
+        tolerance: On the losses, relative to them, and on the eigenvalues, relative to the largest.
     """
-    x, y = a.certificate, b.certificate
-    scale = float(torch.maximum(x.largest[r], y.largest[s])) + 1e-300
-    close = abs(float(x.loss[r] - y.loss[s])) <= tolerance * max(abs(float(x.loss[r])), 1e-12)
-    gap = (x.eigenvalues[r] - y.eigenvalues[s]).abs().nan_to_num()
-    return close and bool(gap.amax() <= tolerance * scale)
+    return bool(_same(a, [r], b, s, tolerance)[0])
 
 
-def _merged(points: CriticalPoints, ends: CriticalPoints) -> tuple[CriticalPoints, list[int]]:
-    """Appends the ends that are new; returns the place of each end among all."""
+def distinct(points: CriticalPoints, *, tolerance: float = 1e-7) -> tuple[CriticalPoints, list[int]]:
+    """The points without copies (see `same_points`), in order, and for each of the points its position among them."""
     unique: list[int] = []
     place: list[int] = []
-    count = len(points.status)
-    with progress.track("comparing end points", total=len(ends.status)) as advance:
-        for s in range(len(ends.status)):
-            old = next((r for r in range(count) if same_points(points, r, ends, s)), None)
-            new = next((n for n, u in enumerate(unique) if same_points(ends, u, ends, s)), None)
-            if old is not None:
-                place.append(old)
-            elif new is not None:
-                place.append(count + new)
-            else:
-                place.append(count + len(unique))
-                unique.append(s)
-            advance(s + 1)
-    return points.joined(ends.only(unique)), place
+    for s in range(len(points.status)):
+        copies = _same(points, unique, points, s, tolerance).nonzero()[:, 0].tolist()
+        if not copies:
+            unique.append(s)
+        place.append(copies[0] if copies else len(unique) - 1)
+    return points.only(unique), place
+
+
+def _same(a: CriticalPoints, rows: list[int], b: CriticalPoints, s: int, tolerance: float) -> Tensor:
+    """Which of these rows of a (U,) are copies of point s of b."""
+    x, y = a.certificate, b.certificate
+    close = (x.loss[rows] - y.loss[s]).abs() <= tolerance * x.loss[rows].abs().clamp(min=1e-12)
+    gap = (x.eigenvalues[rows] - y.eigenvalues[s]).abs().nan_to_num().amax(1)
+    return close & (gap <= tolerance * torch.maximum(x.largest[rows], y.largest[s]).clamp(min=1e-300))

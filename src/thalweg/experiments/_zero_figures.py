@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from thalweg.experiments._words import counted
-from thalweg.experiments._zero_looks import LOOKS, details, looks, spectrum_panel
+from thalweg.experiments._zero_looks import LOOKS, details, index_axis, looks, spectrum_panel
 from thalweg.experiments._zero_points import Group
 from thalweg.figures import Axis, Band, ErrorBars, Figure, HLine, Line, Mark, Panel, Scatter, Text, VLine
 from thalweg.figures.scales import number, power_of_ten
@@ -61,8 +61,8 @@ def ratio(ends: Group, groups: list[Group], constant: float) -> Figure:
     )
 
 
-def index_against_loss(groups: list[Group]) -> Figure:
-    """Number of negative modes against loss."""
+def index_against_loss(groups: list[Group]) -> Figure | None:
+    """Number of negative modes against loss; None where no point is critical."""
 
     def negative(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         low = group.number("negative").astype(float)
@@ -73,7 +73,10 @@ def index_against_loss(groups: list[Group]) -> Figure:
         "Index, the number of modes that lead down, against the loss of the certified points (Dauphin et al. 2014: "
         "saddles of higher index lie higher). Bars add the undecided modes."
     )
-    panel = Panel(_loss(*groups), Axis("index (negative modes)"), tuple(marks))
+    highest = [int(group.number("negative")[group.critical].max()) for group in groups if group.critical.any()]
+    if not highest:
+        return None
+    panel = Panel(_loss(*groups), index_axis(max(highest)), tuple(marks))
     return Figure("index", "Index against loss", caption, (panel,))
 
 

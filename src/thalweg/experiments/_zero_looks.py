@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from thalweg.experiments._zero_points import Group
-from thalweg.figures import Axis, Detail, Figure, Panel, Scatter, Span
+from thalweg.figures import Axis, Detail, Figure, Line, Panel, Scatter, Span
 from thalweg.figures.scales import number
 
-__all__ = ["LOOKS", "details", "looks", "spectrum_panel"]
+__all__ = ["LOOKS", "details", "index_axis", "looks", "spectrum_panel"]
+
+DENSE = 120  # eigenvalues
 
 LOOKS: dict[str, dict[str, Any]] = {  # in the order of the legend
     "not critical: gradient-flat": {"symbol": "cross", "colour": "#8c97a3", "opacity": 0.85},
@@ -63,6 +65,13 @@ def details(groups: list[Group]) -> list[Detail]:
     return found
 
 
+def index_axis(highest: int) -> Axis:
+    """The index, which is a whole number."""
+    step = 1 + highest // 12
+    ticks = tuple((float(index), str(index)) for index in range(0, highest + 1, step))
+    return Axis("index (negative modes)", ticks=ticks, limits=(-0.6, highest + 0.6))
+
+
 def _facts(group: Group, row: int) -> tuple[tuple[str, str], ...]:
     c = {name: group.number(name)[row] for name in type(group.points.certificate).__dataclass_fields__}
     low, high = (float(share[row]) for share in group.certain)
@@ -102,7 +111,9 @@ def spectrum_panel(group: Group, row: int, title: str = "") -> Panel:
     marks: list[Any] = [Span(-band, band, along="y", text="")]
     for name, colour in (("positive", 0), ("negative", 1), ("undecided", "muted")):
         keep = which == name
-        if keep.any():
+        if keep.any() and len(values) <= DENSE:
             marks.append(Scatter(rank[keep], values[keep], label=name, colour=colour, size=4.5))
+        elif keep.any():  # dots with rims would hide one another
+            marks.append(Line(rank[keep], values[keep], label=name, colour=colour, width=1.0, symbol="circle"))
     y = Axis("λ", scale="symlog", within=within)
     return Panel(Axis("rank, ascending"), y, tuple(marks), title=title)

@@ -35,6 +35,7 @@ class Group:
         single: Eigenvalues of the Hessian computed in float32 throughout, ascending (R, P); None if not wanted.
         rounding: For points that need not be critical, shares of the modes that are certainly and possibly positive
             against the rounding errors of the Hessian alone, and that band, (R,) each.
+        names: Of the points, where they are not made of the group's name and their numbers.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Group:
     radii: np.ndarray
     single: np.ndarray | None = None
     rounding: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.points.status)
@@ -84,7 +86,7 @@ class Group:
     @property
     def keys(self) -> list[str]:
         """A name for every point."""
-        return [f"{self.name} {start + 1}" for start in self.starts.tolist()]
+        return list(self.names) or [f"{self.name} {start + 1}" for start in self.starts.tolist()]
 
 
 def searched(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,19 @@ import torch
 from torch import Tensor
 
 from thalweg import critical
+from thalweg.critical import CriticalPoints, Status
 from thalweg.critical.modes import symmetric_modes
 from thalweg.curvature import exact_curvature, minimal_ratio, neighbour_ratio
 from thalweg.errors import InputError
+from thalweg.experiments._zero_landscape import Walks
 from thalweg.experiments._zero_points import Group, pack, searched, unpack
 
 if TYPE_CHECKING:
-    from thalweg.critical import CriticalPoints
     from thalweg.experiments.zero_gradient import Config
     from thalweg.objective import Objective
     from thalweg.runs import Run
 
-__all__ = ["embedded", "end_points", "followed", "minima", "narrower"]
+__all__ = ["embedded", "end_points", "followed", "minima", "narrower", "walks"]
 
 
 def end_points(config: Config, run: Run, objective: Objective, theta: Tensor, starts: np.ndarray) -> Group:
@@ -100,6 +102,46 @@ def embedded(config: Config, run: Run, objective: Objective) -> tuple[Group | No
         parts += searched(run, f"embedded-{'-'.join(map(str, size))}", config.embedded, config.chunk, search)
     points, _ = unpack(parts)
     return _measured(config, run, objective, "embedded", points, np.arange(len(points.status)), None), ""
+
+
+def walks(config: Config, run: Run, objective: Objective, groups: list[Group]) -> Walks | None:
+    """Walks downhill from every distinct saddle, to both sides of its lowest modes; None where there is no saddle.
+
+    Args:
+        config: The settings.
+        run: Where chunks are kept.
+        objective: The loss to which the points belong.
+        groups: Certified points; those that are no minimum and no saddle are left out.
+    """
+    parts, keys = [], []
+    for group in groups:
+        rows = [r for r, status in enumerate(group.points.status) if status in (Status.MINIMUM, Status.SADDLE)]
+        parts.append(group.points.only(rows))
+        keys += [group.keys[r] for r in rows]
+    every = functools.reduce(CriticalPoints.joined, parts)
+    points, place = critical.distinct(every)
+    names = [keys[place.index(position)] for position in range(len(points.status))]
+    saddles = [r for r, status in enumerate(points.status) if status is Status.SADDLE]
+    if not saddles:
+        return None
+    problem = critical.as_problem(objective)
+
+    def search(chosen: slice) -> dict[str, Tensor]:
+        found = critical.descend(problem, points.only(saddles[chosen]), modes=config.downhill)
+        return pack(found.ends) | {"source": found.source + chosen.start, "mode": found.mode, "sign": found.sign}
+
+    found = searched(run, "downhill", len(saddles), config.chunk, search)
+    source, mode, sign = (torch.cat([part[name] for part in found]) for name in ("source", "mode", "sign"))
+    graph = critical.connect(points, critical.Descents(unpack(found)[0], torch.tensor(saddles)[source], mode, sign))
+    rows = list(range(len(names), len(graph.points.status)))
+    met = None
+    if rows:
+        met = _measured(config, run, objective, "downhill", graph.points.only(rows), np.arange(len(rows)), None)
+        names += met.keys
+    nodes = Group(
+        "point", objective.l2, graph.points, np.arange(len(names)), None, {}, np.array([]), names=tuple(names)
+    )
+    return Walks(graph, nodes, met, sum(status is Status.SADDLE for status in every.status))
 
 
 def narrower(hidden: tuple[int, ...], most: int) -> list[tuple[int, ...]]:

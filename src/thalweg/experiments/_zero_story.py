@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thalweg.experiments import _zero_figures as figures
+from thalweg.experiments import _zero_landscape as landscape
 from thalweg.experiments._training import recipe_words
 from thalweg.experiments._words import counted, percent, range_words
+from thalweg.experiments._zero_landscape import Walks
 from thalweg.experiments._zero_looks import LOOKS, looks
 from thalweg.experiments._zero_phases import Phases, phases
 from thalweg.experiments._zero_points import Group
+from thalweg.experiments._zero_table import dead_ones, numbers, rows
 from thalweg.experiments.findings import Findings
 from thalweg.figures.scales import number
 
@@ -49,22 +52,30 @@ def nothing_left(config: Config, setup: Setup, recording: Recording) -> Findings
 
 
 def tell(
-    config: Config, setup: Setup, recording: Recording, ends: Group, groups: list[Group], refused: str
+    config: Config,
+    setup: Setup,
+    recording: Recording,
+    ends: Group,
+    groups: list[Group],
+    walked: Walks | None,
+    refused: str,
 ) -> Findings:
     """Puts the findings together."""
     through = phases(recording, ends)
     constant = _variance(setup)
-    dead = _dead(ends, constant)
+    dead = dead_ones(ends, constant)
     place = int(np.argmin(np.abs(ends.radii - config.radius)))
     unit = UNITS[config.scale]
     chosen = _chosen(ends, groups)
     shown = [row for row in _shown(ends, dead) if row is not None]
+    met = [walked.met] if walked and walked.met else []
     drawn = [
         figures.ratio(ends, groups, constant),
         through.figure(METHODS[config.method]) if len(through.steps[1]) else None,
         figures.spectra(chosen) if chosen else None,
         figures.tolerance(ends, shown[0]) if shown else None,
         figures.index_against_loss(groups),
+        landscape.figure(walked) if walked else None,
         figures.neighbours(ends, groups, place, config.neighbours, unit),
         figures.radius(ends, groups, config.neighbours, unit),
     ]
@@ -76,11 +87,12 @@ def tell(
             *_classic(ends, dead, constant),
             *_rounding(ends),
             *(_searched(group) for group in groups),
+            *(landscape.words(config, walked) if walked else ()),
             *_sampled(config, ends, groups, place),
-            *_without_decay(config, ends, through),
+            *_without_decay(config, ends, dead, through),
         ],
-        tables={"points": [row for group in [ends, *groups] for row in _rows(group, place, constant)]},
-        numbers=_numbers(ends, groups, dead, place),
+        tables={"points": [row for group in [ends, *groups, *met] for row in rows(group, place, constant)]},
+        numbers=numbers(ends, groups, dead, place) | (landscape.numbers(walked) if walked else {}),
         warnings=[*_lost(recording), *_cautions(config, setup, ends, groups, refused)],
     )
 
@@ -90,12 +102,6 @@ def _variance(setup: Setup) -> float:
     if setup.task.kind == "classification":
         return float("nan")
     return float(setup.task.train[1].double().var(dim=0, correction=0).mean())
-
-
-def _dead(group: Group, constant: float) -> np.ndarray:
-    """(R,) points no better than the best constant."""
-    loss = group.number("loss") - 0.5 * group.l2 * group.number("norm") ** 2
-    return group.finite & (loss >= 0.99 * constant) & (loss <= 1.05 * constant)
 
 
 def _shown(ends: Group, dead: np.ndarray) -> list[int]:
@@ -198,7 +204,7 @@ def _searched(group: Group) -> str:
         return f"{what} (l2 = {number(group.l2)}): none of {counted(len(group), 'search')} ended at a critical point."
     h = group.number("kantorovich")[rows]
     return (
-        f"{what} (l2 = {number(group.l2)}): {int(rows.sum())} of {len(group)} searches are critical, ‖∇L‖ "
+        f"{what} (l2 = {number(group.l2)}): {int(rows.sum())} of {len(group)} searches ended where ‖∇L‖ is "
         f"{range_words(group.number('gradient')[rows])}: {kinds}; losses {range_words(group.number('loss')[rows])}, "
         f"minimal ratio {range_words(group.certain[0][rows])}, Newton–Kantorovich number at most "
         f"{number(float(h.max()))}."
@@ -207,11 +213,12 @@ def _searched(group: Group) -> str:
 
 def _sampled(config: Config, ends: Group, groups: list[Group], place: int) -> list[str]:
     found = _by_look(ends, groups, place)
-    parts = [f"{range_words(values, percent)} at points of kind “{look}”" for look, values in found.items()]
+    parts = [f"{look.replace(':', ',')}: {range_words(values, percent)}" for look, values in found.items()]
     out = []
     if parts:
         where = f"{UNITS[config.scale]} {number(float(ends.radii[place]))}"
-        out.append(f"Of {counted(config.neighbours, 'neighbour')} at {where}, a higher loss have: {'; '.join(parts)}.")
+        samples = counted(config.neighbours, "neighbour")
+        out.append(f"Share of {samples} at {where} with a higher loss, by kind of point: {'; '.join(parts)}.")
     blind = [values for look, values in found.items() if look.startswith("saddle") and len(values)]
     if blind and float(np.median(np.concatenate(blind))) > 0.95:
         out[-1] += " They do not tell these saddles from minima: few directions lead down, and hardly any is met."
@@ -235,16 +242,17 @@ def _by_look(ends: Group, groups: list[Group], place: int) -> dict[str, np.ndarr
     return {look: np.array(rows[look]) for look in LOOKS if look in rows}
 
 
-def _without_decay(config: Config, ends: Group, through: Phases) -> list[str]:
-    if config.l2 or ends.critical.all() or not len(through.norms):
+def _without_decay(config: Config, ends: Group, dead: np.ndarray, through: Phases) -> list[str]:
+    if config.l2 or ends.critical.all() or (ends.critical & ~dead).any() or not len(through.norms):
         return []
     start, end = through.norms[0], through.norms[-1]
     grown = int((end > start).sum())
+    reach = "No critical point but that of a dead network" if ends.critical.any() else "No critical point"
     words = (
         f"Without weight decay (l2 = 0) training does not arrive: ‖θ‖ goes from {range_words(start)} to "
         f"{range_words(end)}, larger in {grown} of {len(end)} trainings, and over the last tenth of the steps the loss "
-        f"goes to {range_words(through.fall, percent)} of what it was. On these tasks no critical point is "
-        "within reach; a little weight decay makes them exist."
+        f"goes to {range_words(through.fall, percent)} of what it was. {reach} is within reach; a little weight decay "
+        "makes them exist."
     )
     return [words]
 
@@ -279,66 +287,4 @@ def _cautions(config: Config, setup: Setup, ends: Group, groups: list[Group], re
         )
     if not any(group.critical.any() for group in groups):
         out.append("No search for certified points ended at one.")
-    return out
-
-
-def _rows(group: Group, place: int, constant: float) -> list[dict[str, Any]]:
-    dead = _dead(group, constant)
-    rows = []
-    for row, key in enumerate(group.keys):
-        c = {name: group.number(name)[row].item() for name in _COLUMNS}
-        low, high = (float(share[row]) for share in group.certain)
-        real = bool(group.critical[row])
-        rows.append(
-            {
-                "point": key,
-                "status": str(group.points.status[row]),
-                "kind": "constant predictor" if dead[row] else group.points.kind[row],
-                "l2": group.l2,
-                "loss": c["loss"],
-                "‖∇L‖₂": c["gradient"],
-                "‖θ‖": c["norm"],
-                "minimal ratio": low if real else None,
-                "at most": high if real else None,
-                "λ > 0": float(group.strict[row]) if group.finite[row] else None,
-                "positive": c["positive"],
-                "negative": c["negative"],
-                "undecided": c["undecided"],
-                "band": c["band"],
-                "|λ| least": c["smallest"],
-                "flatness": c["flatness"],
-                "h": c["kantorovich"],
-                "higher neighbours": float(group.neighbours["ratio"][row, place]),
-                "iterations": int(group.points.iterations[row]),
-                "message": group.points.message[row],
-            }
-        )
-    return rows
-
-
-_COLUMNS = ("loss", "gradient", "norm", "positive", "negative", "undecided", "band", "smallest", "flatness")
-_COLUMNS += ("kantorovich",)
-
-
-def _numbers(ends: Group, groups: list[Group], dead: np.ndarray, place: int) -> dict[str, Any]:
-    out: dict[str, Any] = {"completed": len(ends), "end_points_critical": int(ends.critical.sum())}
-    for status in ("gradient-flat", "descending", "diverged"):
-        out[f"end_points_{status.replace('-', '_')}"] = [str(s) for s in ends.points.status].count(status)
-    out["end_points_dead"] = int(dead.sum())
-    finite = ends.finite
-    if finite.any():
-        out["end_points_loss"] = float(np.median(ends.number("loss")[finite]))
-        out["end_points_gradient"] = float(np.median(ends.number("gradient")[finite]))
-        out["end_points_strict"] = float(np.median(ends.strict[finite]))
-        out["end_points_undecided"] = float(np.median(ends.number("undecided")[finite]))
-        out["end_points_neighbours"] = float(np.nanmedian(ends.neighbours["ratio"][finite, place]))
-    for group in groups:
-        key = group.name.removesuffix(" search").replace("-", "_")
-        out[f"{key}_searched"] = len(group)
-        out[f"{key}_critical"] = int(group.critical.sum())
-        certified = [str(s) in ("minimum", "saddle", "maximum") for s in group.points.status]
-        out[f"{key}_certified"] = sum(certified)
-        if group.critical.any():
-            out[f"{key}_loss"] = float(np.median(group.number("loss")[group.critical]))
-            out[f"{key}_ratio"] = float(np.median(group.certain[0][group.critical]))
     return out

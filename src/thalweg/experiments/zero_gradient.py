@@ -9,6 +9,7 @@ same trainings, with a little weight decay so that critical points exist, minima
 Newton's method, saddles of index 1 and 2 by eigenvector following, and exact saddles are made of narrower networks'
 minima by adding dead units. Every point, of either kind, gets the same certificate: the norm of its gradient, the signs
 of its eigenvalues against a zero band, the distance to an exactly critical point by the Newton–Kantorovich test.
+(3) *The landscape between them*: from every saddle walks lead downhill, to both sides of its lowest modes.
 Everything after training is computed in float64.
 
 **Figures and how to read them.**
@@ -20,6 +21,8 @@ Everything after training is computed in float64.
   not; what follows is a walk on gradient-flat ground.
 - *Spectra*, with the zero band; *ratio against tolerance* at one end point, in single and double precision.
 - *Index against loss*: saddles of higher index lie higher (Dauphin et al. 2014).
+- *Which saddle leads to which minimum*: the solution landscape (Yin et al. 2020). Most saddles of index 1 lead to one
+  minimum on both sides: to two copies of it, with hidden units exchanged, which are drawn as one.
 - *Neighbours*: the same ratio by sampling, and as a function of the radius.
 
 **Traps.** The classic figure, ratios of 0.25 to 0.55 at losses below 0.01, is made of points that are not critical: the
@@ -86,6 +89,9 @@ class Config(TrainingConfig):
 
     narrower: int = Field(default=6, ge=0)
     """Number of narrower networks whose minima are embedded as saddles."""
+
+    downhill: int = Field(default=2, ge=0)
+    """At most so many of the lowest modes of every saddle along which walks lead down to minima; with 0 none."""
 
     neighbours: int = Field(default=100, ge=1)
     """Random neighbours of every point at every radius."""
@@ -201,4 +207,5 @@ def run(config: Config, run: Run) -> Findings:
     if config.narrower:
         found, refused = stages.embedded(config, run, decayed)
         groups += [found] if found is not None else []
-    return tell(config, setup, recording, ends, groups, refused)
+    walked = stages.walks(config, run, decayed, groups) if config.downhill else None
+    return tell(config, setup, recording, ends, groups, walked, refused)
