@@ -12,7 +12,7 @@ from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._training import recipe_words
 from thalweg.experiments._words import counted, range_words
 from thalweg.experiments.findings import Findings
-from thalweg.figures import Axis, Figure, HLine, Line, Lines, Panel, Scatter
+from thalweg.figures import Axis, Figure, HLine, Line, Lines, Mark, Panel, Scatter
 from thalweg.figures.scales import number
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _fits(config: Config, fits: Sequence[Fit], ends: Mapping[str, pl.DataFrame])
     for function in config.functions:
         those = [fit for fit in fits if fit.function == function]
         values = those[0].values
-        marks = [Line(values["x"], values["truth"], label="target", colour="ink", width=2.6, opacity=0.45)]
+        marks: list[Mark] = [Line(values["x"], values["truth"], label="target", colour="ink", width=2.6, opacity=0.45)]
         if config.data.noise or config.data.points <= 64:
             marks.append(Scatter(*values["points"], label="training points", colour="ink", size=3.0))
         for fit in those:

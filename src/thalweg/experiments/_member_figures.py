@@ -49,7 +49,16 @@ def median(part: pl.DataFrame, name: str) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def spread(table: pl.DataFrame, name: str, x: str, label: str, **look: Any) -> list[Mark]:
+def spread(
+    table: pl.DataFrame,
+    name: str,
+    x: str,
+    label: str,
+    *,
+    side: str = "left",
+    colour: int | str | None = None,
+    style: str = "solid",
+) -> list[Mark]:
     """A column against another one: the median of every member as a line with points, its range as a band.
 
     Args:
@@ -57,7 +66,9 @@ def spread(table: pl.DataFrame, name: str, x: str, label: str, **look: Any) -> l
         name: The column drawn.
         x: The column of the places, one value for each member; members without a place are left out.
         label: In the legend.
-        look: Of the line, as for `Line` ("side" and "colour" also of the band).
+        side: Whose axis.
+        colour: Default that of the label.
+        style: Of the line.
     """
     rows = [(part[x][0], column(part, name)) for part in groups(table).values()]
     rows = sorted((float(place), values) for place, values in rows if place is not None and len(values))
@@ -65,9 +76,10 @@ def spread(table: pl.DataFrame, name: str, x: str, label: str, **look: Any) -> l
         return []
     places = np.array([place for place, _ in rows])
     low, middle, high = (np.array([f(values) for _, values in rows]) for f in (np.min, np.median, np.max))
-    shared = {key: look[key] for key in ("side", "colour") if key in look}
-    bands = [] if np.array_equal(low, high) else [Band(places, low, high, group=label, opacity=0.15, **shared)]
-    return [*bands, Line(places, middle, **{"label": label, "symbol": "circle", **look})]
+    line = Line(places, middle, label=label, symbol="circle", side=side, colour=colour, style=style)
+    if np.array_equal(low, high):
+        return [line]
+    return [Band(places, low, high, group=label, opacity=0.15, side=side, colour=colour), line]
 
 
 def axis(table: pl.DataFrame, x: str, label: str) -> Axis:
@@ -78,7 +90,7 @@ def axis(table: pl.DataFrame, x: str, label: str) -> Axis:
 
 
 def courses(
-    history: pl.DataFrame, name: str, title: str, caption: str, guides: Mapping[str, Mark] | None = None, **more: Any
+    history: pl.DataFrame, name: str, title: str, caption: str, guides: Mapping[str, Mark] | None = None
 ) -> Figure:
     """Loss and accuracy of all members against epochs: a frame for each metric and data set, all members in each.
 
@@ -88,7 +100,6 @@ def courses(
         title: Of the figure.
         caption: What is compared; how to read the lines is added.
         guides: A mark that explains a frame, by the column drawn there such as "test_accuracy".
-        more: Further arguments of the figure.
     """
     kept = history.filter(history["train_loss"].is_not_null() | history["loss"].is_null())
     sets = [key for key in SETS if not history[f"{key}_loss"].is_null().all()]
@@ -103,8 +114,8 @@ def courses(
             marks = [mark for label, part in groups(kept).items() for mark in course(part, label, f"{key}_{metric}")]
             marks += [guides[drawn]] if guides and (drawn := f"{key}_{metric}") in guides else []
             panels.append(Panel(epochs, shared_axis(kept, metric, f"{SETS[key]} {metric}"), tuple(marks)))
-    options = {"columns": len(sets), "share_x": True, **more}
-    return Figure(name, title, f"{caption} {how_to_read(replicas)}".strip(), tuple(panels), **options)
+    words = f"{caption} {how_to_read(replicas)}".strip()
+    return Figure(name, title, words, tuple(panels), columns=len(sets), share_x=True)
 
 
 def shared_axis(history: pl.DataFrame, metric: str, label: str) -> Axis:

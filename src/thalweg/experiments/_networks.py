@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -80,7 +80,7 @@ def network(text: str, template: ModelConfig, budget: int | None = None) -> Mode
     return validated(ModelConfig, {**base, "kind": kind, **_sizes(text, rest, kind, budget)})
 
 
-def _sizes(text: str, rest: str, kind: str, budget: int | None) -> dict[str, object]:
+def _sizes(text: str, rest: str, kind: str, budget: int | None) -> dict[str, Any]:
     layers = "hidden" if kind == "mlp" else "channels"
     if rest == "linear" and kind == "mlp":
         return {"hidden": ()}
@@ -101,7 +101,8 @@ def _sizes(text: str, rest: str, kind: str, budget: int | None) -> dict[str, obj
 
 def alone(config: Compared, **changes: object) -> TrainingConfig:
     """The training of one of the networks: what all share, with these fields changed."""
-    return TrainingConfig(**{name: getattr(config, name) for name in TrainingConfig.model_fields} | changes)
+    shared = {name: getattr(config, name) for name in TrainingConfig.model_fields}
+    return TrainingConfig.model_validate(shared | changes)
 
 
 def counted_labels(config: Compared, input_shape: Sequence[int], outputs: int) -> dict[str, ModelConfig]:

@@ -7,11 +7,11 @@ becomes just large enough to fit every training sample?
 logarithm), each several times from independent initial weights; the replicas of one size train as one batch. The
 *interpolation threshold* is the smallest size whose median training accuracy reaches ``fitted``.
 
-**Figures and how to read them.** Left: training and test loss against the number of parameters (logarithmic). Right:
-the accuracies. Points: medians; bands: range over the runs; dashed: the threshold. Classical statistics expects the
-test error to rise beyond it; usually it goes on falling. With noisy labels it may rise before the threshold, have its
-peak there and fall again: double descent (Belkin et al. 2019; Nakkiran et al. 2020). Whether such a peak is larger than
-the range over the runs is said in words.
+**Figures and how to read them.** Training and test loss against the number of parameters (logarithmic); the
+accuracies; the test error alone on a logarithmic axis, where a peak is seen best. Points: medians; bands: range over
+the runs; dashed: the threshold. Classical statistics expects the test error to rise beyond it; usually it goes on
+falling. With noisy labels it may rise before the threshold, have its peak there and fall again: double descent (Belkin et al.
+2019; Nakkiran et al. 2020). Whether such a peak is larger than the range over the runs is said in words.
 
 **Traps.** A sweep that stops short of the threshold shows only the classical half. Fewer than ten sizes, or one run
 for each, show noise. Cross-entropy on the test set rises with size because larger networks are more certain where they
@@ -32,7 +32,7 @@ from thalweg.experiments._members import Members, Varied, members, table
 from thalweg.experiments._training import recipe_words
 from thalweg.experiments._words import counted, percent
 from thalweg.experiments.findings import Findings
-from thalweg.figures import Figure, Panel, VLine
+from thalweg.figures import Axis, Figure, Panel, VLine
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -76,6 +76,7 @@ def _log_spaced(low: int, high: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({round(value) for value in np.geomspace(low, high, count).tolist()}))
 
 
+_LONG = _ends(lr=3e-3, epochs=1000, batch_size=100, schedule="cosine")
 _MNIST = TaskConfig(name="mnist")
 
 PRESETS = {
@@ -93,6 +94,20 @@ PRESETS = {
     "course": Config(data=_MNIST, values=_log_spaced(1, 1024, 16), training=_ends(lr=1e-3, epochs=50, batch_size=500)),
     "hundred": Config(
         replicas=1, data=_MNIST, values=_log_spaced(1, 1024, 140), training=_ends(lr=1e-3, epochs=50, batch_size=500)
+    ),
+    # Double descent: a fifth of the labels redrawn, trained until the loss stands still
+    "paper": Config(
+        data=TaskConfig(samples=500, label_noise=0.2),
+        values=(2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512),
+        training=_LONG,
+    ),
+    # with squared loss, as Belkin et al. 2019
+    "paper-squared": Config(
+        replicas=5,
+        data=TaskConfig(samples=500, label_noise=0.2),
+        loss="mse",
+        values=(4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048),
+        training=_LONG,
     ),
     "convolutions": Config(
         data=_MNIST,
@@ -259,7 +274,11 @@ def _figure(table: pl.DataFrame, classes: bool, threshold: int | None) -> Figure
             for mark in shared.spread(table, f"{key}_{metric}", "parameters", name)
         ]
         panels.append(Panel(x, shared.shared_axis(table, metric, metric), (*marks, *marker)))
+    if classes and not table["test_accuracy"].is_null().all():
+        errors = table.with_columns(test_error=1 - table["test_accuracy"])
+        marks = shared.spread(errors, "test_error", "parameters", "test")
+        panels.append(Panel(x, Axis("test error", scale="log"), (*marks, *marker)))
     caption = "Where training ends, against the number of parameters: median of the runs, and their range."
     if threshold is not None:
         caption += " Dashed: the smallest size whose median training accuracy counts as fitted."
-    return Figure("capacity", "Number of parameters and generalisation", caption, tuple(panels))
+    return Figure("capacity", "Number of parameters and generalisation", caption, tuple(panels), columns=3)

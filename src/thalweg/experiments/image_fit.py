@@ -34,6 +34,7 @@ from thalweg.experiments._training import recipe_words
 from thalweg.experiments._words import counted, percent, range_words
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, ErrorBars, Figure, Panel
+from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -157,7 +158,7 @@ def _tell(config: Config, task: Task, structures: dict[str, str], history: pl.Da
         values = {label: found for label, found in values.items() if len(found)}
         if values:
             top = best(values, key=lambda label: float(np.median(values[label])))
-            words = percent if classes else shared.number
+            words = percent if classes else number
             told = ", ".join(f"{range_words(found, words)} for {label}" for label, found in values.items())
             statements.append(f"Last {name} {score}: {told}; best in the median is {top}{_clear(values, top, best)}.")
             numbers |= {f"{key}_{score}: {label}": float(np.median(found)) for label, found in values.items()}
