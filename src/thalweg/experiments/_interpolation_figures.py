@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,15 +31,15 @@ def figures(config: Config, compared: list[Pairs]) -> list[Figure]:
     return out
 
 
-def _curve(x: np.ndarray, values: np.ndarray, label: str, group: str = "", **look: object) -> list[Mark]:
+def _curve(x: np.ndarray, values: np.ndarray, label: str, **look: Any) -> list[Mark]:
     """Median of the pairs (T, R) as a line, their range as a band; what is not finite leaves a gap."""
     values = np.where(np.isfinite(values), values, np.nan)
     alive = ~np.isnan(values).all(axis=1)
     x, values = x[alive], values[alive]
     shared = {key: look[key] for key in ("side", "colour") if key in look}
     low, middle, high = (f(values, axis=1) for f in (np.nanmin, np.nanmedian, np.nanmax))
-    band = [Band(x, low, high, group=group or label, opacity=0.18, **shared)] if values.shape[1] > 1 else []
-    return [*band, Line(x, middle, label=label, group=group or label, **look)]  # type: ignore[arg-type] -- looks only
+    band = [Band(x, low, high, group=label, opacity=0.18, **shared)] if values.shape[1] > 1 else []
+    return [*band, Line(x, middle, label=label, group=label, **look)]
 
 
 def _spread(drawn: list[Pairs]) -> str:
