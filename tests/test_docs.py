@@ -46,9 +46,11 @@ def test_commands_are_understood(
     """Settings are read and checked; nothing is computed or fetched."""
     begun: list[str] = []
     monkeypatch.chdir(tmp_path)
-    Path("my.toml").write_text("\n".join(blocks(ROOT / "docs" / "configuration.md", "toml")))
+    for file, page_ in (("my.toml", "configuration.md"), ("sweep.toml", "sweeps.md")):
+        Path(file).write_text("\n".join(blocks(ROOT / "docs" / page_, "toml")))
     monkeypatch.setattr("thalweg.experiments.execution.start", lambda name, *_, **__: begun.append(name))
     monkeypatch.setattr("thalweg.cli.running.finish", lambda *_: None)
+    monkeypatch.setattr("thalweg.cli.sweeping.finish", lambda plan, *_: begun.append(plan.experiment))
     monkeypatch.setattr("thalweg.tasks.fetch", begun.append)
     code = cli.main(shlex.split(command)[1:])
     sentence = capsys.readouterr().err
@@ -56,5 +58,5 @@ def test_commands_are_understood(
         assert "there is no run" in sentence
     else:
         assert (code, sentence) == (0, "")
-    if " run " in command and "--help" not in command:
+    if (" run " in command or " sweep " in command) and "--help" not in command:
         assert begun == [shlex.split(command)[2]]
