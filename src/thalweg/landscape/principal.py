@@ -14,6 +14,7 @@ from thalweg.curvature.lanczos import Which
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.directions import Directions, finished
 from thalweg.landscape.pca import pca
+from thalweg.landscape.walk import walk_ratio
 
 if TYPE_CHECKING:
     from thalweg.curvature import Eigenpairs
@@ -56,9 +57,10 @@ def pca_directions(path: Any, count: int = 2, *, replicas: Sequence[int] | None 
     kept = min(count, found.rank)
     ratio = found.ratio(count)
     labels = [f"component {k + 1} ({100 * float(ratio[k]):.1f} % of the variance)" for k in range(kept)]
+    walk = 100 * float(walk_ratio(found.scores.shape[0], count).sum())
     hidden = (
         f"{100 * float(ratio.sum()):.1f} % of the variance of the trajectory lies along these directions, the rest is "
-        "hidden; the principal components of a random walk would hold much as well."
+        f"hidden; as many components of a random walk of this length hold {walk:.0f} %."
     )
     notes = [hidden] + [
         f"Component {k + 1} is weak: it holds {100 * float(ratio[k]):.2g} % of the variance."

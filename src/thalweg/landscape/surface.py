@@ -114,7 +114,7 @@ def surface(
         >>> objective = Objective(model, torch.nn.MSELoss(), (torch.randn(7, 3), torch.randn(7, 1)))
         >>> theta = objective.theta
         >>> found = surface(objective, theta, random_directions(objective, theta), Grid(points=(5, 9)))
-        >>> found.shape, found.center_index, found.at_center("loss") == float(objective.value(theta))
+        >>> found.shape, found.center_index, abs(found.at_center("loss") - float(objective.value(theta))) < 1e-6
         ((5, 9), (2, 4), True)
     """
     named = {"": objective} if isinstance(objective, Objective) else {f"{key}_": o for key, o in objective.items()}
