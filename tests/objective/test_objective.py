@@ -296,6 +296,22 @@ def test_buffers_written_by_the_forward_pass_never_accumulate():
     assert model.calls == 0
 
 
+def test_other_buffers_are_those_of_the_metrics():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double().eval()
+    objective = Objective(model, nn.MSELoss(), (torch.randn(9, 3).double(), torch.randn(9, 2).double()))
+    before = objective.value(objective.theta)
+    buffers = {"1.running_mean": torch.randn(4).double(), "1.running_var": torch.rand(4).double() + 0.5}
+    other = objective.with_buffers(buffers)
+    assert torch.equal(other.value(other.theta), objective.metrics(objective.theta, buffers)["loss"])
+    assert torch.equal(objective.value(objective.theta), before)
+    assert other.value(other.theta) != before
+    with pytest.raises(InputError, match=r"found '1.running_mean' of shape \(3,\)"):
+        objective.with_buffers({"1.running_mean": torch.zeros(3)})
+    with pytest.raises(InputError, match="found 'running_mean' of shape"):
+        objective.with_buffers({"running_mean": torch.zeros(4)})
+
+
 def test_one_diverged_replica_leaves_the_others_alone():
     objective = Objective(*mlp()[:3]).double()
     theta = objective.initial(3)

@@ -185,6 +185,21 @@ class Assembly:
         whole = policy != "frozen" and bool(normalization.layers(self._model))
         return self._changed(batchnorm=policy, batches=self.batches.whole() if whole else self.batches)
 
+    def with_buffers(self, buffers: Mapping[str, Tensor]) -> Self:
+        """The same objective with other buffers, such as the running statistics of one training: name -> (*shape).
+
+        Raises:
+            InputError: A name or a shape that the model does not have.
+        """
+        model = copy.deepcopy(self._model)
+        own = dict(model.named_buffers())
+        for name, value in buffers.items():
+            if name not in own or value.shape != own[name].shape:
+                known = {key: tuple(one.shape) for key, one in own.items()}
+                raise InputError(f"buffers must be among {known}, found '{name}' of shape {tuple(value.shape)}")
+            own[name].copy_(value)
+        return self._changed(_model=model)
+
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same objective in another dtype or on another device."""
         new_dtype = checks.floating(dtype or self.dtype, "dtype")
@@ -203,7 +218,7 @@ class Assembly:
     def _changed(self, **changes: Any) -> Self:
         new = copy.copy(self)
         stale = {"evaluation", "_pair_bytes"}
-        stale |= {"program"} if {"dtype", "device", "batchnorm"} & set(changes) else set()
+        stale |= {"program"} if {"dtype", "device", "batchnorm", "_model"} & set(changes) else set()
         new.__dict__.update(changes)
         for name in stale:
             new.__dict__.pop(name, None)
