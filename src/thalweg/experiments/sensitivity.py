@@ -37,6 +37,7 @@ from pydantic import Field
 
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
+from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Members, Varied, members, table
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
@@ -138,7 +139,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
         return Findings(statements=("Every run diverged.",), numbers={"completed": 0}, warnings=warnings)
     drawn = f"sensitivity_{config.definition}" if f"sensitivity_{config.definition}" in names else "sensitivity_loss"
     figures = [_twins(config, table, x, drawn, names[drawn]), _definitions(config, table, x, names)]
-    correlated, rows, sentences = measures.correlations(config, table, names)
+    correlated, rows, sentences = correlations(config, table, names)
     trap, told = _trap(table)
     said = _told(table, names)
     first = said.pop(drawn, None)  # the headline

@@ -44,6 +44,7 @@ from pydantic import Field
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments import _rescaling
+from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.findings import Findings
@@ -127,7 +128,7 @@ PRESETS = {
         model=_CNN,
         training=Recipe(lr=1e-3, epochs=12, record=_RECORD),
         values=(8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
-        samples=2000,
+        samples=1000,
     ),
 }
 
@@ -187,7 +188,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     if "epsilon" not in names:
         return Findings(statements=("Every run diverged.",), numbers={"completed": 0}, warnings=warnings)
     figures = [_twins(config, table, x), *_all(table, x, names)]
-    correlated, rows, sentences = measures.correlations(config, table, names)
+    correlated, rows, sentences = correlations(config, table, names)
     statements = [*sentences, measures.setting(config, table), *_told(table, names), *measures.scores(table)]
     tables = {"Settings": measures.rows(table, names)} | ({"Rank correlations": rows} if rows else {})
     numbers = measures.flat(table, [*METRICS, *names], rows)
