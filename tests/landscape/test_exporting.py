@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from thalweg.errors import InputError
+from thalweg.landscape import Directions, Grid, surface
 from thalweg.landscape.exporting import SavedSurface, export, export_surface
+from thalweg.objective import Objective
 from thalweg.runs import Run
 
 X, Y = np.linspace(-1.0, 2.0, 4), np.linspace(0.5, 1.0, 3)
@@ -168,6 +171,17 @@ def test_a_run_exports_what_it_keeps(tmp_path: Path) -> None:
     with np.load(folder / "pca.npz") as read:
         assert np.array_equal(read["accuracy"], plane().values["accuracy"])
         assert np.array_equal(read["path_coordinates"], PATH["coordinates"])
+
+
+def test_a_surface_is_written_as_it_was_evaluated(tmp_path: Path) -> None:
+    objective = Objective(torch.nn.Linear(2, 1), torch.nn.MSELoss(), (torch.randn(5, 2), torch.randn(5, 1)))
+    directions = Directions(torch.eye(3)[:2], ("eigenvector", "eigenvector"))
+    found = surface(objective, objective.theta, directions, Grid(points=(3, 5)), metrics=("loss", "gradient_norm"))
+    with np.load(export_surface(found, tmp_path / "s", "npz")[0]) as read:
+        assert read["labels"].tolist() == ["eigenvector", "eigenvector (2)"]
+        assert np.array_equal(read["gradient_norm"], found.values["gradient_norm"])
+        assert np.array_equal(read["axis_1"], found.axes[1])
+    assert SavedSurface.of(found).arrays().keys() == SavedSurface.of(SavedSurface.of(found)).arrays().keys()
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def line(look: Look) -> Findings:
     right = Axis("accuracy", limits=(0.0, 1.02)) if len(losses) < len(kept) else None
     # Two curves that cross leave no corner free.
     inset = (
-        None if right else Inset((1 - CLOSE, 1 + CLOSE), corner="upper centre", size=(0.34, 0.4), title="at the end")
+        None if right else Inset((1 - CLOSE, 1 + CLOSE), corner="upper centre", size=(0.3, 0.34), title="at the end")
     )
     panel = Panel(
         Axis("α, from first to last weights", ticks=named),

@@ -151,7 +151,7 @@ PRESETS = {
         line_points=21,
         points=7,
     ),
-    "quick": Config(data=_SINC, model=_SMALL, training=_every(50, lr=0.02, epochs=3000)),
+    "quick": Config(data=_SINC, model=_SMALL, training=_every(50, lr=0.02, epochs=3000), spread=0.02, perplexity=15),
     "digits": Config(model=ModelConfig(hidden=(32,)), training=_every(1, lr=2e-3, batch_size=64, epochs=40), points=31),
     "course": Config(
         data=TaskConfig(name="mnist", samples=10_000),

@@ -88,13 +88,19 @@ class SavedSurface:
 
         Args:
             surface: It, or numbers that are saved already.
-            path: A path over it, as above; default that of the surface, if any.
+            path: A path over it, as above; default none, or the one that was saved with it.
+
+        Returns:
+            The numbers; of directions with equal labels (two eigenvectors of equal eigenvalues) all but the first are
+            numbered.
         """
         if isinstance(surface, SavedSurface):
             return surface if path is None else cls(surface.axes, surface.labels, surface.values, path)
         axes = tuple(np.asarray(axis) for axis in surface.axes)
         values = {name: np.asarray(value) for name, value in surface.values.items()}
-        return cls(axes, tuple(surface.directions.labels), values, path or {})
+        given = surface.directions.labels
+        labels = [label if label not in given[:k] else f"{label} ({k + 1})" for k, label in enumerate(given)]
+        return cls(axes, tuple(labels), values, path or {})
 
     @property
     def height(self) -> str:
