@@ -10,8 +10,13 @@ logarithm), each several times from independent initial weights; the replicas of
 **Figures and how to read them.** Training and test loss against the number of parameters (logarithmic); the
 accuracies; the test error alone on a logarithmic axis, where a peak is seen best. Points: medians; bands: range over
 the runs; dashed: the threshold. Classical statistics expects the test error to rise beyond it; usually it goes on
-falling. With noisy labels it may rise before the threshold, have its peak there and fall again: double descent (Belkin et al.
-2019; Nakkiran et al. 2020). Whether such a peak is larger than the range over the runs is said in words.
+falling. With noisy labels it may rise before the threshold, have its peak there and fall again: double descent (Belkin
+et al. 2019; Nakkiran et al. 2020). Whether such a peak is larger than the range over the runs is said in words.
+
+**Measured.** 500 digits with true labels (``quick``): no peak, the test error falls to 4.7 % at the largest size. With
+a fifth of the labels redrawn and 1,000 epochs (``paper``): 19.7 % at 610 parameters, a peak of 26.4 % at 2,410, just
+below the threshold at 3,610, and 21.7 % at 38,410. The peak exceeds the range over three runs; the second descent does
+not come below the first minimum.
 
 **Traps.** A sweep that stops short of the threshold shows only the classical half. Fewer than ten sizes, or one run
 for each, show noise. Cross-entropy on the test set rises with size because larger networks are more certain where they

@@ -16,6 +16,11 @@ data.label_noise``). Only the training labels are changed: the test labels stay 
 - *Against the share of random labels* (if a share varies): epochs until the training set is fitted, and the test
   accuracy at the end (Zhang et al. 2017, figure 1b and 1c).
 
+**Measured.** 1,000 digits, 3×128 (``quick``): true labels are fitted after 25 epochs, random ones after 95 to 100, 3.9
+times as many; test accuracy 96 % against 9 %. Pixels in one fixed order change nothing for a multilayer perceptron,
+which does not know which pixels are neighbours; pixels in an order of each image's own, and noise, are fitted almost as
+fast as the truth and teach nothing.
+
 **Traps.** Random labels are fitted late. A run that stops before shows only that it was too short; this report then
 says so in words. Labels drawn anew in every epoch can never be fitted; here they are drawn once, from the seed. The
 loss on the test set rises without bound while the accuracy stays: say which one is shown.
@@ -111,7 +116,7 @@ PRESETS = {
         model=_3X128,
         vary="data.label_noise",
         values=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-        training=_every(5, lr=2e-3, epochs=120, batch_size=100),
+        training=_every(8, lr=2e-3, epochs=200, batch_size=100),
     ),
     # 3×256 on all of MNIST: true and shuffled labels
     "course": Config(
