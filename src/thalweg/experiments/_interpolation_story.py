@@ -29,7 +29,7 @@ def tell(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
         f"every network from {start}; α = 0 is the first of a pair, α = 1 the second; numbers are medians over the "
         "pairs, in brackets lowest and highest."
     )
-    statements = [what]
+    statements = [*_headline(compared), what]
     if config.model.batchnorm:
         statements.append(f"Batch normalisation on the straight lines: {_STATISTICS[config.batchnorm]}.")
     rows: list[dict[str, Number]] = []
@@ -58,6 +58,26 @@ _STATISTICS = {
     "first": "the statistics of the first network at every α",
     "last": "the statistics of the second network at every α",
 }
+
+
+def _headline(compared: list[Pairs]) -> list[str]:
+    """The answer in one sentence."""
+    done = [one for one in compared if one.line is not None]
+    if not done:
+        return []
+    hills = [f"{number(_barrier(one.line))} between the two {one.comparison.title}s" for one in done]
+    sentence = f"On the straight line the training loss rises by {' and '.join(hills)}"
+    ways = {"once the hidden units are aligned": "aligned", "along a trained curve": "curve"}
+    left = [
+        f"{words} by {' and '.join(number(_barrier(getattr(one, name))) for one in done)}"
+        for words, name in ways.items()
+        if getattr(done[0], name) is not None
+    ]
+    return [f"{'; '.join([sentence, *left])} (barriers: median over the pairs)."]
+
+
+def _barrier(way: Way | None) -> float:
+    return float("nan") if way is None else float(np.median(way.barriers["train"]["height"]))
 
 
 def ends(way: Way, data: str, metric: str = "loss") -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ __all__ = ["Evaluator", "Profile", "follow"]
 
 Statistics = Literal["recomputed", "interpolated", "first", "last"]
 STATISTICS = ("recomputed", "interpolated", "first", "last")
+TOGETHER = 8  # places evaluated at once; more are no faster, and progress shows rarely
 Buffers = Mapping[str, Tensor]
 Values = dict[str, dict[str, Tensor]]  # data set -> metric -> (T, …)
 
@@ -177,7 +178,7 @@ class Evaluator:
         pure = [int(row.argmax()) if row.count_nonzero() == 1 and row.max() == 1 else None for row in weights]
         between = [i for i, k in enumerate(pure) if k is None]
         points = self.path.points
-        together = max(1, next(iter(self.objectives.values())).memory // (8 * points[0].nbytes))
+        together = max(1, min(TOGETHER, next(iter(self.objectives.values())).memory // (8 * points[0].nbytes)))
         parts = [between[i : i + together] for i in range(0, len(between), together)]
         rows: dict[int, dict[str, dict[str, Tensor]]] = {}
         with progress.track("along the path", total=len(t)) as advance:
