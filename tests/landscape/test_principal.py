@@ -42,6 +42,15 @@ def test_joint_over_replicas_without_those_that_diverged() -> None:
     assert any("replicas 1" in note for note in found.notes)
 
 
+def test_of_some_parameters() -> None:
+    path = torch.randn(6, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    columns = torch.tensor([1, 4, 5, 8])
+    found = pca_directions(path, columns=columns)
+    torch.testing.assert_close(found.vectors[:, columns], pca_directions(path[:, columns]).vectors)
+    assert found.vectors[:, [0, 2, 3, 6, 7]].abs().max() == 0
+    assert "4 of 9 parameters move." in found.notes
+
+
 def test_a_straight_trajectory_has_one_direction() -> None:
     path = torch.linspace(0, 1, 8)[:, None] * torch.randn(1, 50, generator=torch.Generator().manual_seed(2))
     found = pca_directions(path)

@@ -29,7 +29,9 @@ End = Literal["top", "bottom", "mixed"]
 SPECTRUM_END: dict[End, Which] = {"top": "largest", "bottom": "smallest", "mixed": "both"}
 
 
-def pca_directions(path: Any, count: int = 2, *, replicas: Sequence[int] | None = None) -> Directions:
+def pca_directions(
+    path: Any, count: int = 2, *, replicas: Sequence[int] | None = None, columns: Tensor | None = None
+) -> Directions:
     """The principal components of a trajectory (Li et al. 2018, §7), jointly over its replicas.
 
     A component within rounding is missing: a straight trajectory has one direction, and a note says so.
@@ -38,6 +40,7 @@ def pca_directions(path: Any, count: int = 2, *, replicas: Sequence[int] | None 
         path: Snapshots (S, P) or (S, R, P), as :func:`thalweg.landscape.pca` takes them.
         count: K, at most.
         replicas: The replicas to use; default all that stayed finite.
+        columns: Indices of the parameters that move, such as those of one layer (`layout.select("0.*")`); default all.
 
     Returns:
         Orthonormal vectors (K, P), float64; K may be smaller than `count`.
@@ -53,7 +56,7 @@ def pca_directions(path: Any, count: int = 2, *, replicas: Sequence[int] | None 
     """
     if isinstance(path, Tensor) and path.dim() == 2:
         path = path[:, None]
-    found = pca(path, replicas=replicas)
+    found = pca(path, replicas=replicas, columns=columns)
     kept = min(count, found.rank)
     ratio = found.ratio(count)
     labels = [f"component {k + 1} ({100 * float(ratio[k]):.1f} % of the variance)" for k in range(kept)]
@@ -74,7 +77,13 @@ def pca_directions(path: Any, count: int = 2, *, replicas: Sequence[int] | None 
     if found.excluded:
         runs = ", ".join(str(r) for r in found.excluded)
         notes.append(f"Left out because they are not finite: replicas {runs}.")
-    return Directions(found.components(kept), tuple(labels), "trajectory", tuple(notes))
+    vectors = found.components(kept)
+    if columns is not None:
+        notes.append(f"{len(columns)} of {path.shape[-1]} parameters move.")
+        whole = vectors.new_zeros(kept, path.shape[-1])
+        whole[:, columns.to(vectors.device)] = vectors
+        vectors = whole
+    return Directions(vectors, tuple(labels), "trajectory", tuple(notes))
 
 
 def hessian_directions(

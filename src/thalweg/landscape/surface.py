@@ -188,7 +188,12 @@ def _axes(grid: Grid | Sequence[Any], cells: Cells, store: Store) -> tuple[Axes,
         reach = float(torch.linalg.vector_norm(cells.theta.double())) or 1.0
         units = [reach / length for length in cells.directions.lengths.tolist()]
         loss = replace(cells, metrics=("loss",))
-        spans, notes = risen_range(lambda points: loss.values(points)["loss"], grid.rise, units)
+
+        def losses(points: np.ndarray) -> np.ndarray:
+            pieces = np.array_split(points, -(-len(points) // loss.together))
+            return np.concatenate([loss.values(piece)["loss"] for piece in pieces])
+
+        spans, notes = risen_range(losses, grid.rise, units)
         found = {"spans": spans, "notes": notes}
         store.save("range", found)
     return grid.axes(count, [tuple(span) for span in found["spans"]]), list(found["notes"])
