@@ -128,13 +128,10 @@ def _against(config: Config, cases: list[_Case], chance: float) -> Figure:
 
     words = config.vary.rpartition(".")[2].replace("_", " ")
     ends = pl.concat([case.last for case in cases], how="diagonal")
-    epochs = pl.concat(
-        [
-            pl.DataFrame({"member": case.label, "value": case.value, "status": "completed", "fitted": case.fitted})
-            for case in cases
-            if len(case.fitted)
-        ]
-        or [pl.DataFrame(schema={"member": pl.String, "value": pl.Float64, "status": pl.String, "fitted": pl.Float64})]
+    epochs = pl.DataFrame(
+        {"member": case.label, "value": case.value, "status": "completed", "fitted": epoch}
+        for case in cases
+        for epoch in (case.fitted.tolist() or [math.nan])
     )
     x = shared.axis(ends, "value", f"share of random labels ({words})" if words == "label noise" else words)
     test = [

@@ -64,20 +64,22 @@ def spread(
     Args:
         table: Rows by member and replica.
         name: The column drawn.
-        x: The column of the places, one value for each member; members without a place are left out.
+        x: The column of the places, one value for each member; members without a place are left out, those
+            without a value are a gap.
         label: In the legend.
         side: Whose axis.
         colour: Default that of the label.
         style: Of the line.
     """
-    rows = [(part[x][0], column(part, name)) for part in groups(table).values()]
-    rows = sorted((float(place), values) for place, values in rows if place is not None and len(values))
-    if not rows:
+    found = [(part[x][0], column(part, name)) for part in groups(table).values()]
+    rows = sorted(((float(place), values) for place, values in found if place is not None), key=lambda row: row[0])
+    if not any(len(values) for _, values in rows):
         return []
     places = np.array([place for place, _ in rows])
-    low, middle, high = (np.array([f(values) for _, values in rows]) for f in (np.min, np.median, np.max))
+    ends = [[f(values) if len(values) else np.nan for _, values in rows] for f in (np.min, np.median, np.max)]
+    low, middle, high = np.array(ends)
     line = Line(places, middle, label=label, symbol="circle", side=side, colour=colour, style=style)
-    if np.array_equal(low, high):
+    if np.array_equal(low, high, equal_nan=True):
         return [line]
     return [Band(places, low, high, group=label, opacity=0.15, side=side, colour=colour), line]
 

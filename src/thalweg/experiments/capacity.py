@@ -8,7 +8,7 @@ logarithm), each several times from independent initial weights; the replicas of
 *interpolation threshold* is the smallest size whose median training accuracy reaches ``fitted``.
 
 **Figures and how to read them.** Training and test loss against the number of parameters (logarithmic); the
-accuracies; the test error alone on a logarithmic axis, where a peak is seen best. Points: medians; bands: range over
+accuracies; the test error alone, where a peak is seen best. Points: medians; bands: range over
 the runs; dashed: the threshold. Classical statistics expects the test error to rise beyond it; usually it goes on
 falling. With noisy labels it may rise before the threshold, have its peak there and fall again: double descent (Belkin
 et al. 2019; Nakkiran et al. 2020). Whether such a peak is larger than the range over the runs is said in words.
@@ -270,7 +270,10 @@ def _peak_words(words: str, curve: tuple[np.ndarray, ...], found: Peak | None, t
 
 def _figure(table: pl.DataFrame, classes: bool, threshold: int | None) -> Figure:
     x = shared.axis(table, "parameters", "parameters")
-    marker: list[Mark] = [] if threshold is None else [VLine(threshold, text="everything fitted", colour="muted")]
+
+    def marker(text: str) -> list[Mark]:
+        return [] if threshold is None else [VLine(threshold, text=text, colour="muted")]
+
     panels = []
     for metric in ("loss", "accuracy")[: 1 + classes]:
         marks = [
@@ -278,11 +281,19 @@ def _figure(table: pl.DataFrame, classes: bool, threshold: int | None) -> Figure
             for key, name in shared.SETS.items()
             for mark in shared.spread(table, f"{key}_{metric}", "parameters", name)
         ]
-        panels.append(Panel(x, shared.shared_axis(table, metric, metric), (*marks, *marker)))
+        panels.append(
+            Panel(
+                x,
+                shared.shared_axis(table, metric, metric),
+                (*marks, *marker("everything fitted" if metric == "loss" else "")),
+            )
+        )
     if classes and not table["test_accuracy"].is_null().all():
         errors = table.with_columns(test_error=1 - table["test_accuracy"])
         marks = shared.spread(errors, "test_error", "parameters", "test")
-        panels.append(Panel(x, Axis("test error", scale="log"), (*marks, *marker)))
+        values = errors["test_error"].drop_nulls().drop_nans()
+        wide = bool((values > 0).all()) and float(values.max() or 0) > 5 * float(values.min() or 0)  # type: ignore[arg-type]
+        panels.append(Panel(x, Axis("test error", scale="log" if wide else "linear"), (*marks, *marker(""))))
     caption = "Where training ends, against the number of parameters: median of the runs, and their range."
     if threshold is not None:
         caption += " Dashed: the smallest size whose median training accuracy counts as fitted."
