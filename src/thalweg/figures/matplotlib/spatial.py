@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.colors import LightSource, to_rgba
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-from thalweg.figures.matplotlib.canvas import Canvas, draw
+from thalweg.figures.matplotlib.canvas import Canvas, draw, halo
 from thalweg.figures.matplotlib.curves import point_colours
 from thalweg.figures.matplotlib.style import SYMBOLS, mark_ticks
 from thalweg.figures.palette import GRID, INK, PAPER, mixed, shades
@@ -125,4 +125,4 @@ def _(mark: Scatter3D, canvas: Canvas) -> None:
         canvas.point_sample(mark.label, canvas.colours.of(mark), mark.symbol, 5.0)
     for px, py, pz, text in zip(x.tolist(), y.tolist(), z.tolist(), mark.texts, strict=False):
         if text:
-            axes.text(px, py, pz, f" {text}", fontsize=7, color=INK, zorder=6)
+            halo(axes.text(px, py, pz, f" {text}", fontsize=7, color=INK, zorder=6))
