@@ -116,6 +116,8 @@ def _unequal(table: pl.DataFrame) -> list[str]:
 
 
 def _interval(found: RankCorrelation) -> str:
+    if found.low == found.high:  # no draw from a perfect order is less perfect
+        return f"{number(found.tau)} (no two settings out of order, so that resampling shows no uncertainty)"
     return f"{number(found.tau)} ({number(found.low)} to {number(found.high)})"
 
 

@@ -51,6 +51,9 @@ def rank_correlation(
 ) -> RankCorrelation:
     """Kendall's τ-b with a percentile bootstrap interval over groups.
 
+    With few groups the interval is too narrow, and around a perfect order (τ = ±1) it has no width at all: no draw from
+    a perfect order is less perfect.
+
     Args:
         measure: (n,), one number per network; networks with a number that is not finite are left out.
         gap: (n,), its generalisation gap.
