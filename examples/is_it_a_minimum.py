@@ -48,7 +48,8 @@ show(next(figure for figure in found.figures if figure.name == "spectra"))
 
 # %%
 # The network of the classic exercise: 571 parameters, eight layers of ReLU. One short training, then the norm of the
-# gradient as the objective; the Hessian at the end in double precision, and as a script in single precision has it.
+# gradient as the objective; then the Hessian at the end, in double and in single precision, and its eigenvalues by a
+# solver for symmetric matrices (``eigvalsh``) and, as classic scripts do, by the one for all matrices (``eigvals``).
 
 task = tasks.load(tasks.TaskConfig(name="function", expression="sinc", points=128), torch.float64)
 model = models.build(models.ModelConfig(hidden=(5, 10, 10, 10, 10, 10, 5)), task.input_shape, task.outputs)
@@ -58,22 +59,31 @@ end = critical.gradient_norm_adam(critical.as_problem(objective), training.snaps
 
 single = objective.to(dtype=torch.float32)
 rough = exact_curvature(single, end.float(), dtype=torch.float32).matrix
+exact = exact_curvature(objective, end).matrix
 spectra = {
-    "double": torch.linalg.eigvalsh(exact_curvature(objective, end).matrix).numpy(),
-    "single": np.linalg.eigvals(rough.numpy()).real.astype(float),  # not even told that the matrix is symmetric
+    "double, symmetric solver": torch.linalg.eigvalsh(exact),
+    "double, general solver": torch.linalg.eigvals(exact).real,
+    "single, symmetric solver": torch.linalg.eigvalsh(rough).double(),
+    "single, general solver": torch.linalg.eigvals(rough).real.double(),
 }
+for name, values in spectra.items():
+    print(f"{name}: {(values > 0).double().mean():.3f} of the eigenvalues are > 0")
 tolerances = [0, *np.geomspace(1e-28, 1, 169)]
 places = [1e-32, *tolerances[1:]]  # zero has no place on a logarithmic axis but this
 lines = []
-for name, style in (("double", "solid"), ("single", "dashed")):
-    scaled = spectra[name] / np.abs(spectra[name]).max()
+for name, style in (("double, symmetric solver", "solid"), ("single, general solver", "dashed")):
+    scaled = (spectra[name] / spectra[name].abs().max()).numpy()
     for sign, word, colour in ((1, "positive", 0), (-1, "negative", 1)):
         share = [(sign * scaled > tolerance).mean() for tolerance in tolerances]
-        lines.append(Line(places, share, label=f"{word}, {name} precision", colour=colour, style=style, steps=True))
-    print(f"{name} precision: {(spectra[name] > 0).mean():.3f} of the eigenvalues are > 0")
+        lines.append(Line(places, share, label=f"{word}, {name}", colour=colour, style=style, steps=True))
 for kind, name in ((np.float64, "double"), (np.float32, "single")):
     lines.append(VLine(571 * float(np.finfo(kind).eps), f"P·ε, {name}", style="dotted"))
 ticks = ((1e-32, "0"), (1e-24, "10⁻²⁴"), (1e-16, "10⁻¹⁶"), (1e-8, "10⁻⁸"), (1, "1"))
 x = Axis("tolerance as a share of the largest eigenvalue", scale="log", ticks=ticks)
 panel = Panel(x, Axis("share of eigenvalues", limits=(0, 0.6)), tuple(lines))
 show(Figure("tolerance", "The sign of rounding noise", "", (panel,), size=(7.2, 4.0)))
+
+# %%
+# Back to the small network: which saddle leads to which minimum.
+
+show(next(figure for figure in found.figures if figure.name == "landscape"))

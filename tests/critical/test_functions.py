@@ -10,7 +10,6 @@ from thalweg.critical import (
     FunctionProblem,
     Status,
     certify,
-    connect,
     descend,
     follow,
     levenberg_on_gradient,
@@ -18,6 +17,7 @@ from thalweg.critical import (
     minimise,
     saddle_free,
     search,
+    solution_landscape,
 )
 from thalweg.errors import InputError
 
@@ -53,7 +53,7 @@ def test_mueller_brown_saddles():
 def test_descents_from_the_saddles_reach_the_known_minima():
     problem = mueller_brown()
     points = search(problem, torch.tensor(SADDLES) + 0.01, "follow", index=1)
-    graph = connect(points, descend(problem, points))
+    graph = solution_landscape(points, descend(problem, points))
     assert graph.lost == 0
     assert len(graph.points.status) == 5
     joined = {

@@ -7,8 +7,17 @@ import torch
 from scipy.integrate import solve_ivp
 
 from tests.critical.cases import sinc
-from thalweg.critical import FunctionProblem, Status, as_problem, connect, descend, distinct, same_points, search
-from thalweg.critical.steepest import steepest_descent
+from thalweg.critical import (
+    FunctionProblem,
+    Status,
+    as_problem,
+    descend,
+    distinct,
+    same_points,
+    search,
+    solution_landscape,
+    steepest_descent,
+)
 
 
 def integrated(problem, start, stop=1e-5):
@@ -84,7 +93,7 @@ def test_the_graph_of_a_network():
     problem = as_problem(sinc(3, l2=1e-3, points=32))
     starts = problem.objective.initial(6, seed=4)
     points = search(problem, starts, "follow", index=torch.tensor([0, 1, 1, 2, 2, 0]))
-    graph = connect(points, descents := descend(problem, points))
+    graph = solution_landscape(points, descents := descend(problem, points))
     negative = graph.points.certificate.negative
     assert len(graph.edges) + graph.lost == len(descents.ends.status)
     assert graph.edges

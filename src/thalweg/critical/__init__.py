@@ -3,8 +3,9 @@
 Every method has one contract: `(problem, theta (R, P)) -> Search`; `certify` turns end points into `CriticalPoints`,
 and `search` does both. `minimise` and `follow` are what works (minima, saddles of a prescribed index; `follow_again`
 with new starts for those that wander); `levenberg_on_gradient` and `gradient_norm_*` are what courses use; `embed` and
-`split` make exact saddles of narrower networks' minima; `descend` walks from saddles to minima and `connect` makes the
-graph of it; `continue_in_decay` follows points as the weight decay changes; `newton_cg` needs no dense Hessian.
+`split` make exact saddles of narrower networks' minima; `descend` walks from saddles down to minima, of which
+`solution_landscape` makes a graph; `continue_in_decay` follows points as the weight decay changes; `newton_cg` needs no
+dense Hessian.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from thalweg.critical.descending import (
     Descents,
     Edge,
     SolutionLandscape,
-    connect,
     descend,
     distinct,
     lower_saddles,
     same_points,
+    solution_landscape,
 )
 from thalweg.critical.embedding import embed, split, subnetwork, widths
 from thalweg.critical.following import follow
@@ -36,6 +37,7 @@ from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem
 from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
+from thalweg.critical.steepest import steepest_descent
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 
@@ -56,7 +58,6 @@ __all__ = [
     "Status",
     "as_problem",
     "certify",
-    "connect",
     "continue_in_decay",
     "descend",
     "distinct",
@@ -73,7 +74,9 @@ __all__ = [
     "saddle_free",
     "same_points",
     "search",
+    "solution_landscape",
     "split",
+    "steepest_descent",
     "subnetwork",
     "widths",
 ]

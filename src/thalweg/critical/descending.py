@@ -14,7 +14,16 @@ from thalweg.critical.problem import Problem
 from thalweg.critical.steepest import steepest_descent
 from thalweg.errors import InputError
 
-__all__ = ["Descents", "Edge", "SolutionLandscape", "connect", "descend", "distinct", "lower_saddles", "same_points"]
+__all__ = [
+    "Descents",
+    "Edge",
+    "SolutionLandscape",
+    "solution_landscape",
+    "descend",
+    "distinct",
+    "lower_saddles",
+    "same_points",
+]
 
 LAST, SHORT = 300, 0.05  # budget and longest step of Newton's method at the end of a descent, so that it stays there
 
@@ -98,7 +107,7 @@ def descend(
     return Descents(certify(problem, ends), *torch.tensor(labels).unbind(1))
 
 
-def connect(points: CriticalPoints, descents: Descents) -> SolutionLandscape:
+def solution_landscape(points: CriticalPoints, descents: Descents) -> SolutionLandscape:
     """The graph of points and of the descents from them; every point that has copies appears once.
 
     Args:

@@ -17,7 +17,7 @@ from thalweg.critical.problem import Problem
 __all__ = ["steepest_descent"]
 
 SMALLEST = 1e-9  # step length at which a replica gives up
-BISECTIONS = 40  # of an interval of 130 in the logarithm of the time
+BISECTIONS = 22  # of an interval of 130 in the logarithm of the time: the length of a step to about 1e-5
 TRUSTED = (
     0.3  # largest relative error of the model's promise that a step is taken with; a tenth of it lengthens the next
 )

@@ -132,7 +132,8 @@ def walks(config: Config, run: Run, objective: Objective, groups: list[Group]) -
 
     found = searched(run, "downhill", len(saddles), config.chunk, search)
     source, mode, sign = (torch.cat([part[name] for part in found]) for name in ("source", "mode", "sign"))
-    graph = critical.connect(points, critical.Descents(unpack(found)[0], torch.tensor(saddles)[source], mode, sign))
+    descents = critical.Descents(unpack(found)[0], torch.tensor(saddles)[source], mode, sign)
+    graph = critical.solution_landscape(points, descents)
     rows = list(range(len(names), len(graph.points.status)))
     met = None
     if rows:
