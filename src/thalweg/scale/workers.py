@@ -20,7 +20,7 @@ from thalweg.errors import InputError
 
 __all__ = ["Cluster", "Given", "Local", "Workers", "cores"]
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 class Workers(Protocol):
