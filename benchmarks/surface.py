@@ -154,7 +154,7 @@ def mnist(quick: bool, threads: int) -> None:
     """The test images."""
     test = tasks.load(TaskConfig(name="mnist"), torch.float32).test
     assert test is not None
-    dense("MNIST", (784, 256, 256, 10), *test, least=3.0, rows=3 if quick else 7, quick=quick, threads=threads)
+    dense("MNIST", (784, 256, 256, 10), *test, least=3.0, rows=7 if quick else 13, quick=quick, threads=threads)
 
 
 def digits(quick: bool, threads: int) -> None:

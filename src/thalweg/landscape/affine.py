@@ -61,9 +61,11 @@ class AffineStack:
         size = self.weights[0].element_size()
         widest = max(a + b for a, b in zip([0, *self.widths], self.widths, strict=False))
         cache = WORKING_SET if theta.device.type == "cpu" else objective.memory // 8
-        self.room = max(1, cache // (size * widest))  # samples, of one point or of several
-        self.samples = min(objective.samples, max(32, self.room))
-        self.scored = max(1, (cache * SCORED // WORKING_SET) // (size * self.widths[-1] * self.samples))
+        room = max(1, cache // (size * widest))  # samples, of one point or of several
+        self.samples = min(objective.samples, max(32, room))
+        self.group = max(1, room // self.samples)  # points in one batched product
+        scored = (cache * SCORED // WORKING_SET) // (size * self.widths[-1] * self.samples)
+        self.scored = self.group * max(1, scored // self.group)  # points whose outputs are scored together
         self.keep = (count + 1) * self.widths[0] * objective.samples * size <= objective.memory // 2
         self._kept: list[Tensor] = []  # the first layer on every piece of the data
 
@@ -79,15 +81,20 @@ class AffineStack:
         out = {name: coordinates.new_zeros(len(coordinates), dtype=dtype) for name in names}
         with torch.no_grad():
             later = [
-                (points(weight, coordinates), None if bias is None else points(bias, coordinates)[..., None])
+                (self._grouped(points(weight, coordinates)), None if bias is None else points(bias, coordinates))
                 for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True)
             ]
+            layers = [(w, [None] * len(w) if b is None else self._grouped(b[..., None])) for w, b in later]
             for number, (batch, count) in enumerate(objective.batches.chunks(self.samples)):
-                for cells, output in self._outputs(self._first(number, batch[0]), coordinates, later):
+                for cells, output in self._outputs(self._first(number, batch[0]), coordinates, layers):
                     found = scores(objective, names, output, batch[1], samples_last=True)
                     for name, value in found.items():
                         out[name][cells] += (count / objective.samples) * value
         return out
+
+    def _grouped(self, points: Tensor) -> tuple[Tensor, ...]:
+        """Cuts (B, …) into the groups that are evaluated together; a group of one has no axis of its own."""
+        return points.unbind(0) if self.group == 1 else points.split(self.group)
 
     def _first(self, number: int, inputs: Tensor) -> Tensor:
         """(K + 1, O, n): the first layer on one piece of the data, at θ and along each direction."""
@@ -103,32 +110,41 @@ class AffineStack:
         return found
 
     def _outputs(
-        self, first: Tensor, coordinates: Tensor, later: list[tuple[Tensor, Tensor | None]]
+        self, first: Tensor, coordinates: Tensor, layers: Sequence[tuple[Sequence[Tensor], Sequence[Tensor | None]]]
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Yields points and their outputs (b, C, n), which the next ones overwrite."""
+        """Yields points and their outputs (b, C, n), which the next ones overwrite.
+
+        Args:
+            first: The first layer on one piece of the data, (K + 1, O, n).
+            coordinates: (B, K).
+            layers: Weights and biases of every other layer, group by group.
+        """
         samples = first.shape[-1]
-        group = max(1, self.room // samples)
-        whole = group * max(1, self.scored // group)
-        buffers = [first.new_empty(group, width, samples) for width in self.widths]
-        out = first.new_empty(whole, self.widths[-1], samples)
+        hidden = [first.new_empty(self.group, width, samples) for width in self.widths[:-1]]
+        out = first.new_empty(self.scored, self.widths[-1], samples)
         base, moving = _base(first, coordinates)
-        for start in range(0, len(coordinates), whole):
-            stop = min(start + whole, len(coordinates))
-            for low in range(start, stop, group):
-                high = min(low + group, stop)
-                z = _along(base, first, moving, coordinates[low:high], buffers[0][: high - low])
-                h = _activated(self.activations[0], z)
-                for (weight, bias), phi, room in zip(later, self.activations[1:], buffers[1:], strict=True):
-                    part = None if bias is None else bias[low:high]
-                    h = _activated(phi, _linear(h, weight[low:high], part, room[: high - low]))
-                out[low - start : high - start] = h
-            yield slice(start, stop), out[: stop - start]
+        steps = coordinates.tolist()
+        for start in range(0, len(steps), self.scored):
+            whole = out[: len(steps) - start]
+            for number, low in enumerate(range(start, start + len(whole), self.group), start // self.group):
+                last = self._grouped(whole)[number - start // self.group]
+                rooms = [room[0] if self.group == 1 else room[: len(last)] for room in hidden] + [last]
+                rows = rooms[:1] if self.group == 1 else rooms[0].unbind(0)
+                _along(base, first, moving, steps[low : low + self.group], rows)
+                h = _activated(self.activations[0], rooms[0])
+                for (weights, biases), phi, room in zip(layers, self.activations[1:], rooms[1:], strict=True):
+                    h = _activated(phi, _linear(h, weights[number], biases[number], room))
+                if h is not last:  # an activation that is not computed in place
+                    last.copy_(h)
+            yield slice(start, start + len(whole)), whole
 
 
 def points(pencil: Tensor, coordinates: Tensor) -> Tensor:
     """A parameter at every point: (K + 1, *shape) and (B, K) -> (B, *shape)."""
     base, moving = _base(pencil, coordinates)
-    return _along(base, pencil, moving, coordinates, pencil.new_empty(len(coordinates), *pencil.shape[1:]))
+    out = pencil.new_empty(len(coordinates), *pencil.shape[1:])
+    _along(base, pencil, moving, coordinates.tolist(), out.unbind(0))
+    return out
 
 
 def _base(pencil: Tensor, coordinates: Tensor) -> tuple[Tensor, list[int]]:
@@ -141,13 +157,17 @@ def _base(pencil: Tensor, coordinates: Tensor) -> tuple[Tensor, list[int]]:
     return base, [k for k, one in enumerate(same) if not one]
 
 
-def _along(base: Tensor, pencil: Tensor, moving: list[int], coordinates: Tensor, out: Tensor) -> Tensor:
-    """Writes base + Σ_k c_k pencil_k over the moving coordinates into `out` (B, *shape)."""
-    for row, steps in zip(out, coordinates.tolist(), strict=True):
-        row.copy_(base) if not moving else torch.add(base, pencil[moving[0] + 1], alpha=steps[moving[0]], out=row)
+def _along(
+    base: Tensor, pencil: Tensor, moving: list[int], steps: Sequence[Sequence[float]], rows: Sequence[Tensor]
+) -> None:
+    """Writes base + Σ_k c_k pencil_k over the moving coordinates of every point into its row."""
+    for row, step in zip(rows, steps, strict=True):
+        if moving:
+            torch.add(base, pencil[moving[0] + 1], alpha=step[moving[0]], out=row)
+        else:
+            row.copy_(base)
         for k in moving[1:]:
-            row.add_(pencil[k + 1], alpha=steps[k])
-    return out
+            row.add_(pencil[k + 1], alpha=step[k])
 
 
 def _activated(phi: Activation, z: Tensor) -> Tensor:
@@ -155,11 +175,7 @@ def _activated(phi: Activation, z: Tensor) -> Tensor:
 
 
 def _linear(h: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    """(B, I, n) through (B, O, I) into `out` (B, O, n)."""
-    if len(h) > 1:
-        return torch.bmm(weight, h, out=out) if bias is None else torch.baddbmm(bias, weight, h, out=out)
-    if bias is None:  # a plain product is faster than a batch of one
-        torch.mm(weight[0], h[0], out=out[0])
-    else:
-        torch.addmm(bias[0], weight[0], h[0], out=out[0])
-    return out
+    """(I, n) through (O, I) into `out` (O, n), or a batch of them."""
+    if bias is None:
+        return torch.matmul(weight, h, out=out)
+    return torch.addmm(bias, weight, h, out=out) if h.dim() == 2 else torch.baddbmm(bias, weight, h, out=out)
