@@ -222,7 +222,7 @@ def same_weights() -> nn.Module:
         (same_weights, "layer '2', which shares its weight"),
         (lambda: nn.Sequential(nn.Linear(3, 2)), "a network with hidden units, found none"),
         (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten()), "grouped convolution"),
-        (lambda: nn.Sequential(nn.Linear(3, 4), nn.Softmax(-1), nn.Linear(4, 2)), r"'_1' \(Softmax\)"),
+        (lambda: nn.Sequential(nn.Linear(3, 4), nn.Softmax(-1), nn.Linear(4, 2)), r"'1' \(Softmax\)"),
         (lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)), r"\(LayerNorm\)"),
         (lambda: nn.Sequential(nn.Linear(3, 4), nn.Flatten(), nn.Linear(4, 2)), "flattens what a linear layer made"),
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(6, 2)), "are not the units of '0'"),

@@ -96,7 +96,7 @@ def unit_groups(model: nn.Module) -> tuple[Group, ...]:
             break
         others = [arg for arg in node.all_input_nodes if arg is not previous]
         if others or len(node.users) != 1 or (node.op == "placeholder") != (previous is None) or node.op == "get_attr":
-            raise _refusal(f"'{node.name}', where paths part or join")
+            raise _refusal(f"'{_place(node)}', where paths part or join")
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         target = str(node.target)
         if module is not None and any(True for _ in module.parameters()):
@@ -120,6 +120,10 @@ def _refusal(found: str) -> InputError:
         "alignment understands plain chains of linear or convolutional layers with batch normalisation, activations, "
         f"pooling and flattening between them, found {found}"
     )
+
+
+def _place(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_module" else node.name
 
 
 def _begin(target: str, module: nn.Linear | _ConvNd, node: str, names: set[str]) -> _Open:
@@ -155,10 +159,10 @@ def _pass(units: _Open, node: fx.Node, module: nn.Module | None) -> None:
         units.members += [Member(f"{target}.{name}", 0) for name, value in kept.items() if value.dim()]
     elif _flattens(node, module):
         if units.flat:
-            raise _refusal(f"'{node.name}', which flattens what a linear layer made")
+            raise _refusal(f"'{_place(node)}', which flattens what a linear layer made")
         units.flat = True
     elif not _unitwise(node, module, units.flat):
-        raise _refusal(f"'{node.name}' ({type(module).__name__ if module is not None else target})")
+        raise _refusal(f"'{_place(node)}' ({type(module).__name__ if module is not None else 'a function'})")
 
 
 def _flattens(node: fx.Node, module: nn.Module | None) -> bool:
