@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -146,6 +147,13 @@ def test_gradient_of_half_the_squared_gradient_norm(case):
         value, gradient, product = one.value_gradient_product(theta)
         torch.testing.assert_close(gradient, one.gradient(theta), rtol=1e-10, atol=1e-13)
         torch.testing.assert_close(product, one.hvp(theta, gradient), rtol=1e-10, atol=1e-12)
+
+
+def test_an_overflowing_norm_without_a_penalty_is_no_nan() -> None:
+    objective = Objective(nn.Linear(1, 1), nn.MSELoss(), (torch.ones(3, 1), torch.zeros(3, 1)))
+    theta = torch.tensor([[3e30, -3e30], [1e30, 0.0]])  # both ‖θ‖² overflow in float32, one loss does
+    assert objective.value(theta).tolist() == [0.0, math.inf]
+    assert objective.value_and_gradient(theta)[0].tolist() == [0.0, math.inf]
 
 
 def test_nothing_of_the_users_model_changes(case):

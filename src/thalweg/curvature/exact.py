@@ -20,6 +20,7 @@ from thalweg.curvature.rows import row_hessian
 from thalweg.curvature.stack_hessian import Curvature, stack_curvature, stack_supports
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective, checks
+from thalweg.objective.derivatives import penalty
 
 __all__ = ["ExactCurvature", "exact_curvature", "fisher", "ggn", "hessian", "layer_blocks"]
 
@@ -119,7 +120,7 @@ def exact_curvature(
                 value, gradient, matrix = dense_factor_matrix(objective, flat, layout, kind)
         asymmetry, taken = _symmetrise(matrix), "rows" if kind == "hessian" else "products"
     chosen = flat[:, objective.layout.select(parameters).to(flat.device)]
-    value = value + 0.5 * objective.l2 * flat.square().sum(-1)
+    value = value + penalty(objective.l2, flat)
     gradient = gradient + objective.l2 * chosen
     if kind != "fisher":
         matrix.diagonal(dim1=-2, dim2=-1).add_(objective.l2)

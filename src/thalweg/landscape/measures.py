@@ -11,7 +11,7 @@ from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.scores import scores
 from thalweg.objective import Objective
-from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE
+from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE, penalty
 
 __all__ = ["columns", "is_forward", "known_measures", "measure"]
 
@@ -72,7 +72,7 @@ def measure(
     out = {name: found[name] for name in names if is_forward(name)}
     if "objective" in names:
         data = found["loss"] if loss is None else loss
-        out["objective"] = data.double() + 0.5 * objective.l2 * thetas.double().square().sum(-1)
+        out["objective"] = data.double() + penalty(objective.l2, thetas.double())
     if "gradient_norm" in names:
         out["gradient_norm"] = torch.linalg.vector_norm(objective.gradient(thetas), dim=-1)
     if "lambda_max" in names:

@@ -51,6 +51,16 @@ def plan(replicas: int, samples: int, pair_bytes: int, replica_bytes: int, memor
     return Plan(together, max(1, min(samples, left // max(1, together * pair_bytes))))
 
 
+def penalty(l2: float, theta: Tensor) -> Tensor:
+    """½·l2·‖θ‖²: (…, P) -> (…); zero without a penalty, also where ‖θ‖² itself overflows.
+
+    Example:
+        >>> penalty(0.1, torch.tensor([3.0, 4.0])), penalty(0.0, torch.tensor([3e30]))
+        (tensor(1.2500), tensor(0.))
+    """
+    return 0.5 * l2 * theta.square().sum(-1) if l2 else theta.new_zeros(theta.shape[:-1])
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One objective's pieces, ready to be evaluated on theta (B, P).
@@ -134,7 +144,7 @@ class Evaluation:
 
     def value(self, theta: Tensor) -> Tensor:
         """L(θ): (B, P) -> (B,)."""
-        return self.mean(theta, self.program.losses) + 0.5 * self.l2 * theta.square().sum(-1)
+        return self.mean(theta, self.program.losses) + penalty(self.l2, theta)
 
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
@@ -142,7 +152,7 @@ class Evaluation:
         for _, part, cut in self._pieces(theta, GRADIENT):
             leaves = self._leaves(part)
             params = {**dict(zip(self.layout.names, leaves, strict=True)), **self.extra(part)}
-            value = 0.5 * self.l2 * part.square().sum(-1)
+            value = penalty(self.l2, part)
             gradient = self.l2 * part
             for batch, count in self.batches.chunks(cut.samples):
                 with torch.enable_grad():
@@ -180,7 +190,7 @@ class Evaluation:
                 slopes, directions = zip(*linked, strict=True)
                 second = torch.autograd.grad(slopes, leaves, directions, allow_unused=True, materialize_grads=True)
                 product = product + self._flat(list(second), len(part))
-            values.append(losses.detach() + 0.5 * self.l2 * part.square().sum(-1))
+            values.append(losses.detach() + penalty(self.l2, part))
             gradients.append(gradient)
             products.append(product)
         return torch.cat(values), torch.cat(gradients), torch.cat(products)
