@@ -114,14 +114,21 @@ def test_an_error_of_the_executor_itself() -> None:
             future: Future[Outcome] = Future()
             if order.name == "0":
                 future.set_exception(RuntimeError("no more credit"))
+            elif order.name == "1":
+                future.cancel()
+                future.set_running_or_notify_cancel()
             else:
                 future.set_result(Outcome("complete"))
             return future
 
     found: dict[str, Outcome] = {}
-    orders = [Order(str(index), "weather", {}, ".") for index in range(2)]
+    orders = [Order(str(index), "weather", {}, ".") for index in range(3)]
     dispatch(orders, Given(Strange()), lambda order, outcome: found.update({order.name: outcome}))
-    assert found == {"0": Outcome("failed", "RuntimeError: no more credit"), "1": Outcome("complete")}
+    assert found == {
+        "0": Outcome("failed", "RuntimeError: no more credit"),
+        "1": Outcome("missing", "it was cancelled, as when the scheduler of a cluster ends"),
+        "2": Outcome("complete"),
+    }
 
 
 def test_an_interrupt_cancels_what_waits() -> None:

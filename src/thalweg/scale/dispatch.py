@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 
 from thalweg.runs.state import one_line
 from thalweg.scale.workers import Workers
@@ -60,6 +60,8 @@ class _Book:
             else:
                 self.done(order, Outcome("failed", f"its worker process died {DEATHS} times (out of memory or killed)"))
             return False
+        except CancelledError:
+            self.done(order, Outcome("missing", "it was cancelled, as when the scheduler of a cluster ends"))
         except Exception as error:  # noqa: BLE001 -- the executor's own, such as dask's KilledWorker
             self.done(order, Outcome("failed", one_line(error)))
         return True

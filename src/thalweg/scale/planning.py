@@ -78,8 +78,8 @@ class Plan:
 def plan(experiment: str, config: ExperimentConfig, sweeps: Mapping[str, object], plot: Sequence[str] = ()) -> Plan:
     """The tasks of a sweep.
 
-    A field that the configuration itself `vary` s (as in `capacity` or `sensitivity`) takes one value per task, in
-    place of the `values` that a single run would compare.
+    Where the configuration itself varies a field (`vary` of `capacity`, `sensitivity` and others) and that field is
+    swept, every task has one model, in place of the `values` that a single run would compare.
 
     Args:
         experiment: Which experiment.
