@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ TINY = find("error-surface").preset("tiny")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return execute("error-surface", override(TINY, {"film": "gif", "points": 5}), tmp_path_factory.mktemp("surface"))
+    return execute("error-surface", TINY, tmp_path_factory.mktemp("surface"))
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def test_files_read_back_equal(run: Run, tmp_path: Path) -> None:
     assert {file.name for file in folder.iterdir()} == {f"{name}.vts" for name in names} | {"trajectory-path.vtp"}
     saved = SavedSurface.from_arrays(run.load("surface-saddle"))
     table = pl.read_parquet(export(run, "parquet", tmp_path) / "saddle.parquet")
-    assert np.array_equal(table["loss"].to_numpy().reshape(5, 5), saved.values["loss"])
-    assert np.array_equal(table[saved.labels[1]].to_numpy()[:5], saved.axes[1])
+    assert np.array_equal(table["loss"].to_numpy().reshape(7, 7), saved.values["loss"])
+    assert np.array_equal(table[saved.labels[1]].to_numpy()[:7], saved.axes[1])
 
 
 def test_film_has_a_frame_for_every_snapshot(run: Run) -> None:
@@ -133,6 +134,25 @@ def test_cells_that_are_not_finite_are_told_and_drawn_empty(tmp_path: Path) -> N
     surface = next(figure for figure in found.figures if figure.name == "space-random").panels[0].marks[0]
     assert isinstance(surface, Surface3D)
     assert (~np.isfinite(surface.z)).sum() == lost
+
+
+def test_losses_that_overflow_are_told(tmp_path: Path) -> None:
+    config = override(TINY, {"parts": ("parameters",), "reach": 1e30})
+    found = load_findings(execute("error-surface", config, tmp_path))
+    assert any(re.fullmatch(r"Each parameter alone: \d+ of 90 losses are not finite .*", w) for w in found.warnings)
+    assert found.numbers["parameters_drawn"] == 10
+
+
+def test_curves_are_those_of_the_parameters(run: Run, objective) -> None:
+    kept = run.load("parameters")
+    theta = run.snapshots[-1, 0]
+    found = next(figure for figure in load_findings(run).figures if figure.name == "parameters")
+    curves = np.concatenate([mark.y for mark in found.panels[0].marks])
+    x = found.panels[0].marks[0].x
+    for row, number in enumerate(kept["parameters"].tolist()):
+        moved = theta.repeat(len(x), 1)
+        moved[:, number] += torch.tensor(x, dtype=torch.float32)
+        assert np.allclose(curves[row], objective.value(moved).numpy(), rtol=1e-5)
 
 
 def test_rises_and_minima_of_a_line_by_hand() -> None:
@@ -182,8 +202,7 @@ execute("error-surface", find("error-surface").preset("tiny"), sys.argv[2])
 """
 
 
-def test_killed_between_the_planes_it_comes_out_equal(tmp_path: Path) -> None:
-    whole = execute("error-surface", TINY, tmp_path / "whole")
+def test_killed_between_the_planes_it_comes_out_equal(run: Run, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, "-c", KILLED, "2", str(tmp_path / "killed")]
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
@@ -193,10 +212,10 @@ def test_killed_between_the_planes_it_comes_out_equal(tmp_path: Path) -> None:
     assert {"surface-random", "surface-trajectory"} <= set(killed.results)
     assert "surface-saddle" not in killed.results
     resumed = execute("error-surface", TINY, tmp_path / "killed")
-    assert load_findings(resumed) == load_findings(whole)
+    assert load_findings(resumed) == load_findings(run)
     for name in ("random", "saddle"):
         assert (
             SavedSurface.from_arrays(resumed.load(f"surface-{name}"))
             .table()
-            .equals(SavedSurface.from_arrays(whole.load(f"surface-{name}")).table())
+            .equals(SavedSurface.from_arrays(run.load(f"surface-{name}")).table())
         )

@@ -57,22 +57,21 @@ def parameters(look: Look) -> Findings:
         f"Training loss of {look.name} at the end of training when one parameter is moved and all the others stay: "
         f"{shown}, one curve each, coloured by the tensor that it belongs to. The close-up shows the middle tenth."
     )
-    highest = np.nanmax(np.where(np.isfinite(losses), losses, np.nan))
+    known = np.ma.masked_invalid(losses)
     inset = Inset((-CLOSE * reach, CLOSE * reach), corner="upper centre", size=(0.36, 0.44), title="near zero")
     panel = Panel(Axis("offset of one parameter"), Axis("training loss"), tuple(marks), inset=inset)
     figure = Figure("parameters", "Each parameter alone", caption, (panel,), size=(7.0, 4.6))
-    rise = losses.max(axis=1) - centre
-    gain = centre - losses.min(axis=1)
-    lower = int((gain > LOWER * abs(centre)).sum())
-    flat = int((rise <= 0.01 * (highest - centre)).sum())
-    best = int(np.argmax(gain))
+    rise = known.max(axis=1).filled(np.nan) - centre
+    gain = centre - known.min(axis=1).filled(centre)
+    lower, best = int((gain > LOWER * abs(centre)).sum()), int(gain.argmax())
+    flat = int((rise <= 0.01 * (float(known.max()) - centre)).sum())
     statement = (
         f"Each parameter alone: moved within ±{number(reach)}, {shown} raise the loss from {number(centre)} by "
         f"{range_words(rise.tolist())} at most (median, and smallest to largest), {flat} of them by less than a "
         f"hundredth of the steepest. "
     )
     if lower:
-        place = number(float(x[losses[best].argmin()]))
+        place = number(float(x[known[best].argmin()]))
         statement += (
             f"Along {lower} of them the loss is lower elsewhere, by up to {number(float(gain[best]))} at offset "
             f"{place}: where training stopped is no minimum. "
@@ -84,7 +83,9 @@ def parameters(look: Look) -> Findings:
         "parameters_with_lower_loss": lower,
         "parameters_greatest_gain": float(gain[best]),
     }
-    return Findings((figure,), (statement,), numbers=numbers)
+    lost = int(np.ma.count_masked(known))
+    warnings = [f"Each parameter alone: {lost} of {losses.size} losses are not finite and not drawn."] if lost else []
+    return Findings((figure,), (statement,), numbers=numbers, warnings=warnings)
 
 
 def _sample(look: Look) -> Tensor:
