@@ -93,3 +93,15 @@ def test_regression_has_no_accuracy_and_no_threshold(tmp_path):
     assert [panel.y.label for panel in found.figures[0].panels] == ["loss"]
     assert found.numbers["threshold"] is None
     assert "test_error_peak" not in found.numbers
+
+
+@pytest.mark.slow
+def test_a_fifth_of_random_labels_makes_a_peak_below_the_threshold(tmp_path):
+    config = override(PRESETS["paper"], {"values": [8, 32, 48, 512]})
+    run = made_run(tmp_path, "peak")
+    with run.writing():
+        found = tell(config, measure(config, run))
+    assert found.numbers["threshold"] == 48 * 75 + 10
+    assert found.numbers["test_error_peak_parameters"] in (32 * 75 + 10, 48 * 75 + 10)
+    assert found.numbers["test_error_peak"] > 0.02
+    assert found.numbers["test_error_peak_clear"]
