@@ -8,6 +8,7 @@ import torch
 from tests.landscape.functions import objective_of, relu_network, rosenbrock
 from thalweg.errors import InputError
 from thalweg.landscape import Directions, path_on_plane, pca_directions
+from thalweg.runs.snapshots import MemoryShard, Snapshots
 
 
 def test_off_plane_distance_and_both_losses() -> None:
@@ -46,7 +47,8 @@ def test_blocks_and_several_objectives() -> None:
     path = torch.randn(9, 3, train.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     plane = Directions(torch.eye(2, train.size).double(), ("a", "b"))
     whole = path_on_plane({"train": train, "test": test}, path, path[-1, 0], plane)
-    pieces = path_on_plane({"train": train, "test": test}, path, path[-1, 0], plane, memory=1)
+    recorded = Snapshots([MemoryShard(path[:4]), MemoryShard(path[4:])], (3, train.size), torch.float64)
+    pieces = path_on_plane({"train": train, "test": test}, recorded, path[-1, 0], plane, memory=1)
     assert set(whole.true) == {"train_loss", "test_loss"}
     for name in whole.true:
         torch.testing.assert_close(whole.true[name], pieces.true[name])

@@ -152,7 +152,7 @@ def _base(pencil: Tensor, coordinates: Tensor) -> tuple[Tensor, list[int]]:
     same = (coordinates == coordinates[0]).all(0).tolist()
     base = pencil[0]
     for k, step in enumerate(coordinates[0].tolist()):
-        if same[k]:
+        if same[k] and step:
             base = torch.add(base, pencil[k + 1], alpha=step)
     return base, [k for k, one in enumerate(same) if not one]
 
