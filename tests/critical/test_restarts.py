@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.critical.cases import sinc
-from thalweg.critical import ObjectiveProblem, follow, follow_again
+from thalweg.critical import ObjectiveProblem, follow, follow_again, steepest_descent
 
 
 def test_only_the_unfinished_start_again():
@@ -28,3 +28,14 @@ def test_no_restart_is_follow():
     theta = problem.objective.initial(2, seed=3)
     plain, none = follow(problem, theta, 1, steps=10), follow_again(problem, theta, 1, steps=10, restarts=0)
     assert torch.equal(plain.theta, none.theta)
+
+
+def test_an_approach_goes_down_first():
+    problem = ObjectiveProblem(sinc(3, points=32))
+    theta = problem.objective.initial(2, seed=3)
+    down = steepest_descent(problem, theta, steps=5, length=0.3)
+    expected = follow(problem, down.theta, 1, steps=10)
+    found = follow_again(problem, theta, 1, steps=10, restarts=0, approach=5)
+    assert torch.equal(found.theta, expected.theta)
+    assert torch.equal(found.iterations, down.iterations + expected.iterations)
+    assert len(found.history) == len(down.history) + len(expected.history)

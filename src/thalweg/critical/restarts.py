@@ -10,11 +10,13 @@ from torch import Tensor
 from thalweg.critical.following import follow
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem
+from thalweg.critical.steepest import steepest_descent
 from thalweg.objective.seeds import replica_seed
 
 __all__ = ["follow_again"]
 
 DONE = 1e-10  # ‖g‖
+STRIDE = 0.3  # longest step of the approach
 
 
 def follow_again(
@@ -23,6 +25,7 @@ def follow_again(
     index: int | Tensor = 0,
     *,
     restarts: int = 3,
+    approach: int = 0,
     spread: float = 1.0,
     seed: int = 0,
     **options: Any,
@@ -37,6 +40,8 @@ def follow_again(
         theta: Starts (R, P), float64.
         index: k, or one per replica (R,).
         restarts: At most so many new starts of a replica; `iterations` sums over all.
+        approach: Steps of steepest descent, none longer than 0.3, before every search. Fresh networks lie so high that
+            many modes lead down; 60 steps bring them near the saddles (with many more they would lie in minima).
         spread: Size of the noise, relative to the root mean square of the replica's start.
         seed: Of the noise; replica r draws the same whatever the others do.
         **options: For `follow`.
@@ -48,7 +53,13 @@ def follow_again(
         >>> [round(abs(x), 6) for x in found.theta[0].tolist()]
         [3.141593, 0.0]
     """
-    found = follow(problem, theta, index, **options)
+
+    def attempted(starts: Tensor, wanted: int | Tensor) -> Search:
+        down = steepest_descent(problem, starts, steps=approach, length=STRIDE, label="approaching")
+        last = follow(problem, down.theta, wanted, **options)
+        return Search(last.theta, down.iterations + last.iterations, last.index, down.history + last.history)
+
+    found = attempted(theta, index)
     every = index if isinstance(index, Tensor) else torch.full((len(theta),), index)
     ends, iterations, last, history = found.theta.clone(), found.iterations.clone(), found.index.clone(), found.history
     for attempt in range(1, restarts + 1):
@@ -58,7 +69,7 @@ def follow_again(
         if not len(again):
             break
         starts = torch.stack([_moved(theta[r], r, attempt, spread, seed) for r in again.tolist()])
-        found = follow(problem, starts, every[again], **options)
+        found = attempted(starts, every[again])
         ends[again], last[again] = found.theta, found.index
         iterations[again] += found.iterations
         if history:
