@@ -96,6 +96,13 @@ def test_sweep_table_in_toml(here: Path, threads: None) -> None:
     ]
 
 
+def test_a_single_run_reads_no_sweep(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my.toml").write_text("[sweep]\nseed = 3\n")
+    assert cli.main(["run", "weather", "--config", "my.toml"]) == 2
+    sentence = "my.toml must have no table [sweep] for a single run: `thalweg sweep` reads it"
+    assert capsys.readouterr().err == f"thalweg: {sentence}\n"
+
+
 def test_help(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sweep", "weather", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())

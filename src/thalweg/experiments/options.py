@@ -49,6 +49,8 @@ def configure(
     config = experiment.preset(preset)
     if file is not None:
         data = read_toml(file)
+        if "sweep" in data:
+            raise InputError(f"{file} must have no table [sweep] for a single run: `thalweg sweep` reads it")
         try:
             config = override(config, flatten(data, type(config)))
         except InputError as error:
