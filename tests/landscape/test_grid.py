@@ -11,7 +11,7 @@ from thalweg.errors import InputError
 from thalweg.landscape.grid import Grid, given_axes, refined, risen_range
 
 
-@given(st.integers(2, 60), st.floats(-1e3, 0), st.floats(0, 1e3))
+@given(st.integers(2, 60), st.just(0.0) | st.floats(-1e3, -1e-3), st.just(0.0) | st.floats(1e-3, 1e3))
 def test_ends_and_centre_are_met_exactly(points: int, low: float, high: float) -> None:
     if low == 0 == high or (points == 2 and low < 0 < high):
         return
@@ -20,7 +20,7 @@ def test_ends_and_centre_are_met_exactly(points: int, low: float, high: float) -
     assert axis[0] == low
     assert axis[-1] == high
     assert (axis == 0).sum() == 1
-    assert (np.diff(axis) > 0).all() or min(-low, high) < 1e-290
+    assert (np.diff(axis) > 0).all()
 
 
 def test_an_odd_symmetric_axis_is_even() -> None:
