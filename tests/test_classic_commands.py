@@ -76,7 +76,9 @@ def small(config: ExperimentConfig) -> dict[str, list[str]]:
         elif last in GREATEST and isinstance(found, int) and found > GREATEST[last]:
             changes[name] = GREATEST[last]
         elif last == "values":
-            changes[name] = (10, 20, 30, 40, 60) if every[f"{parent}vary"] == "training.batch_size" else found[:3]
+            changes[name] = (10, 30, 60) if every[f"{parent}vary"] == "training.batch_size" else found[:3]
+        elif last == "channels" and found:
+            changes[name] = tuple(min(channels, 4) for channels in found)
         elif last == "radii":
             changes[name] = found[:2]
     return {name: list(map(str, v if isinstance(v, tuple) else (v,))) for name, v in changes.items()}

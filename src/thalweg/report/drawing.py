@@ -57,7 +57,8 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
         for name, places in several.items():
             words = [named[i] for i in places]
             chart = curves([runs[i] for i in places], words, name)
-            picture = draw(chart, page.parent / f"{page.stem}-figures", page.parent) if chart else None
+            folder = page.parent / f"{page.stem}-figures"
+            picture = draw(chart, folder, page.parent, keep=True) if chart else None
             rows = side_by_side(words, [found[i].numbers for i in places])
             beside = table("Numbers side by side", rows) if rows else None
             comparisons[name] = Comparison(name, len(places), picture, beside)

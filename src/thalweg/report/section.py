@@ -161,9 +161,8 @@ def _float(value: float) -> str:
 
 def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What became of the replicas of every recording, and by name of those that did not complete."""
-    said, lost = [], []
-    for name in run.recordings:
-        status = run.recording(name).status
+    said, lost, statuses = [], [], {name: run.recording(name).status for name in run.recordings}
+    for name, status in statuses.items():
         whole = sum(entry["status"] == "completed" for entry in status)
         count = "1 replica" if len(status) == 1 else f"{len(status)} replicas"
         said.append(f"Recording “{name}”: {whole} of {count} completed.")
@@ -171,6 +170,8 @@ def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if entry["status"] != "completed":
                 why = f": {entry['message']}" if entry.get("message") else ""
                 lost.append(f"Replica {replica} of “{name}” {entry['status']} at step {entry['step']}{why}.")
+    if len(said) > 2 and not lost:
+        said = [f"{len(said)} recordings: all {sum(map(len, statuses.values()))} replicas completed."]
     return tuple(said), tuple(lost)
 
 
