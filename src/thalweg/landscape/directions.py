@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from thalweg.errors import InputError
@@ -46,7 +45,7 @@ class Directions:
         (tensor([1., 2.], dtype=torch.float64), tensor(5., dtype=torch.float64))
     """
 
-    vectors: Float[Tensor, "K P"]
+    vectors: Tensor
     labels: tuple[str, ...]
     kind: str = "given"
     notes: tuple[str, ...] = ()

@@ -19,7 +19,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from thalweg import progress
@@ -135,7 +134,7 @@ class PCA:
 
 
 def pca(
-    snapshots: Float[Tensor, "S R P"] | Any,
+    snapshots: Tensor | Any,
     *,
     columns: Tensor | Sequence[int] | None = None,
     replicas: Sequence[int] | None = None,

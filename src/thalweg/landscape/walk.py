@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from thalweg.errors import InputError
@@ -20,7 +19,7 @@ __all__ = ["matched_walk", "random_walk", "walk_ratio"]
 
 
 def random_walk(
-    lengths: Float[Tensor, "S-1 R"], size: int, *, starts: Float[Tensor, "R D"] | None = None, seed: int = 0
+    lengths: Tensor, size: int, *, starts: Tensor | None = None, seed: int = 0
 ) -> Tensor:
     """Random walks with steps of given lengths in independent, uniformly distributed directions.
 
