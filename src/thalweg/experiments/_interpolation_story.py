@@ -172,7 +172,7 @@ def _rest(before: np.ndarray, after: np.ndarray) -> str:
 def _unequal(one: Pairs, line: Way) -> list[str]:
     """A solution that is none."""
     first, second = (float(np.median(values)) for values in ends(line, "train"))
-    if max(first, second) < 20 * max(min(first, second), 1e-3):
+    if max(first, second) < 20 * max(min(first, second), 5e-3):  # below, both have fitted their data
         return []
     worse = one.comparison.labels[int(second > first)]
     sentence = (

@@ -128,7 +128,7 @@ PRESETS = {
         subsets=4,
         curve_training=Recipe(lr=1e-2, steps=40, batch_size=50),
     ),
-    "quick": Config(replicas=4, model=ModelConfig(hidden=(64, 64)), training=_recipe(epochs=100)),
+    "quick": Config(replicas=4, model=ModelConfig(hidden=(64, 64)), training=_recipe(lr=3e-3, epochs=100)),
     # the exercise: batch size 64 against 1,024 and learning rate 1e-3 against 1e-2, on MNIST
     "course": Config(
         replicas=3,
@@ -138,7 +138,7 @@ PRESETS = {
         curve_training=Recipe(lr=5e-3, steps=3000, batch_size=128, schedule="linear", final=0.01),
     ),
     # batch normalisation, whose statistics must be recomputed on the way
-    "cnn": Config(replicas=2, model=_CNN, training=_recipe(epochs=30), learning_rates=()),
+    "cnn": Config(replicas=2, model=_CNN, training=_recipe(lr=5e-3, epochs=30), learning_rates=()),
     # Ainsworth et al. 2023, section 5: MNIST, three hidden layers of 512 units, two trainings by one recipe
     "paper": Config(
         replicas=1,
