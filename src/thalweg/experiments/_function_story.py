@@ -110,8 +110,12 @@ def _verdict(function: str, fits: Sequence[Fit], ends: Mapping[str, pl.DataFrame
         best, second = ranked[:2]
         factor = float(np.median(alive[second]) / np.median(alive[best]))
         apart = alive[best].max() < alive[second].min()
-        how = "every run of it below every run of" if apart else "but its runs overlap with those of"
-        text += f"; lowest in the median is {best}, by a factor of {number(factor)}, {how} {second}"
+        how = (
+            f"every run of it below every run of {second}" if apart else f"but its runs overlap with those of {second}"
+        )
+        if all(len(values) == 1 for values in alive.values()):
+            how = f"below {second}, of one run each, which says nothing about other seeds"
+        text += f"; lowest in the median is {best}, by a factor of {number(factor)}, {how}"
     lines = [f"{fit.network}" for fit in fits if _is_line(fit, losses[fit.network])]
     if lines:
         text += f"; no better than a straight line: {', '.join(lines)}"

@@ -64,8 +64,8 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
         figures.append(_against(config, cases, chance))
     parameters = int(table["parameters"][0])
     settings = (
-        f"{counted(samples, 'image')}, {counted(parameters, 'parameter')}, {recipe_words(config.training, samples)}, "
-        f"{counted(config.replicas, 'run')} for each kind of data."
+        f"{config.data.name}, {counted(samples, 'image')}, {counted(parameters, 'parameter')}, "
+        f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} for each kind of data."
     )
     base = next((case for case in cases if case.label == "true labels" or case.value == 0), None)
     statements = [settings, *(_sentence(config, case, base, chance, tests) for case in cases)]
@@ -99,9 +99,10 @@ def _sentence(config: Config, case: _Case, base: _Case | None, chance: float, te
             text += f", {number(float(np.median(case.fitted) / np.median(base.fitted)))} times as many as {base.label}"
     else:
         epochs = float(case.last["epoch"].max())  # type: ignore[arg-type] -- numbers
+        length = f"{number(epochs)} epoch{'' if epochs == 1 else 's'}"
         text = (
             f"not fitted for lack of steps: {case.runs - len(case.fitted)} of {counted(case.runs, 'run')} did not "
-            f"reach {percent(config.fitted)} of the training labels within {number(epochs)} epochs (training accuracy "
+            f"reach {percent(config.fitted)} of the training labels within {length} (training accuracy "
             f"{range_words(train, percent)}), which says nothing yet about what the network can fit"
         )
     if len(test):

@@ -204,10 +204,12 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
     threshold = _threshold(config, sizes) if classes else None
     parameters = [int(part["parameters"][0]) for part in sizes.values()]
     samples, outputs = int(table["samples"][0]), int(table["outputs"][0])
+    noise = f", {percent(config.data.label_noise)} of the labels redrawn" if config.data.label_noise else ""
+    loss = "" if config.loss == "auto" else f", loss {config.loss}"
     settings = (
-        f"{counted(len(sizes), 'size')} from {parameters[0]:,} to {parameters[-1]:,} parameters, {samples:,} training "
-        f"samples with {counted(outputs, 'output')}, {recipe_words(config.training, samples)}, "
-        f"{counted(config.replicas, 'run')} each."
+        f"{counted(len(sizes), 'size')} from {parameters[0]:,} to {parameters[-1]:,} parameters on {config.data.name} "
+        f"({samples:,} training samples, {counted(outputs, 'output')}{noise}){loss}, "
+        f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} each."
     )
     statements = [settings]
     if classes:

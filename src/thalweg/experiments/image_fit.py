@@ -169,8 +169,8 @@ def _tell(config: Config, task: Task, structures: dict[str, str], history: pl.Da
         )
     names = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
     table = [
-        {"structure": structures[label]}
-        | shared.record(part, [name for name in names if len(shared.column(part, name))])
+        shared.record(part, [name for name in names if len(shared.column(part, name))])
+        | {"structure": structures[label].rpartition(", ")[0]}  # without the number of parameters, a column of its own
         for label, part in ends.items()
     ]
     figures = [curves, *_ends(ends, score)]
@@ -182,6 +182,8 @@ def _clear(values: dict[str, np.ndarray], top: str, best: type | object) -> str:
     others = [found for label, found in values.items() if label != top]
     if not others:
         return ""
+    if all(len(found) == 1 for found in values.values()):
+        return ", of one run each, which says nothing about other seeds"
     rest = np.concatenate(others)
     beyond = values[top].min() > rest.max() if best is max else values[top].max() < rest.min()
     return ", every run of it beyond every run of the others" if beyond else ", its runs overlap with those of others"
