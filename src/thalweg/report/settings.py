@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from thalweg.errors import InputError
+from thalweg.report.story import inline
 
 if TYPE_CHECKING:
     from thalweg.runs import Run
@@ -20,7 +23,7 @@ class Setting:
 
     name: str
     value: str
-    meaning: str
+    meaning: Markup
     chosen: bool
 
 
@@ -41,7 +44,7 @@ def settings(experiment: str, config: Mapping[str, Any]) -> tuple[Setting, ...]:
     found = []
     for name, value in flat(config).items():
         row, words = known.get(name), setting(value)
-        meaning = " ".join(row.text.split()) if row else ""
+        meaning = inline(row.text) if row else Markup()
         found.append(Setting(name, words, meaning, chosen=row is None or words != setting(row.default)))
     return tuple(found)
 

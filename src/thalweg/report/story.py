@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from thalweg.errors import InputError
 
-__all__ = ["markup", "story"]
+__all__ = ["inline", "markup", "story"]
 
 MARKS = (
     (re.compile(r"``(.+?)``|`(.+?)`"), "code"),
@@ -55,14 +55,15 @@ def markup(text: str) -> Markup:
     for block in re.split(r"\n\s*\n", text.strip()):
         if re.match(r"[-*] ", block):
             items = re.split(r"(?:^|\n)[-*] ", block)[1:]
-            found.append("<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>")
+            found.append("<ul>" + "".join(f"<li>{inline(item)}</li>" for item in items) + "</ul>")
         elif block:
-            found.append(f"<p>{_inline(block)}</p>")
+            found.append(f"<p>{inline(block)}</p>")
     return Markup("".join(found))
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> Markup:
+    """Emphasis and code of a line of a docstring as HTML; everything else is escaped."""
     words = str(escape(" ".join(text.split())))
     for pattern, tag in MARKS:
         words = pattern.sub(lambda m, tag=tag: f"<{tag}>{next(filter(None, m.groups()))}</{tag}>", words)
-    return words
+    return Markup(words)
