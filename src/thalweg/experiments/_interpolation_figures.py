@@ -17,7 +17,6 @@ __all__ = ["figures"]
 
 NAMES = {"train": "training", "test": "test"}
 STYLES = {"train": "solid", "test": "dashed"}
-SHARES = np.linspace(0, 1, 61)  # of a way, at which the pairs are put together
 
 
 def figures(config: Config, compared: list[Pairs]) -> list[Figure]:
@@ -96,8 +95,9 @@ def _paths(drawn: list[Pairs]) -> Figure:
         for colour, way in enumerate(one.ways):
             inside = way.inside()
             columns = zip(way.arc[inside].T, way.values["train"]["loss"][inside].T, strict=True)
-            losses = np.stack([np.interp(SHARES, arc, loss) for arc, loss in columns], axis=1)
-            marks += _curve(SHARES, losses, way.words, colour=colour, width=1.8)
+            shares = np.linspace(0, 1, int(inside.sum()))  # curves of several pairs have lengths of their own
+            losses = np.stack([np.interp(shares, arc, loss) for arc, loss in columns], axis=1)
+            marks += _curve(shares, losses, way.words, colour=colour, width=1.8)
         first, second = one.comparison.labels
         x_axis = Axis("share of the way", ticks=((0.0, first), (0.5, "half"), (1.0, second)))
         panels.append(Panel(x_axis, _loss_axis("training loss", one.ways), tuple(marks), title=one.comparison.title))
