@@ -109,7 +109,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
     """Searches critical points from each start and certifies what was found.
 
     Args:
-        objective: A loss, or any `Problem`; everything is computed in float64.
+        objective: A loss, or any `Problem`; everything is computed in float64, on the CPU.
         theta: Starts (R, P) or (P,).
         method: One of `METHODS`; "follow" takes `index` and `restarts`, most take `steps` and `tolerance`.
         **options: Passed to the method.
@@ -130,7 +130,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, found '{method}'{nearest(method, METHODS)}")
     problem = as_problem(objective)
-    theta = theta.detach().double()
+    theta = theta.detach().double().cpu()
     theta = theta[None] if theta.dim() == 1 else theta
     if theta.dim() != 2 or theta.shape[1] != problem.size:
         raise InputError(f"theta must have shape (R, {problem.size}), found {tuple(theta.shape)}")

@@ -55,10 +55,15 @@ class Problem(ABC):
 
 @final
 class ObjectiveProblem(Problem):
-    """The loss of a network; computed in float64 whatever the objective's dtype."""
+    """The loss of a network, in float64 and on the CPU, where small eigenvalue problems are solved fastest.
+
+    Attributes:
+        objective: The objective of that dtype and device.
+    """
 
     def __init__(self, objective: Objective) -> None:
-        self.objective = objective.double()
+        objective = objective.double()
+        self.objective = objective if objective.device.type == "cpu" else objective.to(device="cpu")
         self.size = objective.size
         self.has_ggn = objective.loss_on == "output"
         self.symmetry = symmetry_of(self.objective)

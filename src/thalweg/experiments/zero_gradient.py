@@ -157,7 +157,7 @@ PRESETS = {
     "22-parameters": _COURSE.model_copy(update={"model": _tanh(3, 3)}),
     "49-parameters": _COURSE.model_copy(update={"model": _tanh(16)}),
     # 1-10-10-1
-    "141-parameters": _COURSE.model_copy(update={"model": _tanh(10, 10), "saddles": 20, "embedded": 5}),
+    "141-parameters": _COURSE.model_copy(update={"model": _tanh(10, 10), "saddles": 20, "embedded": 5, "downhill": 1}),
     # 1-5-10-10-10-10-10-5-1 with ReLU, as in the classic exercise: most eigenvalues are noise
     "571-parameters": _COURSE.model_copy(
         update={
@@ -194,14 +194,16 @@ def run(config: Config, run: Run) -> Findings:
     starts = np.array([r for r, entry in enumerate(recording.status) if entry["status"] == "completed"], dtype=int)
     if not len(starts):
         return nothing_left(config, setup, recording)
-    theta = recording.snapshots[-1][torch.from_numpy(starts)].double().to(setup.objective.device)
-    ends = stages.end_points(config, run, setup.objective, theta, starts)
-    decayed = setup.objective.with_l2(config.decay)
+    # Thousands of small eigenvalue problems: whatever device has trained, they are solved on the CPU.
+    objective = setup.objective.to(device="cpu")
+    theta = recording.snapshots[-1][torch.from_numpy(starts)].double().cpu()
+    ends = stages.end_points(config, run, objective, theta, starts)
+    decayed = objective.with_l2(config.decay)
     groups = [stages.minima(config, run, decayed, theta[: config.minima], starts[: config.minima])]
     if config.saddles:
         some = starts[: config.saddles]
         early = int((recording.steps - config.saddle_after).abs().argmin())
-        begin = recording.snapshots[early][torch.from_numpy(some)].double().to(theta.device)
+        begin = recording.snapshots[early][torch.from_numpy(some)].double().cpu()
         groups += [stages.followed(config, run, decayed, begin, some, k) for k in config.indices]
     refused = ""
     if config.narrower:
