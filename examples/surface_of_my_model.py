@@ -6,6 +6,8 @@ A trained network, its loss in a plane of two random directions with the norms o
 that picture hides: in a dozen lines, for any module.
 """
 
+from pathlib import Path
+
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -48,11 +50,12 @@ a, b = (Axis(label) for label in directions.labels)
 levels = Panel(a, b, (Contour(across, up, loss, scale=colours, filled=True),))
 space = Panel(a, b, (Surface3D(across, up, loss, scale=colours, floor=True),), z=chosen_axis("loss", loss))
 figure = Figure("surface", "The loss around my model", f"{why} {' '.join(plane.notes)}", (levels, space))
-print("written:", *save(figure, "surface"))
+folder = Path("runs/my-surface")
+folder.mkdir(parents=True, exist_ok=True)
+print("written:", *save(figure, folder / "surface"))
 
 # %%
 # The numbers for other programs: ParaView opens the ``.vts`` file.
 
-print(
-    "written:", *landscape.export_surface(plane, "surface", "vtk"), *landscape.export_surface(plane, "surface", "npz")
-)
+for program in ("vtk", "npz"):
+    print("written:", *landscape.export_surface(plane, folder / "surface", program))
