@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         progress,
         report,
         runs,
+        scale,
         tasks,
         training,
     )
@@ -78,6 +79,7 @@ __all__ = [
     "progress",
     "report",
     "runs",
+    "scale",
     "tasks",
     "training",
 ]

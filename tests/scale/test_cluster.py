@@ -38,12 +38,12 @@ def begun(log: Path) -> list[tuple[str, int]]:
 
 def test_a_worker_killed_in_the_middle(weather: Experiment, tmp_path: Path, cluster: str) -> None:
     log = tmp_path / "log"
-    config = weather.preset("tiny").model_copy(update={"seconds": 0.3, "log": log})
-    plan = scale.plan("weather", config, {"wind.speed": "1,2,3,4", "seed": "0..2"})
+    config = weather.preset("tiny").model_copy(update={"seconds": 0.8, "log": log})
+    plan = scale.plan("weather", config, {"wind.speed": "1,2,3", "seed": "0..1"})
     killed: list[tuple[str, int]] = []
 
     def kill() -> None:
-        while len(begun(log)) < 5:
+        while len(begun(log)) < 3:
             time.sleep(0.02)
         killed.append(begun(log)[-1])
         os.kill(killed[0][1], signal.SIGKILL)

@@ -51,7 +51,7 @@ class _Book:
     def close(self, order: Order, future: Future[Outcome]) -> bool:
         """Enter what became of a task; False if the executor broke under it."""
         try:
-            self.done(order, future.result())
+            outcome = future.result()
         except BrokenExecutor as error:
             log.debug("task %s fell: %s", order.name, error)
             self.deaths[order.name] += 1
@@ -61,9 +61,10 @@ class _Book:
                 self.done(order, Outcome("failed", f"its worker process died {DEATHS} times (out of memory or killed)"))
             return False
         except CancelledError:
-            self.done(order, Outcome("missing", "it was cancelled, as when the scheduler of a cluster ends"))
+            outcome = Outcome("missing", "it was cancelled, as when the scheduler of a cluster ends")
         except Exception as error:  # noqa: BLE001 -- the executor's own, such as dask's KilledWorker
-            self.done(order, Outcome("failed", one_line(error)))
+            outcome = Outcome("failed", one_line(error))
+        self.done(order, outcome)
         return True
 
 

@@ -67,11 +67,13 @@ def run(config: Config, run: Run) -> Findings:
             os.kill(os.getpid(), signal.SIGKILL)
         case "die-once" if begun < 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        case "full-disk" if begun < 2:
+        case "full-disk" if config.log is None or not _was_full(config.log, run).exists():
             real = os.fsync
 
             def fsync(descriptor: int) -> None:
                 os.fsync = real
+                if config.log is not None:
+                    _was_full(config.log, run).touch()
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
             os.fsync = fsync
@@ -83,3 +85,7 @@ def run(config: Config, run: Run) -> Findings:
         statements=(f"The force was {force:.3g}.",),
         numbers={"force": float("nan") if config.fault == "nan" else force, "seed": config.seed, "place": "north"},
     )
+
+
+def _was_full(log: Path, run: Run) -> Path:
+    return log.with_name(f"{run.name}.full")
