@@ -105,3 +105,14 @@ def test_the_graph_of_a_network():
     for r, place in enumerate(graph.place):
         assert same_points(points, r, graph.points, place)
     assert len(distinct(graph.points)[0].status) == len(graph.points.status)
+
+
+def test_a_walk_begins_below_its_saddle():
+    """A shallow mode between steep outer walls: a displacement of 0.01 would jump over the wells beside the saddle."""
+    problem = FunctionProblem(lambda x: 1e-8 * (torch.cos(2000 * x[0]) - 1) + 1e-3 * x[0] ** 2 + x[1] ** 2, 2)
+    saddle = search(problem, torch.tensor([[1e-5, 0.0]]), "follow", index=1, radius=1e-4)
+    assert saddle.status == (Status.SADDLE,)
+    ends = descend(problem, saddle, push=1e-2).ends
+    assert ends.status == (Status.MINIMUM,) * 2
+    assert bool((ends.certificate.loss < 0).all())
+    assert ends.theta[:, 0].abs().tolist() == pytest.approx([1.5e-3] * 2, rel=0.05)

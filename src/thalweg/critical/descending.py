@@ -25,6 +25,7 @@ __all__ = [
     "same_points",
 ]
 
+HALVINGS = 14  # of the first displacement
 LAST, SHORT = 300, 0.05  # budget and longest step of Newton's method at the end of a descent, so that it stays there
 
 
@@ -81,7 +82,7 @@ def descend(
         problem: The function that the points belong to.
         points: Only those certified as saddles are left.
         modes: At most so many of the lowest modes of each saddle.
-        push: First displacement along the mode.
+        push: First displacement along the mode; half of it, and so on, where that is not yet below the saddle.
         steps: Budget of a descent, of `steepest_descent`.
 
     Raises:
@@ -94,14 +95,16 @@ def descend(
         >>> descend(problem, saddle).ends.theta[:, 0].abs().tolist()
         [1.0, 1.0]
     """
-    starts, labels = [], []
+    directions, labels = [], []
     for r in _saddles(points):
         vectors = problem.modes(points.theta[r : r + 1])[1][0]
         for mode in range(min(modes, int(points.certificate.negative[r]))):
             for sign in (1, -1):
-                starts.append(points.theta[r] + sign * push * vectors[:, mode])
+                directions.append(sign * vectors[:, mode])
                 labels.append((r, mode, sign))
-    down = steepest_descent(problem, torch.stack(starts), steps=steps, label="descending")
+    source = [r for r, _, _ in labels]
+    starts = _lower(problem, points.theta[source], torch.stack(directions), push)
+    down = steepest_descent(problem, starts, steps=steps, label="descending")
     last = follow(problem, down.theta, 0, steps=LAST, radius=SHORT, longest=SHORT, label="Newton")
     ends = Search(last.theta, down.iterations + last.iterations, last.index)
     return Descents(certify(problem, ends), *torch.tensor(labels).unbind(1))
@@ -145,6 +148,18 @@ def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-
             starts.append(points.theta[r] + push * vectors[:, : index - k].sum(1))
             wanted.append(k)
     return certify(problem, follow(problem, torch.stack(starts), torch.tensor(wanted), steps=steps))
+
+
+def _lower(problem: Problem, theta: Tensor, directions: Tensor, push: float) -> Tensor:
+    """Starts below the saddles θ (D, P): along a shallow mode the loss may rise again within `push`."""
+    length = theta.new_full((len(theta), 1), push)
+    top = problem.value_and_gradient(theta)[0]
+    for _ in range(HALVINGS):
+        high = problem.value_and_gradient(theta + length * directions)[0] >= top
+        if not bool(high.any()):
+            break
+        length[high] *= 0.5
+    return theta + length * directions
 
 
 def _saddles(points: CriticalPoints) -> list[int]:
