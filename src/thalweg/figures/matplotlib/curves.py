@@ -75,6 +75,7 @@ def _(mark: Scatter, canvas: Canvas) -> None:
             linewidths=0.4,
             edgecolors=PAPER if mark.values is None else mixed(INK, PAPER, 0.4),
             rasterized=len(mark.x) > DENSE,
+            zorder=2.1,  # matplotlib would lay them beneath every line
         )
         if mark.markers:
             canvas.point_sample(kind, mixed(INK, PAPER, 0.4), symbol, _largest(mark))
