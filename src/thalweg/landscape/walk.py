@@ -18,9 +18,7 @@ from thalweg.landscape.pca import PCA
 __all__ = ["matched_walk", "random_walk", "walk_ratio"]
 
 
-def random_walk(
-    lengths: Tensor, size: int, *, starts: Tensor | None = None, seed: int = 0
-) -> Tensor:
+def random_walk(lengths: Tensor, size: int, *, starts: Tensor | None = None, seed: int = 0) -> Tensor:
     """Random walks with steps of given lengths in independent, uniformly distributed directions.
 
     Only the inner products of the increments matter for any projection that does not single out an axis. Those of
