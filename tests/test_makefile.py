@@ -37,7 +37,9 @@ def test_course(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (before, before))
     (tmp_path / "venv" / ".installed-base").touch()  # nothing is installed
 
-    done = subprocess.run(["make", "course", "VENV=venv"], cwd=tmp_path, capture_output=True, text=True)
+    # A make that runs these tests would make this one talk as its child.
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    done = subprocess.run(["make", "course", "VENV=venv"], cwd=tmp_path, env=alone, capture_output=True, text=True)
 
     *runs, last = (tmp_path / "calls").read_text().splitlines()
     names = [call.removeprefix("run ") for call in runs]

@@ -154,6 +154,7 @@ def test_an_overflowing_norm_without_a_penalty_is_no_nan() -> None:
     theta = torch.tensor([[3e30, -3e30], [1e30, 0.0]])  # both ‖θ‖² overflow in float32, one loss does
     assert objective.value(theta).tolist() == [0.0, math.inf]
     assert objective.value_and_gradient(theta)[0].tolist() == [0.0, math.inf]
+    assert objective.value(torch.tensor([0.0, math.inf])).isnan()  # no point at all
 
 
 def test_nothing_of_the_users_model_changes(case):

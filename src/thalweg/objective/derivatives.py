@@ -52,13 +52,13 @@ def plan(replicas: int, samples: int, pair_bytes: int, replica_bytes: int, memor
 
 
 def penalty(l2: float, theta: Tensor) -> Tensor:
-    """½·l2·‖θ‖²: (…, P) -> (…); zero without a penalty, also where ‖θ‖² itself overflows.
+    """½·l2·‖θ‖²: (…, P) -> (…); zero without a penalty where ‖θ‖² overflows, NaN where θ itself is not finite.
 
     Example:
         >>> penalty(0.1, torch.tensor([3.0, 4.0])), penalty(0.0, torch.tensor([3e30]))
         (tensor(1.2500), tensor(0.))
     """
-    return 0.5 * l2 * theta.square().sum(-1) if l2 else theta.new_zeros(theta.shape[:-1])
+    return 0.5 * l2 * theta.square().sum(-1) if l2 else (0.0 * theta).sum(-1)
 
 
 @dataclass(frozen=True)
