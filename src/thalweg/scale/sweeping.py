@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,27 @@ def staff(workers: Workers | Executor | int | None) -> Workers:
     return Given(workers) if isinstance(workers, Executor) else workers
 
 
+GROWS = {"training.epochs": 1, "training.steps": 1, "replicas": 1, "data.samples": 1, "training.batch_size": -1}
+"""How the work of a task goes with a swept number; numbers of the network count as growing."""
+
+
+def _work(task: Task) -> float:
+    """A guess at the work, of tasks of one sweep: the longest begin first, so that the last ones end together.
+
+    >>> from thalweg.experiments import find
+    >>> from thalweg.scale import plan
+    >>> made = plan("trajectory", find("trajectory").preset("tiny"), {"training.batch_size": "16,32", "seed": "0..1"})
+    >>> [task.words for task in sorted(made.tasks, key=_work, reverse=True)][:2]
+    ['training.batch_size=16, seed=0', 'training.batch_size=16, seed=1']
+    """
+    guess = 0.0
+    for key, value in task.values.items():
+        numbers = [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, int | float) and n > 0]
+        grows = GROWS.get(key, int(key.startswith("model.")))
+        guess += grows * sum(math.log(n) for n in numbers)
+    return guess
+
+
 def _done(plan: Plan, root: Path, workers: Workers, path: Path, command: str) -> pl.DataFrame:
     """Do what is missing; the table is written whatever happens meanwhile."""
     from thalweg.runs.metrics import write_frame
@@ -141,7 +163,7 @@ def _done(plan: Plan, root: Path, workers: Workers, path: Path, command: str) ->
     place = str(root.resolve())
     orders = [
         Order(task.name, plan.experiment, task.config.model_dump(mode="json"), place, folders, command)
-        for task in tasks.values()
+        for task in sorted(tasks.values(), key=_work, reverse=True)
     ]
     outcomes: dict[str, Outcome] = {}
     before = len(plan.tasks) - len(orders)
