@@ -97,7 +97,8 @@ def test_bad_vectors(vectors: torch.Tensor, message: str) -> None:
 
 def test_nearly_parallel_is_a_plane() -> None:
     """An angle of 1e-3 is small but no rounding."""
-    Directions(torch.tensor([[1.0, 0.0], [1.0, 1e-3]]), ("a", "b"))
+    found = Directions(torch.tensor([[1.0, 0.0], [1.0, 1e-3]]), ("a", "b"))
+    assert 0 < 1 - float(found.cosines[0, 1]) < 1e-6
 
 
 @pytest.mark.parametrize(
