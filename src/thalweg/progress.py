@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
-__all__ = ["track", "shown"]
+__all__ = ["track", "shown", "duration", "storage"]
 
 Advance = Callable[[float], None]
 _Tracker = Callable[[str, float | None], AbstractContextManager[Advance]]
@@ -145,3 +145,16 @@ def duration(seconds: float) -> str:
             rest = whole % size // below
             return f"{whole // size} {name}" + (f" {rest} {below_name}" if rest else "")
     return f"{whole} s"
+
+
+def storage(count: float) -> str:
+    """A number of bytes in words.
+
+    >>> storage(999), storage(1234), storage(999_900), storage(5e9)
+    ('999 B', '1.23 kB', '1 MB', '5 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

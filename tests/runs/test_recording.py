@@ -47,6 +47,7 @@ def test_state_of_any_kind_comes_back(recording: Recording) -> None:
         "nothing": torch.zeros(0, 4),
         "nan": torch.tensor([math.nan, -0.0], dtype=torch.float64),
     }
+    assert (recording.last, recording.meta) == (-1, {})
     meta = {"seeds": [2**63 - 1], "rate": 0.1 + 0.2, "best": math.inf, "nested": {"a": None, "b": [True]}, "名": "ü"}
     recording.commit(state, meta)
     state["adam/step"].add_(1)  # what was committed does not change
@@ -68,6 +69,7 @@ def test_restore_drops_what_is_not_committed(recording: Recording, fill) -> None
     theta = fill(recording, 7, every=3)
     state, meta = recording.restore()
     assert meta == {"step": 5}
+    assert (recording.last, recording.meta) == (5, {"step": 5})
     assert torch.equal(state["last"], theta[5])
     assert not recording.pending
     recording.append(6, 3.0, theta[6] + 1)

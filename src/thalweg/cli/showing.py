@@ -26,7 +26,7 @@ def show_runs(options: argparse.Namespace) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from thalweg.progress import duration
+    from thalweg.progress import duration, storage
     from thalweg.runs import find_runs
 
     runs = find_runs(options.root)
@@ -38,17 +38,8 @@ def show_runs(options: argparse.Namespace) -> None:
     table.add_column("age", justify="right")
     table.add_column("message", overflow="fold")
     for run in runs:
-        table.add_row(run.name, run.state, _bytes(run.size), duration(run.age), escape(run.message))
+        table.add_row(run.name, run.state, storage(run.size), duration(run.age), escape(run.message))
     Console().print(table)
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def write_report(options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from thalweg.runs import Run
 
-__all__ = ["curves", "labels", "side_by_side"]
+__all__ = ["PANELS", "curve", "curves", "labels", "side_by_side"]
 
 POINTS = 600  # of a drawn curve: longer recordings are drawn as the range and median of stretches
 NAMED = 3  # settings that a label names; runs that differ in more are called by their folder
@@ -69,7 +69,7 @@ def curves(runs: Sequence[Run], names: Sequence[str], experiment: str) -> Figure
         marks: list[Mark] = []
         for label, metrics in models.items():
             column = next((c for c in columns if c in metrics.columns and metrics[c].count()), None)
-            marks += _curve(metrics, column, label) if column else []
+            marks += curve(metrics, column, label) if column else []
         if marks:
             positive = all(np.nanmin(mark.y) > 0 for mark in marks if isinstance(mark, Line))
             log = "accuracy" not in title and positive
@@ -83,13 +83,24 @@ def curves(runs: Sequence[Run], names: Sequence[str], experiment: str) -> Figure
     return Figure(f"compare-{experiment}", f"All models of {experiment} in one chart", caption, tuple(panels))
 
 
-def _curve(metrics: pl.DataFrame, column: str, label: str) -> list[Mark]:
+def curve(metrics: pl.DataFrame, column: str, label: str, against: str = "epoch") -> list[Mark]:
+    """One recorded quantity as a line with a band: median and range over replicas, and over stretches if it is long.
+
+    Args:
+        metrics: Rows of one recording.
+        column: Which quantity; values that are not finite are left out.
+        label: Of the line.
+        against: What is on the horizontal axis, ``"epoch"`` or ``"step"``.
+
+    Returns:
+        Marks; none if nothing finite was recorded.
+    """
     import polars as pl
 
     value, steps = pl.col(column), metrics["step"].n_unique()
     stretch = (pl.col("step").rank("dense") - 1) // -(-steps // POINTS)
     kept = (
-        metrics.select("step", x=pl.col("epoch"), value=value.cast(pl.Float64), stretch=stretch)
+        metrics.select("step", x=pl.col(against), value=value.cast(pl.Float64), stretch=stretch)
         .filter(pl.col("value").is_finite())
         .group_by("stretch")
         .agg(pl.col("x").mean(), low=pl.col("value").min(), y=pl.col("value").median(), high=pl.col("value").max())

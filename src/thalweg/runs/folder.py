@@ -84,9 +84,13 @@ class FolderRecording(Recording):
     def _state(self) -> State | None:
         if not self._state_path.exists():
             return None
+        return load_tensors(self._state_path, _STATE), self._meta()
+
+    def _meta(self) -> dict[str, Any]:
+        if not self._state_path.exists():
+            return {}
         with self._reading() as file:
-            meta = json.loads(file.metadata()["meta"])
-        return load_tensors(self._state_path, _STATE), meta
+            return json.loads(file.metadata()["meta"])
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:

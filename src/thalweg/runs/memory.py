@@ -52,6 +52,9 @@ class MemoryRecording(Recording):
         state, meta = self._saved
         return {name: tensor.clone() for name, tensor in state.items()}, copy.deepcopy(meta)
 
+    def _meta(self) -> dict[str, Any]:
+        return {} if self._saved is None else copy.deepcopy(self._saved[1])
+
     def _write(self, index: Index, chunk: Chunk, state: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
         self._saved = {name: tensor.clone() for name, tensor in state.items()}, meta
         self._kept += () if chunk.theta is None else (MemoryShard(chunk.theta, chunk.buffers),)

@@ -186,6 +186,16 @@ class Recording(ABC):
         return self._index().replicas
 
     @property
+    def last(self) -> int:
+        """Last committed step, with or without a snapshot; -1 before the first commit."""
+        return self._index().last
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the last commit said beside its tensors; empty before the first."""
+        return self._meta()
+
+    @property
     def steps(self) -> Tensor:
         """Steps of the snapshots, int64 (S,)."""
         return torch.tensor(self._index().steps, dtype=torch.int64)
@@ -232,6 +242,10 @@ class Recording(ABC):
     @abstractmethod
     def _state(self) -> State | None:
         """State and meta of the last commit."""
+
+    @abstractmethod
+    def _meta(self) -> dict[str, Any]:
+        """Meta of the last commit, without its tensors."""
 
     @abstractmethod
     def _write(self, index: Index, chunk: Chunk, state: Mapping[str, Tensor], meta: dict[str, Any]) -> None:

@@ -190,7 +190,7 @@ class _Training:
             **(self.stack.state() if len(self.alive) else {}),
             **{f"buffers/{n}": v for n, v in self._all_buffers().items()},
         }
-        meta = {"training": self.identity, "step": self.step, "status": self.status}
+        meta = {"training": self.identity, "step": self.step, "total": self.total, "status": self.status}
         if finished:
             self.recording.finish(self.status, state, meta)
         else:

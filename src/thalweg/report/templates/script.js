@@ -18,6 +18,14 @@
     return Plotly.react(place, data, slim.matches ? narrow : layout, config);
   };
 
+  // For a page that draws more, or the same again with other data.
+  window.thalweg = {
+    draw: (place, figure) => {
+      known.set(place, figure);
+      return draw(place, figure);
+    },
+  };
+
   const open = (box, detail) => {
     box.textContent = "";
     const heading = document.createElement("h3");
@@ -34,15 +42,13 @@
     if (detail.figure) {
       const place = document.createElement("div");
       box.append(place);
-      draw(place, detail.figure);
-      known.set(place, detail.figure);
+      window.thalweg.draw(place, detail.figure);
     }
   };
 
   const begin = (place) => {
     const { figure, details } = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-    known.set(place, figure);
-    draw(place, figure).then(() => {
+    window.thalweg.draw(place, figure).then(() => {
       const box = place.closest("figure").querySelector(".detail");
       if (!box) return;
       place.on("plotly_click", (event) => {
