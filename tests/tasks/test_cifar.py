@@ -97,6 +97,30 @@ def test_hand_written_opcodes_are_refused(data):
         decode_batch(data, "f")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        (np.ndarray, ((4,), "O", b"A" * 32)),  # bytes that would be read as addresses of objects
+        (np.ndarray, ((2**40,), "u1")),
+        (np.dtype, ("O", False, True)),
+        (np.dtype, ("u1", False, True), (4, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 63)),  # numbers so far
+    ],
+)
+def test_bytes_never_become_objects(call):
+    class Crafted:
+        def __reduce__(self):
+            return call
+
+    class Forged:
+        def __reduce__(self):
+            return np.zeros(0).__reduce__()[0], (np.ndarray, (0,), b"b"), (1, (4,), Crafted(), False, b"A" * 32)
+
+    for evil in (Crafted(), Forged()):
+        data = pickle.dumps({"data": rows(4), "labels": evil}, 4)
+        with pytest.raises(InputError, match="batch"):  # and not a crash of Python
+            decode_batch(data, "batch")
+
+
 def test_every_truncation_is_refused():
     data = python2_batch(rows(1), [3])
     cuts = [*range(0, 200, 3), len(data) // 2, len(data) - 2, len(data) - 1]

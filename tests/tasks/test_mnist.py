@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -158,3 +160,30 @@ def test_the_real_data_set(name):
     if name == "mnist":  # the mean and standard deviation that every tutorial normalises by
         assert raw.x.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
         assert raw.x.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_a_header_whose_product_overflows_is_refused():
+    data = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 4)  # 2⁶⁴ bytes: 0 in 64-bit arithmetic
+    with pytest.raises(InputError, match=r"must have 18,446,744,073,709,551,632 bytes by its header, found 16"):
+        decode_idx(data, 3, "f")
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000, 28, 28)", "(99999999999999999999,)"])
+def test_npz_that_claims_more_than_any_memory_holds(tmp_path, shape):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    file = tmp_path / "mnist.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    with pytest.raises(InputError, match=r"must be an intact \.npz file"):
+        read_mnist(MNIST, Found("npz", file))
+
+
+def test_npz_with_any_byte_damaged_is_read_or_refused(tmp_path):
+    file = tmp_path / "mnist.npz"
+    np.savez(file, x_train=images(2, 2), y_train=labels(2), x_test=images(2, 2), y_test=labels(2))
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(InputError):  # any other exception fails the test
+            read_mnist(MNIST, Found("npz", file))

@@ -2,7 +2,7 @@
 
 Formats: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009, and the data set's page. The
 Python batches are pickles, which can run any code when they are read; here they pass through an unpickler that knows
-the constructors of NumPy's arrays and nothing else.
+plain stand-ins for the constructors of NumPy's arrays and nothing else.
 """
 
 from __future__ import annotations
@@ -28,16 +28,63 @@ Bytes = NDArray[np.uint8]
 _PIXELS = 3 * 32 * 32
 _FULL_BATCH = 10_000
 
+
+class _Kind:
+    """A type of numbers as a pickle tells it. NumPy's own would believe a state that turns numbers into pointers."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code, self.order = str(code), ""
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1] if state[1] in ("<", ">") else ""
+
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's type."""
+        found = np.dtype(self.order + self.code)
+        if found.kind not in "buif":
+            raise InputError(f"it holds an array of {found}, which is no plain type of numbers")
+        return found
+
+
+class _Array:
+    """An array as a pickle tells it: a shape, a type and bytes, which NumPy compares before it makes one of them.
+
+    NumPy's constructors themselves are never called with what stands in a file: they also take memory for the content
+    of an array of objects, and bytes that are read as addresses can do anything.
+    """
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state[1:]
+
+    def array(self) -> NDArray[Any]:
+        """The array, which cannot be written to."""
+        shape, kind, columns, content = self.state
+        if not isinstance(kind, _Kind):
+            raise InputError(f"it holds an array of {kind!r}, which is no plain type of numbers")
+        raw = content.encode("latin1") if isinstance(content, str) else content  # Python 2 had text for bytes
+        return np.frombuffer(raw, kind.dtype()).reshape(shape, order="F" if columns else "C")
+
+
+class _Buffered(_Array):
+    """The same as protocol 5 writes it."""
+
+    def __init__(self, content: Any, kind: Any, shape: Any, order: Any) -> None:
+        self.state = (shape, kind, order == "F", content)
+
+
 _CONSTRUCTORS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
     # NumPy moved its internals from `core` to `_core`; old pickles name the old place
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce_ex__(2)[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce_ex__(2)[0],
-    ("numpy.core.numeric", "_frombuffer"): np.zeros(0).__reduce_ex__(5)[0],
-    ("numpy._core.numeric", "_frombuffer"): np.zeros(0).__reduce_ex__(5)[0],
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffered,
+    ("numpy._core.numeric", "_frombuffer"): _Buffered,
 }
-"""Everything that a batch may call."""
+"""Everything that a batch may call: what stands for NumPy's constructors."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -65,11 +112,11 @@ def decode_batch(data: bytes, name: str) -> tuple[Bytes, NDArray[np.int64]]:
     """
     try:
         content = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        fields = {key: value.array() if isinstance(value, _Array) else value for key, value in _items(content)}
     except InputError as error:
         raise InputError(f"{name} is refused: {error}") from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle can fail in any way, also inside NumPy's constructors
         raise InputError(f"{name} must be an intact CIFAR-10 batch, found: {error}") from None
-    fields = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in _items(content)}
     images, labels = fields.get("data"), fields.get("labels")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_PIXELS,):
         raise InputError(f"{name} must hold 'data' as bytes (N, {_PIXELS}), found {_describe(images)}")
@@ -79,7 +126,9 @@ def decode_batch(data: bytes, name: str) -> tuple[Bytes, NDArray[np.int64]]:
 
 
 def _items(content: Any) -> list[tuple[Any, Any]]:
-    return list(content.items()) if isinstance(content, dict) else []
+    """Fields by name; Python 3 reads some of Python 2's names as bytes."""
+    items = content.items() if isinstance(content, dict) else ()
+    return [(key.decode("latin1") if isinstance(key, bytes) else key, value) for key, value in items]
 
 
 def _describe(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -61,7 +62,7 @@ def decode_idx(data: bytes, axes: int, name: str) -> Bytes:
     if data[:4] != magic or len(data) < 4 + 4 * axes:
         raise InputError(f"{name} must start as IDX bytes with {axes} axes ({magic.hex()}), found {data[:4].hex()}")
     shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
-    wanted = 4 + 4 * axes + int(np.prod(shape, dtype=np.int64))
+    wanted = 4 + 4 * axes + math.prod(shape)
     if len(data) != wanted:
         raise InputError(f"{name} must have {wanted:,} bytes by its header, found {len(data):,}")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
