@@ -150,3 +150,13 @@ def test_shape_is_kept_and_a_constant_is_broadcast():
 def test_any_text_is_parsed_or_refused(text):
     with contextlib.suppress(InputError):  # any other exception fails the test
         parse(text)(0.5)
+
+
+def test_what_is_parsed_can_be_evaluated_by_a_caller_deep_in_the_stack():
+    with pytest.raises(InputError, match=r"nested at most 400 deep, found 9\d\d"):
+        parse("-" * 950 + "x")
+
+    def deep(levels: int) -> float:
+        return deep(levels - 1) if levels else float(parse("+".join(["x"] * 380))(1.0))
+
+    assert deep(400) == 380

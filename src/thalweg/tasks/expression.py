@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 LONGEST = 1000
 """Characters in an expression: far more than a person types, far less than hurts the parser."""
 
+DEEPEST = 400
+"""Operations inside each other, as in a sum of so many terms: Python's stack also holds whoever evaluates it."""
+
 
 def _where(condition: Array, yes: Array, no: Array) -> Array:
     return np.where(condition != 0, yes, no)
@@ -125,10 +128,9 @@ def parse(text: str) -> Expression:
             at = f" at character {error.offset + lead}" if error.offset else " at its end"
             reason = error.msg
         raise InputError(f"expression: {text.strip()!r} is not valid{at}: {reason}") from None
-    try:
-        _check(tree.body, source.strip(), lead)
-    except RecursionError:
-        raise InputError("expression is too deeply nested") from None
+    if (depth := _depth(tree.body)) > DEEPEST:
+        raise InputError(f"expression must be nested at most {DEEPEST} deep, found {depth}")
+    _check(tree.body, source.strip(), lead)
     return Expression(text.strip(), tree.body)
 
 
@@ -140,6 +142,14 @@ def _refuse(node: ast.AST, source: str, lead: int, name: str = "", why: str = "i
     hint = _ALLOWED + nearest(found, [*FUNCTIONS, *_CONSTANTS]) if why == "is not allowed" else why
     middle = " is not allowed; " if why == "is not allowed" else " "
     return InputError(f"expression: {found!r} at character {place}{middle}{hint}")
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of a syntax tree, without recursion."""
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _check(node: ast.expr, source: str, lead: int) -> None:
