@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests import reference
 from thalweg.errors import InputError
-from thalweg.objective import Objective
+from thalweg.objective import Objective, checks
 
 
 class ConvBatchNorm(nn.Module):
@@ -420,3 +420,151 @@ def test_another_batchnorm_policy_is_the_objective_made_with_it():
             assert torch.equal(objective.with_batchnorm(policy).value(theta), value)
     with pytest.raises(InputError, match="batchnorm must be one of frozen, batch, recomputed, found 'frozn', did you"):
         made["batch"].with_batchnorm("frozn")
+
+
+@pytest.mark.parametrize("kind", ["ignored", "weighted"])
+def test_a_mean_that_only_later_samples_show_to_be_none_over_samples_is_kept_whole(kind):
+    x, y = torch.randn(3000, 6), torch.arange(3000) // 1000  # sorted by class
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.1], dtype=torch.float64))
+    if kind == "ignored":
+        y[501], y[1700:2900], loss = -100, -100, nn.CrossEntropyLoss()
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    objective = Objective(model, loss, (x.double(), y), memory=2**16)
+    torch.testing.assert_close(objective.value(objective.theta), loss(model(x.double()), y).detach())
+
+
+def test_recomputed_statistics_of_inputs_far_from_zero():
+    x, y = 300 + 0.1 * torch.randn(200, 6, dtype=torch.float64), torch.randint(0, 3, (200,))
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+    exact = Objective(model, nn.CrossEntropyLoss(), (x, y), batchnorm="recomputed")
+    single = exact.to(dtype=torch.float32)
+    value = single.value(exact.theta.float())  # NaN where the variance is E[z²] − E[z]² in single precision
+    torch.testing.assert_close(value.double(), exact.value(exact.theta), rtol=2e-3, atol=0)
+
+
+class Counted(nn.Module):
+    """Counts the samples that pass through it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.samples = model, 0
+
+    def forward(self, x):
+        self.samples += len(x)
+        return self.model(x)
+
+
+def summed_error(output, target):
+    return (output - target).abs().sum(1).mean()
+
+
+def writing_error(output, target):
+    return output.sub_(target).square().mean()  # writes into what it is given
+
+
+def closed(function):
+    return lambda model, batch: function(model(batch[0]), batch[1])
+
+
+WAYS = {
+    "stack": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
+    "vmap": lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
+    "loop": lambda: nn.Sequential(nn.Linear(3, 4), Branch(), nn.Linear(4, 2)),
+}
+
+
+class Branch(nn.Module):
+    """An activation that vmap refuses."""
+
+    def forward(self, x):
+        return torch.tanh(x) if float(x.detach().sum()) > 0 else torch.sin(x)
+
+
+@pytest.mark.parametrize("on", ["output", "batch"])
+@pytest.mark.parametrize("way", WAYS)
+def test_metrics_equal_plain_pytorch_on_every_way(way, on):
+    torch.manual_seed(3)
+    model, x, y = WAYS[way]().double(), torch.randn(70, 3).double(), torch.randn(70, 2).double()
+    functions = {"a": writing_error, "b": summed_error, "c": writing_error, "d": nn.MSELoss()}
+    options = {"metrics": functions}
+    if on == "batch":
+        options = {"metrics": {k: closed(f) for k, f in functions.items()}, "loss_on": "batch"}
+    loss = closed(writing_error) if on == "batch" else writing_error
+    objective = Objective(model, loss, [(x[:32], y[:32]), (x[32:], y[32:])], **options)
+    theta = objective.initial(5)
+    found = objective.metrics(theta)
+    assert torch.equal(found["loss"], objective.value(theta))  # the same reduction, to the bit
+    assert objective.program.vectorized == (way != "loop")
+    for r in range(5):
+        own = objective.module(theta[r])
+        for name, function in {"loss": writing_error, **functions}.items():
+            parts = [len(a) / 70 * function(own(a), b).detach() for a, b in zip(x.split([32, 38]), y.split([32, 38]))]
+            torch.testing.assert_close(found[name][r], sum(parts), rtol=1e-13, atol=0)
+
+
+def test_one_forward_pass_serves_the_loss_and_all_metrics():
+    x, y = torch.randn(40, 3), torch.randint(2, (40,))
+    metrics = {"accuracy": checks.accuracy, "again": checks.accuracy, "third": nn.CrossEntropyLoss()}
+    objective = Objective(Counted(WAYS["vmap"]()), nn.CrossEntropyLoss(), (x, y), metrics=metrics)
+    before = objective.program.model.samples
+    objective.metrics(objective.initial(4))
+    assert objective.program.model.samples - before == 40  # vmap: one trace for the four
+
+
+def with_statistics(replicas):
+    """Trained-like replicas: θ (R, P) and running statistics of each, and the modules themselves."""
+    torch.manual_seed(5)
+    modules = []
+    for _ in range(replicas):
+        one = ConvBatchNorm().double().train()
+        for _ in range(4):
+            one(torch.randn(16, 1, 6, 6).double())
+        modules.append(one.eval())
+    buffers = {name: torch.stack([dict(m.named_buffers())[name] for m in modules]) for name, _ in one.named_buffers()}
+    return modules, buffers
+
+
+def test_every_function_of_theta_takes_buffers_of_each_replica():
+    modules, buffers = with_statistics(3)
+    batches = [(torch.randn(n, 1, 6, 6).double(), torch.randint(4, (n,))) for n in (5, 8)]
+    loss = nn.CrossEntropyLoss()
+    objective = Objective(modules[0], loss, batches, l2=0.02)
+    theta = torch.stack([objective.ravel(m) for m in modules])
+    v = torch.randn(2, *theta.shape).double()
+    value, gradient = objective.value_and_gradient(theta, buffers)
+    kept, triple = objective.products(theta, buffers), objective.value_gradient_product(theta, buffers)
+    metrics, outputs = objective.metrics(theta, buffers), objective.outputs(theta, batches[0][0], buffers)
+    for r, module in enumerate(modules):
+        function = reference.loss_function(copy.deepcopy(module), loss, batches, l2=0.02)
+        expected, slope = reference.value_and_gradient(function, theta[r])
+        torch.testing.assert_close(objective.value(theta, buffers)[r], expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(value[r], expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(gradient[r], slope, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(metrics["loss"][r], expected - 0.01 * theta[r] @ theta[r], rtol=1e-12, atol=0)
+        torch.testing.assert_close(outputs[r], module(batches[0][0]).detach(), rtol=1e-12, atol=1e-14)
+        alone = Objective(module, loss, batches, l2=0.02)
+        product = torch.stack([alone.hvp(theta[r], one) for one in v[:, r]])
+        torch.testing.assert_close(kept(v)[:, r], product, rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(objective.hvp(theta, v, buffers)[:, r], product, rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(triple[2][r], alone.hvp(theta[r], slope), rtol=1e-10, atol=1e-13)
+    tight = Objective(modules[0], loss, batches, l2=0.02, memory=20_000)  # the replicas are cut: each keeps its own
+    assert tight.evaluation.plan(3, 2).replicas < 3
+    torch.testing.assert_close(tight.gradient(theta, buffers), gradient, rtol=1e-10, atol=1e-14)
+    single = {name: values.float() if values.is_floating_point() else values for name, values in buffers.items()}
+    torch.testing.assert_close(objective.value(theta, single), value, rtol=1e-5, atol=0)  # as recorded in float32
+
+
+@pytest.mark.parametrize(
+    ("buffers", "message"),
+    [
+        ({"norm.running_men": torch.zeros(3, 3)}, "buffers must be among .*found 'norm.running_men'"),
+        ({"norm.running_mean": torch.zeros(3)}, r"\(2, 3\).*found 'norm.running_mean' of shape \(3,\)"),
+    ],
+)
+def test_bad_buffers_are_named(buffers, message):
+    modules, _ = with_statistics(1)
+    objective = Objective(modules[0], nn.CrossEntropyLoss(), (torch.randn(5, 1, 6, 6), torch.randint(4, (5,))))
+    theta = objective.initial(2)
+    for method in (objective.value, objective.gradient, objective.metrics, objective.products):
+        with pytest.raises(InputError, match=message):
+            method(theta, buffers)

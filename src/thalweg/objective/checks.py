@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -92,7 +93,7 @@ def loss(objective: Assembly) -> None:
     A loss that is a mean but not over samples (class weights, a contrastive loss) is kept on whole batches.
     """
     program, held = objective.program, objective.batches
-    batch = held.first(PROBE)
+    batch = _probe(held)
     params = objective.layout.unravel(objective.theta)
     before = {name: value.clone() for name, value in program.fixed.items()}
     devices = [objective.device] if objective.device.type == "cuda" else []
@@ -116,6 +117,15 @@ def loss(objective: Assembly) -> None:
             _mean(objective, batch, once, evaluate)
 
 
+def _probe(held: data_batches.Batches) -> Any:
+    """Samples from all over the data, which may be sorted by class; the first batch where batches are never cut."""
+    if not held.divisible or not held.held:
+        return held.first(PROBE)
+    count = held.count(held.held[0])
+    spread = torch.linspace(0, count - 1, min(PROBE, count), dtype=torch.float64).round().long()
+    return pytree.tree_map_only(Tensor, lambda leaf: leaf[spread.to(leaf.device)], held.held[0])
+
+
 def _mean(objective: Assembly, batch: Any, once: float, evaluate: Any) -> None:
     count = objective.batches.count(batch)
     doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
@@ -130,13 +140,22 @@ def _mean(objective: Assembly, batch: Any, once: float, evaluate: Any) -> None:
     half = count // 2
     parts = [data_batches.cut(batch, slice(0, half)), data_batches.cut(batch, slice(half, None))]
     weighted = (half * evaluate(parts[0]) + (count - half) * evaluate(parts[1])) / count
-    if abs(weighted - once) > tolerance and once == once:
+    if (abs(weighted - once) > tolerance and once == once) or _leaves_out(objective):
         objective.batches = objective.batches.whole()
         log.info(
             "the loss is no plain mean over samples (%.6g whole, %.6g in halves): the data are kept in one piece",
             once,
             weighted,
         )
+
+
+def _leaves_out(objective: Assembly) -> bool:
+    """Whether the loss ignores some of the targets, however few: it is the mean over the others."""
+    index = getattr(objective.loss, "ignore_index", -100 if objective.loss in (F.cross_entropy, F.nll_loss) else None)
+    if index is None or objective.loss_on == "batch":
+        return False
+    target = objective.batches.held[0][1]
+    return isinstance(target, Tensor) and not target.is_floating_point() and bool((target == index).any())
 
 
 def _target_shape(objective: Assembly, params: dict[str, Tensor], batch: Any) -> None:

@@ -76,8 +76,9 @@ def statistics(
                 forward(fresh, batch)
             total += count
             for name in norms:
-                mean = fresh[f"{name}.running_mean"] if name else fresh["running_mean"]
-                var = fresh[f"{name}.running_var"] if name else fresh["running_var"]
+                # in double precision: where a mean is large, its square leaves nothing of a small variance in single
+                mean = fresh[f"{name}.running_mean".lstrip(".")].double()
+                var = fresh[f"{name}.running_var".lstrip(".")].double()
                 for key, value in ((f"{name}.running_mean", mean), (f"{name}.running_var", var + mean * mean)):
                     sums[key] = sums.get(key, torch.zeros_like(value)) + count * value
     finally:
@@ -89,7 +90,7 @@ def statistics(
         mean = sums[f"{name}.running_mean"] / total
         out[f"{name}.running_mean".lstrip(".")] = mean
         out[f"{name}.running_var".lstrip(".")] = sums[f"{name}.running_var"] / total - mean * mean
-    return out
+    return {name: value.to(buffers[name].dtype) for name, value in out.items()}
 
 
 def recomputed(
