@@ -14,6 +14,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "thalweg"
 
 RANK = {
+    "_lazy": 0,
     "errors": 0,
     "progress": 0,
     "figures": 1,

@@ -31,9 +31,9 @@ Importing the package is cheap: names are loaded when they are first used, so ``
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from thalweg._lazy import lazy
 from thalweg.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,20 +84,23 @@ __all__ = [
     "training",
 ]
 
-_HOME = {"Objective": "objective", "Recipe": "training", "Recorder": "training", "Run": "runs", "train": "training"}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name or submodule when it is first asked for (PEP 562)."""
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"thalweg.{_HOME[name]}"), name)
-    elif name in __all__:
-        value = importlib.import_module(f"thalweg.{name}")
-    else:
-        raise AttributeError(f"module 'thalweg' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "critical": "critical",
+        "curvature": "curvature",
+        "errors": "errors",
+        "experiments": "experiments",
+        "figures": "figures",
+        "generalization": "generalization",
+        "landscape": "landscape",
+        "models": "models",
+        "objective": "objective Objective",
+        "progress": "progress",
+        "report": "report",
+        "runs": "runs Run",
+        "scale": "scale",
+        "tasks": "tasks",
+        "training": "training Recipe Recorder train",
+    },
+)

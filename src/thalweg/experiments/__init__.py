@@ -19,9 +19,10 @@ and overrides), :mod:`~thalweg.experiments.findings` (what an experiment returns
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING
+
+from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.experiments.config import ExperimentConfig
@@ -32,24 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Experiment", "ExperimentConfig", "Findings", "configure", "discover", "execute", "find", "override"]
 
-_HOME = {
-    "Experiment": "discovery",
-    "ExperimentConfig": "config",
-    "Findings": "findings",
-    "configure": "options",
-    "discover": "discovery",
-    "execute": "execution",
-    "find": "discovery",
-    "override": "options",
-}
-
 __path__ = [*__path__, *filter(None, os.environ.get("THALWEG_EXPERIMENTS", "").split(os.pathsep))]
 
-
-def __getattr__(name: str) -> object:
-    """Load a name when it is first used: listing the experiments imports neither pydantic nor torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.experiments' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.experiments.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+# Listing the experiments imports neither pydantic nor torch.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "discovery": "Experiment discover find",
+        "config": "ExperimentConfig",
+        "findings": "Findings",
+        "options": "configure override",
+        "execution": "execute",
+    },
+)

@@ -14,8 +14,9 @@ Names are loaded when they are first used, so that reading a configuration impor
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.models.activations import Sine, activation
@@ -36,27 +37,13 @@ __all__ = [
     "resolve",
 ]
 
-_HOME = {
-    "COURSE": "course",
-    "ModelConfig": "config",
-    "Sine": "activations",
-    "activation": "activations",
-    "build": "building",
-    "check_equal": "budget",
-    "describe": "building",
-    "parameter_count": "budget",
-    "resolve": "budget",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.models' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.models.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "course": "COURSE",
+        "config": "ModelConfig",
+        "activations": "Sine activation",
+        "building": "build describe",
+        "budget": "check_equal parameter_count resolve",
+    },
+)

@@ -21,9 +21,9 @@ interface without a folder is :class:`MemoryRecording`. Nothing is ever pickled.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from thalweg._lazy import lazy
 from thalweg.runs.files import WriteError
 from thalweg.runs.layout import RunFiles, config_hash
 from thalweg.runs.run import Run, find_runs
@@ -50,20 +50,13 @@ __all__ = [
 ]
 
 # These need torch or polars; `thalweg runs` must not wait for them.
-_HOME = {
-    "Recording": "recording",
-    "FolderRecording": "folder",
-    "MemoryRecording": "memory",
-    "Snapshots": "snapshots",
-    "SnapshotIndexError": "snapshots",
-    "export": "exporting",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.runs' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.runs.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "recording": "Recording",
+        "folder": "FolderRecording",
+        "memory": "MemoryRecording",
+        "snapshots": "Snapshots SnapshotIndexError",
+        "exporting": "export",
+    },
+)

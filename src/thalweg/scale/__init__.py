@@ -20,8 +20,9 @@ The parts: :mod:`~thalweg.scale.values` (how values are written), :mod:`~thalweg
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.scale.planning import Plan, Task, plan, replan
@@ -30,23 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Given", "Local", "Plan", "Sweep", "Task", "plan", "replan", "sweep"]
 
-_HOME = {
-    "Cluster": "workers",
-    "Given": "workers",
-    "Local": "workers",
-    "Plan": "planning",
-    "Sweep": "sweeping",
-    "Task": "planning",
-    "plan": "planning",
-    "replan": "planning",
-    "sweep": "sweeping",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a name when it is first used: planning imports no torch, local workers no dask."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.scale' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.scale.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+# Planning imports no torch, local workers no dask.
+__getattr__, __dir__ = lazy(
+    __name__, {"workers": "Cluster Given Local", "planning": "Plan Task plan replan", "sweeping": "Sweep sweep"}
+)

@@ -14,8 +14,9 @@ Names are loaded when they are first used, so that reading a configuration impor
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.tasks.config import TaskConfig
@@ -44,33 +45,15 @@ __all__ = [
     "where",
 ]
 
-_HOME = {
-    "TARGETS": "functions",
-    "DataRow": "places",
-    "Expression": "expression",
-    "Place": "places",
-    "Target": "functions",
-    "Task": "task",
-    "TaskConfig": "config",
-    "fetch": "fetching",
-    "from_arrays": "task",
-    "from_dataset": "task",
-    "list_data": "places",
-    "load": "loading",
-    "parse": "expression",
-    "target": "functions",
-    "where": "places",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.tasks' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.tasks.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "functions": "TARGETS Target target",
+        "places": "DataRow Place list_data where",
+        "expression": "Expression parse",
+        "task": "Task from_arrays from_dataset",
+        "config": "TaskConfig",
+        "fetching": "fetch",
+        "loading": "load",
+    },
+)

@@ -7,9 +7,9 @@ replicas as one matrix under a stock optimiser; `loop` runs and records them; `r
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from thalweg._lazy import lazy
 from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
@@ -18,13 +18,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Cadence", "Recipe", "Recorder", "train"]
 
-_HOME = {"train": "loop", "Recorder": "recorder"}  # these need torch; configurations are read without it
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'thalweg.training' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"thalweg.training.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+# These need torch; configurations are read without it.
+__getattr__, __dir__ = lazy(__name__, {"loop": "train", "recorder": "Recorder"})
