@@ -104,6 +104,8 @@ def test_volumes_and_curves(tmp_path: Path) -> None:
     assert np.array_equal(arrays["loss"], volume().values["loss"].ravel(order="F"))
     uneven = SavedSurface((np.array([0.0, 1.0, 5.0]), Y, Y), ("a", "b", "c"), {"loss": np.ones((3, 3, 3))})
     assert export_surface(uneven, tmp_path / "uneven")[0].name == "uneven.vts"
+    tiny = SavedSurface((np.array([0.0, 1.0, 5.0]) * 1e-9, Y, Y), ("a", "b", "c"), {"loss": np.ones((3, 3, 3))})
+    assert export_surface(tiny, tmp_path / "tiny")[0].name == "tiny.vts"
     line = SavedSurface((X,), ("alpha",), {"loss": X**2})
     _, arrays = parsed(export_surface(line, tmp_path / "line")[0])
     assert np.array_equal(arrays["Points"], np.column_stack([X, 0 * X, X**2]))

@@ -276,3 +276,15 @@ def test_bad_input(case: str) -> None:
     arguments, options, message = bad(objective, objective.theta)[case]
     with pytest.raises(InputError, match=message.replace("33", "32")):
         surface(*arguments, **options)
+
+
+def test_other_data_of_the_same_size_are_another_surface(tmp_path: Path) -> None:
+    first = relu_network(5, 6, 3)
+    inputs, targets = first.batches.held[0]
+    other = first.with_data((inputs.flip(0), targets))
+    directions = random_directions(first, first.theta)
+    run = some_run(tmp_path)
+    with run.writing():
+        surface(first, first.theta, directions, 3, run=run)
+        found = surface(other, first.theta, directions, 3, run=run)
+    np.testing.assert_array_equal(found.values["loss"], surface(other, first.theta, directions, 3).values["loss"])

@@ -128,7 +128,7 @@ def surface(
         raise InputError(f"directions must be at most 3, found {count}")
     cells = {key: Cells(one, theta.detach(), directions, tuple(metrics), fast) for key, one in named.items()}
     chosen = Grid(points=grid) if isinstance(grid, int) else grid
-    store = Store(run, name, _settings(cells, chosen))
+    store = Store(run, name, _settings(cells, chosen) if run is not None else {})
     known = store.finished()
     if known is None:
         known = _compute(cells, chosen, store)
@@ -147,11 +147,14 @@ def _settings(cells: Mapping[str, Cells], grid: Grid | Sequence[Any]) -> dict[st
         "grid": asdict(grid) if isinstance(grid, Grid) else [np.asarray(axis).tolist() for axis in grid],
         "metrics": first.metrics,
         "fast": first.fast,
-        "objectives": {
-            key: [one.objective.samples, one.objective.l2, str(one.objective.dtype), one.objective.batchnorm]
-            for key, one in cells.items()
-        },
+        "objectives": {key: _fingerprint(one.objective, one.theta) for key, one in cells.items()},
     }
+
+
+def _fingerprint(objective: Objective, theta: Tensor) -> list[Any]:
+    """What tells an objective from others: its value at the centre follows from data, model, loss and buffers."""
+    value = float(objective.value(theta.to(objective.dtype)))
+    return [objective.samples, objective.l2, str(objective.dtype), objective.batchnorm, value.hex()]
 
 
 def _compute(

@@ -47,7 +47,7 @@ def _logarithmic(surface: SavedSurface, log: bool | None) -> bool:
 
 def _even(axis: np.ndarray) -> bool:
     steps = np.diff(axis)
-    return len(axis) > 1 and bool(np.allclose(steps, steps[0], rtol=1e-6))
+    return len(axis) > 1 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 def _height(values: np.ndarray, *, log: bool) -> np.ndarray:
