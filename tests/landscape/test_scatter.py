@@ -52,6 +52,18 @@ def test_seeds() -> None:
     torch.testing.assert_close(first.values["loss"][mine], alone.values["loss"][alone.neighbour])
 
 
+def test_another_plane_of_the_same_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = some_path()
+    flat = scatter_surface(OBJECTIVE, path, last=2, neighbours=20, method="pca", seed=1)
+    expected = scatter_surface(OBJECTIVE, path, last=2, neighbours=20, method="tsne", perplexity=8, seed=1)
+    monkeypatch.setattr("thalweg.landscape.scatter.measure", None)  # nothing is evaluated again
+    found = flat.embedded("tsne", perplexity=8, seed=1)
+    assert found.method == "tsne"
+    assert found.notes == expected.notes
+    assert torch.equal(found.coordinates, expected.coordinates)
+    assert torch.equal(found.values["loss"], expected.values["loss"])
+
+
 def test_principal_components_of_the_path_alone() -> None:
     path = some_path()
     found = scatter_surface(OBJECTIVE, path, neighbours=0, method="pca")

@@ -53,7 +53,7 @@ def _embedded(look: Look) -> dict[str, Any]:
     config = look.config
     shared = {"last": config.last, "neighbours": config.neighbours, "spread": config.spread, "seed": config.seed}
     flat = scatter_surface(look.objective, look.path, method="pca", **shared)
-    near = scatter_surface(look.objective, look.path, method="tsne", perplexity=config.perplexity, **shared)
+    near = flat.embedded("tsne", perplexity=config.perplexity, seed=config.seed)
     return {
         "loss": near.values["loss"].tolist(),
         "pca": flat.coordinates.tolist(),

@@ -6,7 +6,7 @@ No direction is chosen: every point has its true loss, and only its place in the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -33,7 +33,8 @@ class ScatterSurface:
         replica: (M,), the replica of that snapshot.
         neighbour: (M,), whether the point is a random one.
         method: "tsne" or "pca".
-        notes: Sentences on what the picture hides.
+        notes: Sentences on what the picture hides: how the neighbours were drawn, then on the embedding.
+        points: (M, P), the weights themselves.
     """
 
     coordinates: Tensor
@@ -43,6 +44,14 @@ class ScatterSurface:
     neighbour: Tensor
     method: str
     notes: tuple[str, ...]
+    points: Tensor = field(repr=False)
+
+    def embedded(
+        self, method: Literal["tsne", "pca"], *, perplexity: float | None = None, seed: int = 0
+    ) -> ScatterSurface:
+        """The same points and losses in another plane: nothing is evaluated again."""
+        coordinates, note = _embedded(self.points, method, perplexity, seed)
+        return replace(self, coordinates=coordinates, method=method, notes=(self.notes[0], note))
 
 
 def scatter_surface(
@@ -92,8 +101,6 @@ def scatter_surface(
             raise InputError(f"{name} must be a whole number of at least {least}, found {value!r}")
     if not 0 < spread < float("inf"):
         raise InputError(f"spread must be positive and finite, found {spread}")
-    if method not in ("tsne", "pca"):
-        raise InputError(f"method must be 'tsne' or 'pca', found '{method}'")
     length, replicas, _ = snapshots.shape
     places = [(s, r) for s in range(length) for r in range(replicas)]
     ends = [(s, r) for s in range(max(0, length - last), length) for r in range(replicas)]
@@ -113,6 +120,7 @@ def scatter_surface(
         neighbour=torch.arange(len(points)) >= len(places),
         method=method,
         notes=(drawn, note),
+        points=points,
     )
 
 
@@ -123,6 +131,8 @@ def _near(theta: Tensor, count: int, spread: float, source: torch.Generator) -> 
 
 def _embedded(points: Tensor, method: str, perplexity: float | None, seed: int) -> tuple[Tensor, str]:
     """Places (M, 2) and a sentence on what they hide."""
+    if method not in ("tsne", "pca"):
+        raise InputError(f"method must be 'tsne' or 'pca', found '{method}'")
     finite = points.isfinite().all(-1)
     out = torch.full((len(points), 2), torch.nan, dtype=torch.float64, device=points.device)
     if not bool(finite.any()):

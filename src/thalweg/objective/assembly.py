@@ -188,15 +188,15 @@ class Assembly:
     def with_buffers(self, buffers: Mapping[str, Tensor]) -> Self:
         """The same objective with other buffers, such as the running statistics of one training: name -> (*shape).
 
+        Every function of θ takes `buffers` of each θ beside it; this is for instruments that know only the objective.
+
         Raises:
             InputError: A name or a shape that the model does not have.
         """
         model = copy.deepcopy(self._model)
+        checks.buffers(buffers, model, torch.Size())
         own = dict(model.named_buffers())
         for name, value in buffers.items():
-            if name not in own or value.shape != own[name].shape:
-                known = {key: tuple(one.shape) for key, one in own.items()}
-                raise InputError(f"buffers must be among {known}, found '{name}' of shape {tuple(value.shape)}")
             own[name].copy_(value)
         return self._changed(_model=model)
 

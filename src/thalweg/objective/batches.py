@@ -62,6 +62,22 @@ class Batches:
             for start, stop in pairwise(bounds):
                 yield cut(batch, slice(start, stop)), stop - start
 
+    @property
+    def held_samples(self) -> int:
+        """The samples of one pass that this process has: all of them, unless the data are sharded."""
+        return self.samples
+
+    def summands(self, size: int | None = None) -> Iterator[tuple[Batch, int]]:
+        """The same chunks for a sum over all samples, which `reduced` completes: of sharded data those held here."""
+        return self.chunks(size)
+
+    def reduced(self, *totals: Tensor) -> tuple[Tensor, ...]:
+        """Completes sums over `summands`: adds those of the other processes where the data are sharded."""
+        return totals
+
+    def agree(self, vector: Tensor, name: str) -> None:
+        """Raises InputError where processes that share the data ask for different vectors."""
+
     def first(self, size: int) -> Batch:
         """A small batch for probes: the first `size` samples, or the whole first batch where it may not be cut."""
         return next(self.chunks(size))[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,6 +61,14 @@ def replicas(number: int | None) -> None:
     """Checks a number of replicas."""
     if number is not None and number < 1:
         raise InputError(f"replicas must be at least 1, found {number}")
+
+
+def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> None:
+    """Checks buffers of each θ, name -> (*lead, *shape), against those of the model."""
+    known = {name: (*lead, *value.shape) for name, value in model.named_buffers()}
+    for name, value in given.items():
+        if known.get(name) != tuple(value.shape):
+            raise InputError(f"buffers must be among {known}, found '{name}' of shape {tuple(value.shape)}")
 
 
 def floating(dtype: torch.dtype, name: str) -> torch.dtype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -72,7 +72,8 @@ class Evaluation:
         l2: The weight of ½·l2·‖θ‖².
         pair_bytes: Activation bytes of one replica and sample.
         memory: Budget in bytes.
-        extra: theta (B, P) -> buffers that differ between replicas, name -> (B, …); empty for most models.
+        extra: theta (B, P) -> buffers that depend on theta, name -> (B, …); empty for most models.
+        own: Buffers of each theta, name -> (B, …), instead of the model's own; those of `extra` come before them.
     """
 
     program: Program
@@ -82,6 +83,7 @@ class Evaluation:
     pair_bytes: int
     memory: int
     extra: Callable[[Tensor], dict[str, Tensor]]
+    own: Mapping[str, Tensor] = field(default_factory=dict)
 
     def plan(self, replicas: int, factor: int) -> Plan:
         """Cuts the work of `replicas` parameter sets; `factor` is VALUE, GRADIENT or PRODUCT."""
@@ -105,77 +107,80 @@ class Evaluation:
             part = slice(start, start + cut.replicas)
             yield part, theta[part], cut
 
+    def _buffers(self, rows: slice, part: Tensor) -> dict[str, Tensor]:
+        """The buffers of theta[rows], which is `part`."""
+        return {**{name: value[rows] for name, value in self.own.items()}, **self.extra(part)}
+
     def _leaves(self, theta: Tensor) -> list[Tensor]:
         return [value.clone().requires_grad_() for value in self.layout.unravel(theta).values()]
 
-    def mean(
-        self,
-        theta: Tensor,
-        function: Callable[[dict[str, Tensor], Batch], Tensor],
-        buffers: Mapping[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Sample-weighted mean over the data of a function (params, batch) -> (B,), without derivatives.
+    def means(
+        self, theta: Tensor, function: Callable[[dict[str, Tensor], Batch], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Sample-weighted means over the data of functions that one pass evaluates, without derivatives.
 
         Args:
             theta: (B, P).
-            function: What to average.
-            buffers: Buffers of each theta, name -> (B, …), instead of the model's own.
+            function: (params, batch) -> what to average, name -> (B,).
+
+        Returns:
+            name -> (B,).
         """
-        out = []
+        out: list[dict[str, Tensor]] = []
         with torch.no_grad():
             for rows, part, cut in self._pieces(theta, VALUE):
-                own = {name: value[rows] for name, value in (buffers or {}).items()}
-                params = {**self.layout.unravel(part), **own, **self.extra(part)}
-                total = torch.zeros(len(part), dtype=theta.dtype, device=theta.device)
-                for batch, count in self.batches.chunks(cut.samples):
-                    total += (count / self.batches.samples) * function(params, batch)
+                params = {**self.layout.unravel(part), **self._buffers(rows, part)}
+                total: dict[str, Tensor] = {}
+                for batch, count in self.batches.summands(cut.samples):
+                    for name, found in function(params, batch).items():
+                        weighted = (count / self.batches.samples) * found
+                        total.setdefault(name, theta.new_zeros(len(part))).add_(weighted)
                 out.append(total)
-        return torch.cat(out)
+        whole = {name: torch.cat([part[name] for part in out]) for name in out[0]}
+        return dict(zip(whole, self.batches.reduced(*whole.values()), strict=True))
 
     def outputs(self, theta: Tensor, batches: Batches) -> Tensor:
         """The model's outputs on other batches of the same kind: (B, P) -> (B, N, …)."""
         rows = []
         with torch.no_grad():
-            for _, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.unravel(part), **self.extra(part)}
+            for own, part, cut in self._pieces(theta, VALUE):
+                params = {**self.layout.unravel(part), **self._buffers(own, part)}
                 pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
                 rows.append(torch.cat(pieces, dim=1))
         return torch.cat(rows)
 
     def value(self, theta: Tensor) -> Tensor:
         """L(θ): (B, P) -> (B,)."""
-        return self.mean(theta, self.program.losses) + penalty(self.l2, theta)
+        found = self.means(theta, lambda params, batch: {"loss": self.program.losses(params, batch)})
+        return found["loss"] + penalty(self.l2, theta)
 
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
-        values, gradients = [], []
-        for _, part, cut in self._pieces(theta, GRADIENT):
+        values, gradients = theta.new_zeros(len(theta)), torch.zeros_like(theta)
+        for rows, part, cut in self._pieces(theta, GRADIENT):
             leaves = self._leaves(part)
-            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self.extra(part)}
-            value = penalty(self.l2, part)
-            gradient = self.l2 * part
-            for batch, count in self.batches.chunks(cut.samples):
+            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self._buffers(rows, part)}
+            for batch, count in self.batches.summands(cut.samples):
                 with torch.enable_grad():
                     losses = self.program.losses(params, batch)
                 weight = count / self.batches.samples
-                value = value + weight * losses.detach()
-                gradient = gradient + weight * self._flat(_gradients(losses.sum(), leaves), len(part))
-            values.append(value)
-            gradients.append(gradient)
-        return torch.cat(values), torch.cat(gradients)
+                values[rows] += weight * losses.detach()
+                gradients[rows] += weight * self._flat(_gradients(losses.sum(), leaves), len(part))
+        values, gradients = self.batches.reduced(values, gradients)
+        return values + penalty(self.l2, theta), gradients.add_(theta, alpha=self.l2)
 
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """L(θ), g = ∇L(θ) and H(θ) g, the gradient of ½‖g‖²: (B, P) -> (B,), (B, P), (B, P).
 
         One differentiated graph gives all three where the data fit into one piece; else two passes over the data.
         """
-        if self.plan(len(theta), PRODUCT).samples < self.batches.samples or len(self.batches.counts) > 1:
+        if self.plan(len(theta), PRODUCT).samples < self.batches.samples or len(self.batches.counts) != 1:
             value, gradient = self.value_and_gradient(theta)
             return value, gradient, self.products(theta, retain=False)(gradient[None])[0]
         values, gradients, products = [], [], []
-        for _, part, cut in self._pieces(theta, PRODUCT):
+        for rows, part, cut in self._pieces(theta, PRODUCT):
             leaves = self._leaves(part)
-            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self.extra(part)}
+            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self._buffers(rows, part)}
             batch, _ = next(self.batches.chunks(cut.samples))
             with torch.enable_grad(), twice_differentiable():
                 losses = self.program.losses(params, batch)
@@ -204,27 +209,28 @@ class Evaluation:
                 product then costs one backward pass. Otherwise every call builds it anew, chunk by chunk.
         """
         kept: list[Piece] = []
-        if retain and PRODUCT * self.pair_bytes * self.batches.samples * len(theta) <= self.memory:
+        if retain and PRODUCT * self.pair_bytes * self.batches.held_samples * len(theta) <= self.memory:
             kept.extend(self._product_pieces(theta))
 
         def product(v: Tensor) -> Tensor:
-            out = self.l2 * v
+            out = torch.zeros_like(v)
             for part, apply in kept or self._product_pieces(theta):
                 for k in range(len(v)):
                     out[k, part] += apply(v[k, part], bool(kept) or k + 1 < len(v))
-            return out
+            (out,) = self.batches.reduced(out)
+            return out.add_(v, alpha=self.l2)
 
         return product
 
     def _product_pieces(self, theta: Tensor) -> Iterator[Piece]:
-        for part, values, cut in self._pieces(theta, PRODUCT):
-            extra = self.extra(values)
-            for batch, count in self.batches.chunks(cut.samples):
+        for rows, part, cut in self._pieces(theta, PRODUCT):
+            buffers = self._buffers(rows, part)
+            for batch, count in self.batches.summands(cut.samples):
                 weight = count / self.batches.samples
-                if not extra and self.program.has_products(batch):
-                    yield part, self._stack_product(values, batch, weight)
+                if not buffers and self.program.has_products(batch):
+                    yield rows, self._stack_product(part, batch, weight)
                 else:
-                    yield part, self._graph_product(values, extra, batch, weight)
+                    yield rows, self._graph_product(part, buffers, batch, weight)
 
     def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Callable[[Tensor, bool], Tensor]:
         """Products by the formulas of a stack of linear layers."""
@@ -242,11 +248,11 @@ class Evaluation:
         return apply
 
     def _graph_product(
-        self, theta: Tensor, extra: dict[str, Tensor], batch: Batch, weight: float
+        self, theta: Tensor, buffers: dict[str, Tensor], batch: Batch, weight: float
     ) -> Callable[[Tensor, bool], Tensor]:
         """Products by differentiating the graph of the gradient; it is kept while it will be used again."""
         leaves = self._leaves(theta)
-        params = {**dict(zip(self.layout.names, leaves, strict=True)), **extra}
+        params = {**dict(zip(self.layout.names, leaves, strict=True)), **buffers}
         with torch.enable_grad(), twice_differentiable():
             losses = self.program.losses(params, batch)
             first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)

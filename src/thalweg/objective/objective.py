@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.objective import batches as data_batches
 from thalweg.objective import checks, differentiable
-from thalweg.objective.assembly import Assembly, Metric
+from thalweg.objective.assembly import Assembly
+from thalweg.objective.derivatives import Evaluation
+
+Buffers = Mapping[str, Tensor]
 
 
 class Objective(Assembly):
@@ -57,40 +62,53 @@ class Objective(Assembly):
         (torch.Size([5, 13]), torch.Size([5]), torch.Size([5, 13]))
     """
 
-    def value(self, theta: Tensor) -> Tensor:
-        """L(θ): (…, P) -> (…)."""
+    def value(self, theta: Tensor, buffers: Buffers | None = None) -> Tensor:
+        """L(θ): (…, P) -> (…).
+
+        Args:
+            theta: (…, P).
+            buffers: Buffers that belong to each θ, name -> (…, *shape), such as the running statistics of a training
+                (`recording.snapshots.buffers(-1)`); default: those of the model that the objective was made with. The
+                other functions of θ take them as well.
+
+        Raises:
+            InputError: θ of another length, dtype or device, or buffers of another name or shape than the model's.
+        """
         flat, lead = self._flat(theta)
-        return self.evaluation.value(flat).reshape(lead)
+        return self._evaluation(buffers, lead).value(flat).reshape(lead)
 
-    def gradient(self, theta: Tensor) -> Tensor:
+    def gradient(self, theta: Tensor, buffers: Buffers | None = None) -> Tensor:
         """∇L(θ): (…, P) -> (…, P)."""
-        return self.value_and_gradient(theta)[1]
+        return self.value_and_gradient(theta, buffers)[1]
 
-    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_gradient(self, theta: Tensor, buffers: Buffers | None = None) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ) from one pass: (…, P) -> (…), (…, P)."""
         flat, lead = self._flat(theta)
-        value, gradient = self.evaluation.value_and_gradient(flat)
+        value, gradient = self._evaluation(buffers, lead).value_and_gradient(flat)
         return value.reshape(lead), gradient.reshape(*lead, self.size)
 
-    def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def value_gradient_product(self, theta: Tensor, buffers: Buffers | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """L, g = ∇L and ∇²L g, the gradient of ½‖g‖²: (…, P) -> (…), (…, P), (…, P)."""
         flat, lead = self._flat(theta)
         with self.second_derivatives():
-            value, gradient, product = self.evaluation.value_gradient_product(flat)
+            value, gradient, product = self._evaluation(buffers, lead).value_gradient_product(flat)
         return value.reshape(lead), gradient.reshape(*lead, self.size), product.reshape(*lead, self.size)
 
-    def hvp(self, theta: Tensor, v: Tensor) -> Tensor:
+    def hvp(self, theta: Tensor, v: Tensor, buffers: Buffers | None = None) -> Tensor:
         """∇²L(θ) v, exact: θ (…, P) with v (K…, …, P) -> (K…, …, P).
 
         Extra leading axes of v are several vectors at the same θ, which share one differentiated graph.
         """
-        return self.products(theta, retain=False)(v)
+        return self.products(theta, buffers, retain=False)(v)
 
-    def products(self, theta: Tensor, *, retain: bool = True) -> Callable[[Tensor], Tensor]:
+    def products(
+        self, theta: Tensor, buffers: Buffers | None = None, *, retain: bool = True
+    ) -> Callable[[Tensor], Tensor]:
         """Returns v ↦ ∇²L(θ) v for many products at one θ.
 
         Args:
             theta: (…, P).
+            buffers: As for `value`.
             retain: Keep the graph of the gradient between products where it fits the memory budget; a product then
                 costs one backward pass. The result is the same to rounding.
 
@@ -99,7 +117,7 @@ class Objective(Assembly):
         """
         flat, lead = self._flat(theta)
         with self.second_derivatives():
-            product = self.evaluation.products(flat, retain=retain)
+            product = self._evaluation(buffers, lead).products(flat, retain=retain)
 
         def apply(v: Tensor) -> Tensor:
             v = self._checked(v, "v")
@@ -130,41 +148,47 @@ class Objective(Assembly):
                 self._twice = True
             yield
 
-    def metrics(self, theta: Tensor, buffers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def metrics(self, theta: Tensor, buffers: Buffers | None = None) -> dict[str, Tensor]:
         """The data loss ("loss", without l2) and every metric, averaged over samples: name -> (…).
+
+        One forward pass serves them all; where the loss is on the batch, each is a pass of its own.
 
         Args:
             theta: (…, P).
-            buffers: Buffers that belong to each θ, name -> (…, *shape), such as the running statistics of a training;
-                default: those of the model that the objective was made with.
+            buffers: As for `value`.
         """
         flat, lead = self._flat(theta)
-        program, mean = self.program, self.evaluation.mean
-        own = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in (buffers or {}).items()}
-        out = {"loss": mean(flat, program.losses, own).reshape(lead)}
-        for name, metric in self.metric_functions.items():
+        program, metrics = self.program, self.metric_functions
+        found = self._evaluation(buffers, lead).means(
+            flat, lambda params, batch: program.scores(metrics, params, batch)
+        )
+        return {name: value.reshape(lead) for name, value in found.items()}
 
-            def one(params: dict[str, Tensor], batch: Any, metric: Metric = metric) -> Tensor:
-                return program.map_metric(metric, params, batch)
-
-            out[name] = mean(flat, one, own).reshape(lead)
-        return out
-
-    def outputs(self, theta: Tensor, inputs: Any = None) -> Tensor:
+    def outputs(self, theta: Tensor, inputs: Any = None, buffers: Buffers | None = None) -> Tensor:
         """The model's outputs: (…, P) -> (…, N, *output).
 
         Args:
             theta: (…, P).
             inputs: Inputs like those of the data; default: all of the data's.
+            buffers: As for `value`.
         """
         if self.loss_on == "batch":
             raise InputError("outputs needs an objective whose loss takes (output, target), found loss_on='batch'")
         flat, lead = self._flat(theta)
         batches = self.batches if inputs is None else self.batches.inputs_only(inputs)
-        out = self.evaluation.outputs(flat, batches)
+        out = self._evaluation(buffers, lead).outputs(flat, batches)
         return out.reshape(*lead, *out.shape[1:])
 
     # -- inside
+
+    def _evaluation(self, buffers: Buffers | None, lead: torch.Size) -> Evaluation:
+        """The pieces of all functions of θ, with buffers for each θ where they were given."""
+        if not buffers:
+            return self.evaluation
+        checks.buffers(buffers, self._model, lead)
+        place = data_batches.placer(self.device, self.dtype)
+        own = {name: place(value).reshape(-1, *value.shape[len(lead) :]) for name, value in buffers.items()}
+        return replace(self.evaluation, own=own)
 
     def _flat(self, theta: Tensor) -> tuple[Tensor, torch.Size]:
         theta = self._checked(theta, "theta")
@@ -173,4 +197,5 @@ class Objective(Assembly):
     def _checked(self, theta: Tensor, name: str) -> Tensor:
         self.layout.check(theta, name)
         checks.vector(theta, name, self.dtype, self.device)
+        self.batches.agree(theta, name)
         return theta.to(self.dtype)

@@ -66,6 +66,7 @@ class Program:
     mutates: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
     _tried: bool = field(default=False, init=False, repr=False)
+    _closures: dict[str, Program] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.on_batch:
@@ -107,13 +108,38 @@ class Program:
             return self._stack_output(params, batch[0], own_batch)
         return self._each(self.output_one, params, batch, own_batch)
 
-    def map_metric(self, metric: Callable[..., Tensor], params: Params, batch: Any) -> Tensor:
-        """A metric with the loss's signature at R parameter sets: (R,)."""
+    def scores(self, metrics: Mapping[str, Callable[..., Tensor]], params: Params, batch: Any) -> dict[str, Tensor]:
+        """The loss ("loss") and metrics with its signature at R parameter sets: name -> (R,).
+
+        One forward pass serves them all where they take outputs; a closure on the batch runs the model itself.
+        """
         if self.on_batch:
-            closure = Program(self.model, metric, True, self.fixed, mutates=self.mutates, vectorized=self.vectorized)
-            return closure.losses(params, batch)
-        output = self.outputs(params, batch)
-        return torch.stack([metric(one, batch[1]) for one in pytree_rows(output)])
+            loss = self.losses(params, batch)
+            each = {name: self._closed(name, metric).losses(params, batch) for name, metric in metrics.items()}
+            return {"loss": loss, **each}
+        if not metrics:
+            return {"loss": self.losses(params, batch)}
+        if self._uses_stack(batch, False):
+            output = self._stack_output(params, batch[0], False)
+            loss = self.losses_of(output if self.kind else _copied(output), batch[1])
+        else:
+            loss, output = self._each(self._loss_and_output, params, batch, False)
+        out = {"loss": loss}
+        for name, metric in metrics.items():
+            out[name] = torch.stack([metric(_copied(one), batch[1]) for one in pytree_rows(output)])
+        return out
+
+    def _loss_and_output(self, params: Params, batch: Any) -> tuple[Tensor, Any]:
+        output = self.output_one(params, batch)
+        return self.loss(_copied(output), batch[1]), output
+
+    def _closed(self, name: str, metric: Callable[..., Tensor]) -> Program:
+        """A metric on the batch as a program, which finds out once whether vmap takes it."""
+        if name not in self._closures:
+            self._closures[name] = Program(
+                self.model, metric, True, self.fixed, mutates=self.mutates, vectorized=self.vectorized
+            )
+        return self._closures[name]
 
     def _values(self, params: Params) -> dict[str, Tensor]:
         fixed = {name: value.clone() for name, value in self.fixed.items()} if self.mutates else self.fixed
@@ -128,9 +154,8 @@ class Program:
             each = nn.functional.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
             valid = (target != -100).sum(1)  # torch's ignore_index
             return each.reshape(target.shape).sum(1) / valid
-        rows = list(pytree_rows(output))
-        if len(rows) == 1 and not own_batch:
-            return self.loss(rows[0], target)[None]
+        if len(pytree.tree_leaves(output)[0]) == 1 and not own_batch:
+            return self.loss(pytree.tree_map(lambda leaf: leaf[0], output), target)[None]
         return torch.vmap(self.loss, in_dims=(0, 0 if own_batch else None))(output, target)
 
     def has_products(self, batch: Any) -> bool:
@@ -188,6 +213,11 @@ def pytree_rows(output: Any) -> Iterator[Any]:
     leaves, spec = pytree.tree_flatten(output)
     for row in zip(*leaves, strict=True):
         yield pytree.tree_unflatten(list(row), spec)
+
+
+def _copied(output: Any) -> Any:
+    """A copy for a function of the user's, which may write into what it is given."""
+    return pytree.tree_map_only(Tensor, Tensor.clone, output)
 
 
 def check_scalar(loss: Tensor) -> None:
