@@ -549,3 +549,12 @@ def test_observes_the_gradient_of_every_recorded_step() -> None:
         torch.testing.assert_close(gradient, objective.gradient(theta))
     expected = torch.stack([gradient.abs().amax(1) for _, gradient in seen]).flatten()
     assert recording.metrics.sort("step", "replica")["largest"].to_list() == pytest.approx(expected.tolist())
+
+
+def test_a_last_batch_of_one_is_refused_before_anything_is_trained():
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 4)).double()
+    objective = Objective(model.eval(), nn.CrossEntropyLoss(), data(23))
+    for size in (1, 11, 22):
+        with pytest.raises(InputError, match=rf"no batch of a single sample, .* found {size} for 23 samples"):
+            train(objective, recipe=Recipe(epochs=1, batch_size=size))
+    assert train(objective, recipe=Recipe(epochs=1, batch_size=7)).status[0]["status"] == "completed"

@@ -115,7 +115,7 @@ def _train(
     first, last = ends
     numbers = list(range(len(first)))
     prepared = prepare(objective)
-    feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable)
+    feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable, alone=prepared.alone)
     stack = Stack(
         prepared, objective.layout, feed, recipe, first, l2=objective.l2, seed=seed, numbers=numbers,
         memory=objective.memory,

@@ -40,7 +40,9 @@ class Feed(ABC):
         """Goes on with the replicas at these positions only."""
 
 
-def make_feed(batches: Batches, recipe: Recipe, seed: int, numbers: list[int], *, cuttable: bool) -> Feed:
+def make_feed(
+    batches: Batches, recipe: Recipe, seed: int, numbers: list[int], *, cuttable: bool, alone: bool = True
+) -> Feed:
     """Returns the feed that a recipe asks for.
 
     Args:
@@ -49,6 +51,7 @@ def make_feed(batches: Batches, recipe: Recipe, seed: int, numbers: list[int], *
         seed: The experiment's seed.
         numbers: The replicas' own numbers, (R,).
         cuttable: Whether a step's batch may be evaluated in chunks: not with normalisation by batch statistics.
+        alone: Whether a batch may be a single sample.
 
     Raises:
         InputError: The data cannot be batched in this way.
@@ -64,6 +67,11 @@ def make_feed(batches: Batches, recipe: Recipe, seed: int, numbers: list[int], *
         raise InputError(
             "batch_size must be 'given' or None where the data are batches already (a list, a DataLoader, or more than "
             f"memory holds), found {size}"
+        )
+    if not alone and 1 in (size, batches.samples % size):
+        raise InputError(
+            "batch_size must leave no batch of a single sample, which batch normalisation cannot use, "
+            f"found {size} for {batches.samples:,} samples"
         )
     return _SampledFeed(batches, min(size, batches.samples), seed, numbers, cuttable and batches.divisible)
 

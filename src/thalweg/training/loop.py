@@ -131,7 +131,7 @@ class _Training:
         self.replicas = len(start)
         prepared = prepare(objective)
         numbers = list(range(first, first + self.replicas))
-        feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable)
+        feed = make_feed(objective.batches, recipe, seed, numbers, cuttable=prepared.cuttable, alone=prepared.alone)
         self.stack = Stack(
             prepared, objective.layout, feed, recipe, start,
             l2=objective.l2, seed=seed, numbers=numbers, memory=objective.memory,

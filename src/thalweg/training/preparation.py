@@ -33,6 +33,7 @@ class Prepared:
         dropouts: Its dropout layers by name.
         stochastic: Whether it draws random numbers elsewhere too; replicas are then evaluated one by one.
         cuttable: Whether a batch may be evaluated in chunks: not with normalisation by batch statistics.
+        alone: Whether a batch may be a single sample: a vector by itself has no statistics to be normalised by.
         pair_bytes: Memory for the activations of one replica and sample.
     """
 
@@ -41,6 +42,7 @@ class Prepared:
     dropouts: Mapping[str, CounterDropout]
     stochastic: bool
     cuttable: bool
+    alone: bool
     pair_bytes: int
 
 
@@ -62,7 +64,7 @@ def prepare(objective: Objective) -> Prepared:
         batch = _probe(objective.batches)
         params = {name: value[None] for name, value in objective.layout.unravel(objective.theta).items()}
 
-        def evaluate(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+        def evaluate(seed: int, batch: Batch = batch) -> tuple[Tensor, dict[str, Tensor]]:
             torch.manual_seed(seed)
             fixed = {name: value.clone() for name, value in program.fixed.items()}
             with torch.no_grad():
@@ -78,8 +80,13 @@ def prepare(objective: Objective) -> Prepared:
             log.info("the model draws random numbers outside its dropout layers: replicas are evaluated one by one")
         else:
             _try_vmap(program, params, changed, batch)
-    normed = any(isinstance(m, _NormBase) and m.training for m in modules.values())
-    return Prepared(program, changed, dropouts, stochastic, not normed, pair)
+        normed, alone = any(isinstance(m, _NormBase) and m.training for m in modules.values()), True
+        if normed and objective.batches.indexable:
+            try:
+                evaluate(1, objective.batches.take(torch.zeros(1, dtype=torch.int64)))
+            except ValueError:  # torch: "Expected more than 1 value per channel when training"
+                alone = False
+    return Prepared(program, changed, dropouts, stochastic, not normed, alone, pair)
 
 
 def _probe(batches: Batches) -> Batch:
