@@ -9,7 +9,7 @@ from torch import nn
 
 from thalweg.objective import Objective, activations
 from thalweg.objective.activations import of_module
-from thalweg.objective.structure import kinks, linear_stack, loss_kind
+from thalweg.objective.structure import linear_stack, loss_kind
 
 ACTIVATIONS = [
     nn.Identity(),
@@ -126,21 +126,58 @@ def test_dropout_in_evaluation_is_the_identity():
     assert len(linear_stack(model).weights) == 2
 
 
-def test_kinks_are_named():
-    assert kinks(Own()) == ("relu",)
-    assert kinks(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.MaxPool2d(2))) == ("MaxPool2d", "ReLU")
-    assert kinks(nn.Sequential(nn.Linear(1, 1), nn.Tanh())) == ()
+def altered():
+    hooked, before, patched = (nn.Sequential(nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)) for _ in range(3))
+    hooked.register_forward_hook(lambda module, inputs, output: 2 * output)
+    before[2].register_forward_pre_hook(lambda module, inputs: (3 * inputs[0],))
+    patched[1].forward = torch.sigmoid
+    single = nn.Linear(12, 3)
+    single.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return {"hook": hooked, "pre-hook": before, "own forward": patched, "a hooked layer": single}
+
+
+@pytest.mark.parametrize("name", altered())
+def test_hooks_are_part_of_the_model(name):
+    model = altered()[name].double()
+    x, y = torch.randn(8, 12, dtype=torch.float64), torch.randint(3, (8,))
+    made = Objective(model, nn.CrossEntropyLoss(), (x, y))
+    torch.testing.assert_close(made.value(made.theta), F.cross_entropy(model(x), y).detach())
+
+
+def test_kinks_are_those_of_model_and_loss():
+    def found(model, loss, *shape):
+        x = torch.randn(2, *shape)
+        return Objective(model, loss, (x, torch.zeros_like(model(x)).detach())).kinks
+
+    assert found(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), nn.HuberLoss(), 3) == ()
+    assert found(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), nn.L1Loss(), 3) == ("ReLU", "abs")
+    assert found(nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)), nn.MSELoss(), 1, 6, 6) == ("max pooling",)
+    assert found(nn.Sequential(nn.Linear(3, 2), nn.ELU()), nn.MSELoss(), 3) == ()
+    assert found(nn.Sequential(nn.Linear(3, 2), nn.SELU()), nn.MSELoss(), 3) == ("ELU",)
+    layer = nn.TransformerEncoderLayer(4, 1, 4, dropout=0.0, batch_first=True)  # its relu is neither module nor traced
+    assert found(layer, nn.MSELoss(), 3, 4) == ("ReLU",)
+
+
+class Tripled(nn.MSELoss):
+    """A loss that is one by name only."""
+
+    def forward(self, output, target):
+        return 3 * super().forward(output, target)
 
 
 def test_only_plain_losses_have_formulas():
     assert loss_kind(F.mse_loss) == loss_kind(nn.MSELoss()) == "mse"
     assert loss_kind(F.cross_entropy) == loss_kind(nn.CrossEntropyLoss()) == "cross_entropy"
+    hooked = nn.MSELoss()
+    hooked.register_forward_hook(lambda module, inputs, output: 3 * output)
     for other in (
         nn.MSELoss(reduction="sum"),
         nn.CrossEntropyLoss(weight=torch.ones(3)),
         nn.L1Loss(),
         nn.CrossEntropyLoss(label_smoothing=0.1),
         nn.CrossEntropyLoss(ignore_index=0),
+        Tripled(),
+        hooked,
     ):
         assert loss_kind(other) is None
 

@@ -121,44 +121,6 @@ SMOOTH: dict[str, Activation] = {
 }
 RELU = Activation("relu", torch.relu, lambda z: (z > 0).to(z.dtype), torch.zeros_like, kink=True)
 
-# Modules that make a loss piecewise smooth: autograd's Hessian misses the jumps of the gradient there.
-KINKED = (
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.ReLU6,
-    nn.Hardtanh,
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.PReLU,
-    nn.RReLU,
-    nn.Threshold,
-    nn.Softshrink,
-    nn.Hardshrink,
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.MaxPool3d,
-    nn.AdaptiveMaxPool1d,
-    nn.AdaptiveMaxPool2d,
-)
-KINKED_FUNCTIONS = (
-    "relu",
-    "leaky_relu",
-    "relu6",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "prelu",
-    "threshold",
-    "abs",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "boolean_dispatch",
-    "clamp",
-    "maximum",
-    "minimum",
-)
-
 
 def of_module(module: nn.Module) -> Activation | None:
     """Returns the activation that a module of torch.nn computes, or None if it is none of those known here."""

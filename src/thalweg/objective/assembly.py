@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, normalization
+from thalweg.objective import checks, copying, differentiable, normalization
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.normalization import BatchNormPolicy
-from thalweg.objective.program import Program
-from thalweg.objective.structure import LinearStack, kinks, linear_stack, loss_kind
+from thalweg.objective.program import Program, twice_differentiable
+from thalweg.objective.structure import LinearStack, linear_stack, loss_kind
 
 __all__ = ["Assembly", "Metric"]
 
@@ -49,13 +49,14 @@ class Assembly:
         check: bool = True,
     ) -> None:
         checks.arguments(model, loss, loss_on, l2, batchnorm, batch_size, memory)
+        model = copying.plain(model)
         self.layout = ParameterLayout.of(model, parameters)
-        reference = next(model.parameters())
+        reference = model.get_parameter(self.layout.names[0])
         self.dtype = checks.floating(dtype or reference.dtype, "dtype")
         self.device = torch.empty(0, device=device or reference.device).device
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
-        self._model, self._twice = copy.deepcopy(model), False
+        self._model, self._twice = copying.copied(model), False
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
@@ -91,7 +92,9 @@ class Assembly:
     @cached_property
     def kinks(self) -> tuple[str, ...]:
         """Names of the piecewise-linear operations found: autograd's Hessian misses the jumps of the gradient there."""
-        return kinks(self._model)
+        params = {name: value.requires_grad_() for name, value in self.layout.unravel(self.theta.clone()).items()}
+        with torch.enable_grad(), twice_differentiable():
+            return differentiable.kinks(self.program.loss_one(params, self.batches.first(8)))
 
     @cached_property
     def metric_functions(self) -> dict[str, Metric]:
@@ -102,11 +105,14 @@ class Assembly:
 
     def build_program(self, prepare: Callable[[nn.Module], None]) -> Program:
         """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
-        model = copy.deepcopy(self._model).to(self.device, self.dtype)
+        model = copying.placed(self._model, self.device, self.dtype)
+        copying.amend(model)
         prepare(model)
         outside = {name: p.detach() for name, p in model.named_parameters() if name not in self.layout.slices}
         fixed = {**outside, **{name: b.detach() for name, b in model.named_buffers()}}
-        loss = copy.deepcopy(self.loss).to(self.device, self.dtype) if isinstance(self.loss, nn.Module) else self.loss
+        loss = self.loss
+        if isinstance(loss, nn.Module):
+            loss = copying.placed(loss, self.device, self.dtype)
         stack = linear_stack(model) if self.loss_on == "output" else None
         return Program(model, loss, self.loss_on == "batch", fixed, stack, kind=self.loss_kind)
 
@@ -119,7 +125,7 @@ class Assembly:
 
     def ravel(self, model: nn.Module) -> Tensor:
         """Returns the parameters of a model of the same architecture as θ (P,)."""
-        theta = self.layout.ravel({name: p.detach() for name, p in model.named_parameters()})
+        theta = self.layout.ravel({name: p.detach() for name, p in copying.plain(model).named_parameters()})
         return theta.to(self.device, self.dtype)
 
     @property
@@ -132,7 +138,7 @@ class Assembly:
         self.layout.check(theta)
         if theta.dim() != 1:
             raise InputError(f"theta must have shape ({self.size},) to make one module, found {tuple(theta.shape)}")
-        model = copy.deepcopy(self._model).to(self.device, self.dtype)
+        model = copying.placed(self._model, self.device, self.dtype)
         values = self.layout.unravel(theta.detach().to(self.device, self.dtype))
         model.load_state_dict(values, strict=False)
         return model
@@ -149,7 +155,7 @@ class Assembly:
             InputError: A parameter belongs to a module without `reset_parameters` and no `init` was given.
         """
         checks.replicas(replicas)
-        maker = self.init if self.init is not None else copy.deepcopy(self._model)
+        maker = self.init if self.init is not None else copying.copied(self._model)
         theta = initial_theta(maker, self.layout, 1 if replicas is None else replicas, seed, first)
         theta = theta.to(self.device, self.dtype)
         return theta[0] if replicas is None else theta
@@ -193,7 +199,7 @@ class Assembly:
         Raises:
             InputError: A name or a shape that the model does not have.
         """
-        model = copy.deepcopy(self._model)
+        model = copying.copied(self._model)
         checks.buffers(buffers, model, torch.Size())
         own = dict(model.named_buffers())
         for name, value in buffers.items():

@@ -29,6 +29,11 @@ def arguments(
     """Checks what can be checked without evaluating anything."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise InputError(
+            "model must be made of plain modules, whose parameters can be replaced, found torch.jit: pass the module "
+            "that was scripted or traced"
+        )
     if not callable(loss):
         raise InputError(f"loss must be callable, found {type(loss).__name__}")
     one_of("loss_on", loss_on, ("output", "batch"))

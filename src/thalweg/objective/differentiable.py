@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,45 @@ from thalweg.objective.batches import Batch
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program, twice_differentiable
 
-__all__ = ["check", "custom_functions", "naming_refusals"]
+__all__ = ["check", "custom_functions", "kinks", "naming_refusals"]
+
+# Nodes of piecewise-linear operations: autograd's Hessian misses the jumps of the gradient there.
+KINKED = {
+    "ReluBackward0": "ReLU",
+    "LeakyReluBackward0": "LeakyReLU",
+    "HardtanhBackward0": "Hardtanh",
+    "HardswishBackward0": "Hardswish",
+    "HardsigmoidBackward0": "Hardsigmoid",
+    "PreluKernelBackward0": "PReLU",
+    "RreluWithNoiseBackward0": "RReLU",
+    "ThresholdBackward0": "Threshold",
+    "SoftshrinkBackward0": "Softshrink",
+    "HardshrinkBackward0": "Hardshrink",
+    "MaxPool2DWithIndicesBackward0": "max pooling",
+    "MaxPool3DWithIndicesBackward0": "max pooling",
+    "AdaptiveMaxPool2DBackward0": "max pooling",
+    "AdaptiveMaxPool3DBackward0": "max pooling",
+    "AbsBackward0": "abs",
+    "ClampBackward0": "clamp",
+    "ClampBackward1": "clamp",
+    "ClampMinBackward0": "clamp",
+    "ClampMaxBackward0": "clamp",
+    "MaximumBackward0": "maximum",
+    "MinimumBackward0": "minimum",
+    "AmaxBackward0": "max",
+    "MaxBackward0": "max",
+    "MaxBackward1": "max",
+    "AminBackward0": "min",
+    "MinBackward0": "min",
+    "MinBackward1": "min",
+    "MedianBackward1": "median",
+    "SortBackward0": "sort",
+    "TopkBackward0": "topk",
+    "MultiMarginLossBackward0": "multi_margin_loss",
+    "MultilabelMarginLossBackward0": "multilabel_margin_loss",
+}
+# Built-in operations whose second derivative autograd gets wrong without a word: saved norms are taken for constants.
+WRONG = ("WeightNormInterfaceBackward0",)
 
 
 @contextmanager
@@ -46,13 +85,38 @@ def naming_refusals() -> Iterator[None]:
 
 
 def custom_functions(value: Tensor) -> tuple[str, ...]:
-    """Names of the `torch.autograd.Function` subclasses in the graph of a value, sorted.
+    """Names of the `torch.autograd.Function` subclasses (and of `WRONG` operations) in the graph of a value, sorted.
 
     Example:
         >>> custom_functions((torch.ones(2, requires_grad=True) ** 2).sum())
         ()
     """
-    names: set[str] = set()
+    names = {
+        type(node).__name__.removesuffix("Backward")
+        for node in _nodes(value)
+        if isinstance(node, BackwardCFunction) or type(node).__name__ in WRONG
+    }
+    return tuple(sorted(names))
+
+
+def kinks(value: Tensor) -> tuple[str, ...]:
+    """Names of the piecewise-linear operations in the graph of a value, sorted.
+
+    Example:
+        >>> kinks(torch.nn.functional.l1_loss(torch.ones(2, requires_grad=True).relu(), torch.zeros(2)))
+        ('ReLU', 'abs')
+    """
+    names = {KINKED[type(node).__name__] for node in _nodes(value) if type(node).__name__ in KINKED}
+    if any(
+        type(node).__name__ == "EluBackward0" and node._saved_alpha * node._saved_input_scale != 1
+        for node in _nodes(value)
+    ):
+        names.add("ELU")  # its slopes on the two sides of 0 differ; SELU is one
+    return tuple(sorted(names))
+
+
+def _nodes(value: Tensor) -> Iterator[Any]:
+    """All nodes of the graph of a value."""
     seen: set[object] = set()
     waiting = [value.grad_fn]
     while waiting:
@@ -60,10 +124,8 @@ def custom_functions(value: Tensor) -> tuple[str, ...]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if isinstance(node, BackwardCFunction):
-            names.add(type(node).__name__.removesuffix("Backward"))
+        yield node
         waiting += [following for following, _ in node.next_functions]
-    return tuple(sorted(names))
 
 
 def check(program: Program, layout: ParameterLayout, theta: Tensor, batch: Batch) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
+from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
 
@@ -33,27 +34,28 @@ def initial_theta(
         for replica in range(first, first + replicas):
             torch.manual_seed(replica_seed(seed, replica, "init"))
             model = reset()
-            rows.append(layout.ravel({name: p.detach().cpu() for name, p in model.named_parameters()}).clone())
+            rows.append(layout.ravel({name: p.detach().cpu() for name, p in plain(model).named_parameters()}).clone())
     return torch.stack(rows)
 
 
 def _resetter(model: nn.Module, layout: ParameterLayout) -> Callable[[], nn.Module]:
-    owners = []
-    covered: set[str] = set()
-    named = {id(p): name for name, p in model.named_parameters()}
+    rules = []
     for module in reversed(list(model.modules())):  # children before parents, as constructors run
         rule = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
         if callable(rule):
-            owners.append(rule)
-            covered |= {named[id(p)] for p in module.parameters(recurse=False)}
-    for name in layout.names:
-        if name not in covered:
-            raise InputError(f"init must be given: parameter '{name}' belongs to a module without reset_parameters")
+            rules.append(rule)
+    parameters = dict(model.named_parameters())
+    chosen = {name: parameters[name] for name in layout.names}
 
     def reset() -> nn.Module:
         with torch.no_grad():
-            for rule in owners:
+            for value in chosen.values():
+                value.fill_(torch.nan)  # what no rule writes stays so, whatever module it belongs to
+            for rule in rules:
                 rule()
+        for name, value in chosen.items():
+            if bool(value.isnan().any()):
+                raise InputError(f"init must be given: no reset_parameters of the model draws '{name}' anew")
         return model
 
     return reset

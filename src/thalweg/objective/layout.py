@@ -46,6 +46,13 @@ class ParameterLayout:
         trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not trainable:
             raise InputError("model must have at least one parameter with requires_grad=True, found none")
+        for name, p in trainable.items():
+            if isinstance(p, nn.UninitializedParameter):
+                raise InputError(f"model must be called on a batch once before, found the lazy parameter '{name}'")
+            if p.is_complex():
+                raise InputError(
+                    f"model must have real parameters, found '{name}' of {p.dtype}: store real and imaginary parts"
+                )
         chosen = _matching(tuple(trainable), parameters)
         return cls(chosen, tuple(tuple(trainable[name].shape) for name in chosen))
 

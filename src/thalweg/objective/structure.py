@@ -89,6 +89,8 @@ def linear_stack(model: nn.Module) -> LinearStack | None:
         >>> linear_stack(nn.Conv1d(1, 1, 3)) is None
         True
     """
+    if any(_altered(module) for module in model.modules()):
+        return None
     if type(model) is nn.Linear:  # a layer by itself is traced to a function call
         return LinearStack(("weight",), ("bias" if model.bias is not None else None,), (SMOOTH["identity"],), False)
     traced = trace(model)
@@ -129,6 +131,12 @@ def linear_stack(model: nn.Module) -> LinearStack | None:
     return LinearStack(tuple(w for w, _ in layers), tuple(b for _, b in layers), tuple(phis), flatten)
 
 
+def _altered(module: nn.Module) -> bool:
+    """Whether calling a module does more than its class says: hooks, and a forward of its own, escape the tracer."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
+
+
 def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Activation | str | None:
     """One node that is no Linear: an activation, "flatten", or None if it is neither."""
     if node.op == "call_module":
@@ -153,30 +161,14 @@ def trace(model: nn.Module) -> fx.GraphModule | None:
         return None
 
 
-def kinks(model: nn.Module) -> tuple[str, ...]:
-    """Names the piecewise-linear operations of a model, at which autograd's Hessian misses the jumps of the gradient.
-
-    Modules are found always, functions (`F.relu(x)`) where the model can be traced.
-
-    Example:
-        >>> kinks(nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)))
-        ('ReLU',)
-    """
-    found = {type(m).__name__ for m in model.modules() if isinstance(m, activations.KINKED)}
-    traced = trace(model)
-    for node in traced.graph.nodes if traced is not None else ():
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        if node.op in ("call_function", "call_method") and name in activations.KINKED_FUNCTIONS:
-            found.add("max_pool" if name == "boolean_dispatch" else name)
-    return tuple(sorted(found))
-
-
 def loss_kind(loss: Callable[..., Tensor]) -> str | None:
     """Returns "mse" or "cross_entropy" for the plain mean losses that have closed formulas, else None."""
-    if loss is F.mse_loss or (isinstance(loss, nn.MSELoss) and loss.reduction == "mean"):
+    if isinstance(loss, nn.Module) and _altered(loss):
+        return None
+    if loss is F.mse_loss or (type(loss) is nn.MSELoss and loss.reduction == "mean"):
         return "mse"
     if loss is F.cross_entropy:
         return "cross_entropy"
-    if isinstance(loss, nn.CrossEntropyLoss) and loss.reduction == "mean" and loss.weight is None:
+    if type(loss) is nn.CrossEntropyLoss and loss.reduction == "mean" and loss.weight is None:
         return "cross_entropy" if loss.label_smoothing == 0 and loss.ignore_index == -100 else None
     return None

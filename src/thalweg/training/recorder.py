@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
+from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
 from thalweg.runs import Recording, Run
 
@@ -42,7 +43,7 @@ class Track:
     """
 
     def __init__(self, model: nn.Module, every: int, per_epoch: int) -> None:
-        self.model = _plain(model)
+        self.model = plain(model)
         self.layout = ParameterLayout.of(self.model)
         self.every, self.per_epoch = every, per_epoch
         self.steps = 0
@@ -267,18 +268,6 @@ class Recorder:
     ) -> None:
         self._recording.append(step, step / self._per_epoch, theta, metrics, buffers if theta is not None else None)
         self._pending += 0 if theta is None else theta.nbytes
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """The module inside `torch.compile` and (Distributed)DataParallel, whose parameter names have no prefix."""
-    while True:
-        compiled = getattr(model, "_orig_mod", None)
-        if isinstance(compiled, nn.Module):
-            model = compiled
-        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        else:
-            return model
 
 
 def _fresh(path: Path, config: dict[str, Any], origin: dict[str, Any], overwrite: bool) -> Run:
