@@ -227,6 +227,23 @@ def test_valley_of_a_parabola() -> None:
     assert float(valley(with_ends(), wall, 0.0, 0.1)[1]) == pytest.approx(0.5)
 
 
+def test_a_valley_narrower_than_an_interval() -> None:
+    """L = c (α − end)² with √(rise/c) far below the distance of two α: chords alone see a fifth of the width."""
+    steep = torch.tensor([4e3, 1e3], dtype=torch.float64)
+    alphas = with_ends()  # 0.05 apart
+    loss = torch.minimum(alphas[:, None] ** 2, (alphas[:, None] - 1) ** 2) * steep
+
+    def at(alpha: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(alpha**2, (alpha - 1) ** 2) * steep
+
+    expected = (0.1 / steep).sqrt()
+    for end in (0.0, 1.0):
+        low, high = valley(alphas, loss, end, 0.1, at)
+        torch.testing.assert_close(high - end, expected, rtol=2e-2, atol=0)
+        torch.testing.assert_close(end - low, expected, rtol=2e-2, atol=0)
+        assert (valley(alphas, loss, end, 0.1)[1] - end < 0.5 * expected).all()
+
+
 def refusals():
     objective = objective_of()
     other = Objective(mlp(3, 7, 3)().double(), nn.CrossEntropyLoss(), objective.batches.held[0])

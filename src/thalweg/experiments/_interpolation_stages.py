@@ -145,7 +145,8 @@ def _trained(config: Config, setup: Setup, recipe: Recipe, side: int, run: Run, 
 
 
 def _pairs(config: Config, setup: Setup, one: Comparison, sides: list[Recording], run: Run) -> Pairs:
-    from thalweg.landscape import align, connect, follow, interpolate, with_ends
+    from thalweg.landscape import align, connect, follow, interpolate, valley, with_ends
+    from thalweg.landscape.profiles import Evaluator
 
     lost = [
         f"Pair {r + 1}: the network with {one.labels[side]} diverged ({entry['message']}); the pair is left out."
@@ -161,17 +162,29 @@ def _pairs(config: Config, setup: Setup, one: Comparison, sides: list[Recording]
     options = {"subsets": config.subsets, "seed": config.seed}
     alphas = with_ends(config.low, config.high, config.points)
 
-    def line(theta: Tensor, buffers: Mapping[str, Tensor], places: Tensor, **more: Tensor) -> dict[str, np.ndarray]:
-        found = interpolate(
-            setup.evaluate, a, theta, places, batchnorm=config.batchnorm, buffers=(ends[0] or None, buffers or None),
-            **options,
-        )  # fmt: skip
-        return _arrays(found, distance=(a.double() - theta.double()).norm(dim=-1), **more)
+    def line(theta: Tensor, buffers: Mapping[str, Tensor], places: Tensor) -> Profile:
+        both = (ends[0] or None, buffers or None)
+        return interpolate(setup.evaluate, a, theta, places, batchnorm=config.batchnorm, buffers=both, **options)
+
+    def straight() -> dict[str, np.ndarray]:
+        found = line(b, ends[1], alphas)
+        train = {"train": setup.objective}
+        along = Evaluator.of(train, found.path, config.batchnorm, (ends[0] or None, ends[1] or None))
+
+        def loss(alpha: Tensor) -> Tensor:
+            return along.metrics(found.path.each(alpha), alpha)["train"]["loss"]
+
+        measured = found.values["train"]["loss"]
+        first, second = (valley(alphas, measured, end, config.rise, loss) for end in (0.0, 1.0))
+        return _arrays(
+            found, distance=found.path.distance, width_first=first[1] - first[0], width_second=second[1] - second[0]
+        )
 
     def aligned() -> dict[str, np.ndarray]:
-        found = align(setup.objective, a, b, method=config.matching, seed=config.seed)
+        order = align(setup.objective, a, b, method=config.matching, seed=config.seed)
         inside = alphas[(alphas >= 0) & (alphas <= 1)]
-        return line(found.theta(b), found.buffers(ends[1]), inside, before=found.before)
+        found = line(order.theta(b), order.buffers(ends[1]), inside)
+        return _arrays(found, distance=found.path.distance, before=order.before)
 
     def curve() -> dict[str, np.ndarray]:
         found = connect(
@@ -185,7 +198,7 @@ def _pairs(config: Config, setup: Setup, one: Comparison, sides: list[Recording]
         )
 
     ways: dict[str, Way | None] = {"line": None, "aligned": None, "curve": None}
-    ways["line"] = _way("straight line", run.cached(f"{one.name}-line", lambda: line(b, ends[1], alphas)))
+    ways["line"] = _way("straight line", run.cached(f"{one.name}-line", straight))
     if config.align:
         ways["aligned"] = _way("straight line after alignment", run.cached(f"{one.name}-aligned", aligned))
     if config.bends:

@@ -44,7 +44,7 @@ def tell(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
         if one.line is None:
             statements.append(f"{one.comparison.title.capitalize()}: no pair of networks was completed.")
             continue
-        widths = valleys(config, one.line)
+        widths = valleys(one.line)
         statements += [_hill(one, one.line), _widths(config, one, widths), *_ways(config, one, one.line)]
         warnings += _unequal(one, one.line)
         numbers |= {f"{key}_{name}": value for name, value in _numbers(one, one.line, widths).items()}
@@ -86,15 +86,9 @@ def ends(way: Way, data: str, metric: str = "loss") -> tuple[np.ndarray, np.ndar
     return values[way.t == 0][0], values[way.t == 1][0]
 
 
-def valleys(config: Config, line: Way) -> np.ndarray:
+def valleys(line: Way) -> np.ndarray:
     """How wide the valley around each end is along the line, in units of the distance between them: (2, R)."""
-    import torch
-
-    from thalweg.landscape import valley
-
-    t, loss = torch.from_numpy(line.t), torch.from_numpy(line.values["train"]["loss"])
-    sides = [valley(t, loss, end, config.rise) for end in (0.0, 1.0)]
-    return np.stack([(high - low).numpy() for low, high in sides])
+    return np.stack([line.more["width_first"], line.more["width_second"]])
 
 
 def _hill(one: Pairs, line: Way) -> str:

@@ -89,11 +89,9 @@ def _gaps(evaluate: Evaluator, name: str, position: Tensor, share: Tensor, subse
         return torch.empty(0)
     order = torch.randperm(objective.samples, generator=torch.Generator().manual_seed(seed))
     parts = {str(k): objective.subset(index) for k, index in enumerate(order.tensor_split(count))}
-    weights = path.weights(position.flatten()).reshape(*path.lead, -1).to(path.points)
-    top = torch.einsum("...k,k...p->...p", weights, path.points)
     ends = (torch.zeros_like(position), torch.ones_like(position))
     losses = []
-    for theta, where in ((path.points[0], ends[0]), (top, position), (path.points[-1], ends[1])):
+    for theta, where in ((path.points[0], ends[0]), (path.each(position), position), (path.points[-1], ends[1])):
         found = evaluate.metrics(theta, where, parts)
         losses.append(torch.stack([one["loss"] for one in found.values()]).double())
     first, middle, last = losses

@@ -6,7 +6,7 @@ such lines first; Keskar et al. 2017 compared on them the surroundings of small-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from thalweg.landscape.profiles import Profile, Statistics, follow
 from thalweg.objective import Objective
 
 __all__ = ["interpolate", "valley", "with_ends"]
+
+HALVINGS = 6
 
 
 def with_ends(low: float = -1.0, high: float = 2.0, points: int = 61) -> Tensor:
@@ -100,17 +102,23 @@ def interpolate(
     return follow(objectives, path, alphas, **options)
 
 
-def valley(alphas: Tensor, loss: Tensor, end: float, rise: float) -> tuple[Tensor, Tensor]:
+def valley(
+    alphas: Tensor, loss: Tensor, end: float, rise: float, at: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """How far one can go from an end along the line, both ways, before the loss has risen by so much.
 
-    Between two places the loss is taken as straight. The width `high − low` is a measure of flatness in one direction,
-    in units of the distance between the ends; like every such measure it depends on how the weights are scaled.
+    The width `high − low` is a measure of flatness in one direction, in units of the distance between the ends; like
+    every such measure it depends on how the weights are scaled.
 
     Args:
         alphas: (A,), ascending.
         loss: (A, …).
         end: The α to start from, one of `alphas`.
         rise: By how much the loss may rise.
+        at: The loss at an α of its own for every pair, (…) -> (…): the interval between two of `alphas` in which it
+            has risen is then halved six times. Between two places the loss is taken as straight: without this, a
+            valley that is hardly wider than an interval looks narrower than it is, because a loss that curves upwards
+            lies below.
 
     Returns:
         low, high: (…) float64; −inf or inf where the loss has not risen so far within the range; NaN where the loss at
@@ -120,6 +128,8 @@ def valley(alphas: Tensor, loss: Tensor, end: float, rise: float) -> tuple[Tenso
         >>> alphas = with_ends(-1, 2, 31)
         >>> [round(float(side), 2) for side in valley(alphas, alphas.abs(), 0.0, 0.25)]
         [-0.25, 0.25]
+        >>> [round(float(valley(alphas, alphas**2, 0.0, 0.001, at)[1]), 4) for at in (None, torch.square)]  # √0.001
+        [0.01, 0.0316]
     """
     loss = loss.double()
     found = (alphas == end).nonzero()
@@ -129,15 +139,24 @@ def valley(alphas: Tensor, loss: Tensor, end: float, rise: float) -> tuple[Tenso
     level = loss[start] + rise
     sides = []
     for step, outside in ((-1, -torch.inf), (1, torch.inf)):
-        side = torch.full_like(level, outside)
-        open_ = torch.ones_like(level, dtype=torch.bool)
+        crossed = torch.zeros_like(level, dtype=torch.bool)
+        near, far = (torch.full_like(level, end) for _ in range(2))  # not yet risen, risen; equal where it never does
+        below, above = loss[start], loss[start]
         i = start
         while 0 <= i + step < len(alphas):
-            before, after = loss[i], loss[i + step]
-            crossed = open_ & ~(after <= level)  # NaN and infinity are above any level
-            share = ((level - before) / (after - before)).nan_to_num(nan=0.0)
-            side = torch.where(crossed, alphas[i] + (alphas[i + step] - alphas[i]) * share, side)
-            open_ &= ~crossed
+            first = ~crossed & ~(loss[i + step] <= level)  # NaN and infinity are above any level
+            near, far = torch.where(first, alphas[i], near), torch.where(first, alphas[i + step], far)
+            below, above = torch.where(first, loss[i], below), torch.where(first, loss[i + step], above)
+            crossed |= first
             i += step
+        if at is not None and bool(crossed.any()):
+            for _ in range(HALVINGS):
+                middle = (near + far) / 2
+                value = at(middle).to(loss)
+                risen = ~(value <= level)
+                near, far = torch.where(risen, near, middle), torch.where(risen, middle, far)
+                below, above = torch.where(risen, below, value), torch.where(risen, value, above)
+        share = ((level - below) / (above - below)).nan_to_num(nan=0.0)
+        side = torch.where(crossed, near + (far - near) * share, outside)
         sides.append(side.masked_fill(~level.isfinite(), torch.nan))
     return sides[0], sides[1]

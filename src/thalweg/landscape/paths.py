@@ -89,6 +89,11 @@ class Path:
                 out[row] = self.points[k]
         return out
 
+    def each(self, t: Tensor) -> Tensor:
+        """θ(t) of every path at a t of its own: (…) -> (…, P)."""
+        weights = self.weights(t.flatten()).reshape(*self.lead, -1).to(self.points)
+        return torch.einsum("...k,k...p->...p", weights, self.points)
+
     @cached_property
     def _products(self) -> Tensor:
         """Inner products of the points, seen from the first one: (…, K, K) float64."""
