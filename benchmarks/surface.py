@@ -2,7 +2,7 @@
 
     python benchmarks/surface.py [--quick] [--threads N] [NAME …]
 
-Names: mnist, digits, cnn; default all. All sides run in turn in one process at float32, and a ratio is that of the
+Names: mnist, digits, cnn, metrics; default all. All sides run in turn in one process at float32, and a ratio is that of the
 median times per cell. With one thread times are those of the processor, so that other work on the machine counts less.
 A full picture is 51 × 51 cells; in the comparison every side evaluates a part of it (the slow ones 2 × 2 to 5 × 5),
 because the time per cell is the same for every cell. Ours pays for its preparation (three products with the data) in
@@ -10,6 +10,8 @@ every part.
 
 The limit is the time that the products which ours cannot avoid take at the rate of a large matrix product, measured in
 the same turns.
+
+`metrics` is a line of loss and accuracy on train and test data: one forward pass for both against a pass for each.
 """
 
 from __future__ import annotations
@@ -188,7 +190,43 @@ def cnn(quick: bool, threads: int) -> None:
     line(f"{title}, against the arithmetic limit", f"{share:.0f} % of it ({1e3 * needed:.0f} ms)", "(to compare)", None)
 
 
-PARTS = {part.__name__: part for part in (mnist, digits, cnn)}
+def metrics(quick: bool, threads: int) -> None:
+    """Loss and accuracy at the places of a line, on train and test data of MNIST's shape."""
+    torch.manual_seed(0)
+    places = 13 if quick else 61
+    data = [(torch.randn(n, 784), torch.randint(0, 10, (n,))) for n in (10_000, 2_000)]
+    for name, model in {
+        "784-256-256-10": mlp(784, 256, 256, 10),
+        "the same with LayerNorm": nn.Sequential(mlp(784, 256, 256), nn.LayerNorm(256), nn.ReLU(), nn.Linear(256, 10)),
+    }.items():
+        train = Objective(model, nn.CrossEntropyLoss(), data[0])
+        both = [train, train.with_data(data[1])]
+        ends = train.initial(2)
+        thetas = torch.lerp(ends[0], ends[1], torch.linspace(0, 1, places)[:, None])
+
+        def apart(both: list[Objective] = both, thetas: Tensor = thetas) -> None:
+            for one in both:
+                program, metric = one.program, one.metric_functions["accuracy"]
+                one.evaluation.means(thetas, lambda p, b, q=program: {"loss": q.losses(p, b)})
+                one.evaluation.means(
+                    thetas,
+                    lambda p, b, q=program, f=metric: {"a": torch.stack([f(o, b[1]) for o in q.outputs(p, b)])},
+                )
+
+        def together(both: list[Objective] = both, thetas: Tensor = thetas) -> None:
+            for one in both:
+                one.metrics(thetas)
+
+        sides = {"apart": Side(apart, places), "together": Side(together, places)}
+        clock = time.process_time if threads == 1 else time.perf_counter
+        taken = in_turn(sides, 2 if quick else 3, clock)
+        title = f"loss and accuracy, {name}, {' and '.join(f'{len(y):,}' for _, y in data)} samples, {places} places"
+        speed = taken["apart"] / taken["together"]
+        words = f"{speed:.2f}x ({1e3 * taken['apart']:.0f} ms -> {1e3 * taken['together']:.0f} ms a place)"
+        line(f"{title}, one pass against one for each", words, ">= 1.7x", speed >= 1.7)
+
+
+PARTS = {part.__name__: part for part in (mnist, digits, cnn, metrics)}
 
 
 def main() -> None:
