@@ -35,7 +35,19 @@ def test_the_intervals_hold_the_counts(values: torch.Tensor) -> None:
         assert found.negative + found.undecided + found.positive == pytest.approx(len(values), rel=1e-12)
         intervals = (found.negative_interval, found.undecided_interval, found.positive_interval)
         held.append([low <= count <= high for (low, high), count in zip(intervals, truth, strict=True)])
-    assert min(torch.tensor(held).double().mean(0).tolist()) >= 0.85  # 0.95 asked; skewed for a few eigenvalues
+    assert min(torch.tensor(held).double().mean(0).tolist()) >= 0.9  # 0.95 asked; 40 draws
+
+
+def test_a_single_eigenvalue_is_covered_as_often_as_asked_for() -> None:
+    """Its weight is a squared Gaussian, skewed: Student's interval held it in 80 to 88 % of cases, and its complement."""
+    values = torch.cat([torch.full((1,), -3.0), torch.linspace(0.5, 1, 119)]).double()
+    operator = Operator(120, torch.float64, torch.device("cpu"), lambda rows: rows * values)
+    held = []
+    for seed in range(300):
+        found = estimate_counts(operator, 0.1, probes=4, steps=8, seed=seed)
+        intervals = (found.negative_interval, found.positive_interval)
+        held.append([low <= count <= high for (low, high), count in zip(intervals, (1, 119), strict=True)])
+    assert min(torch.tensor(held).double().mean(0).tolist()) >= 0.915
 
 
 def test_a_gap_at_the_thresholds_leaves_the_sampling_error_only() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.curvature.density import Quadrature, quadrature, student_half_width
+from thalweg.curvature.density import Quadrature, quadrature, share_interval
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
 
@@ -72,7 +72,7 @@ def estimate_counts(
         band: Half-width of the zero band, > 0 in the units of the eigenvalues.
         probes: Number of random vectors.
         steps: Lanczos steps each; more of them resolve eigenvalues nearer to the thresholds.
-        confidence: Level of the intervals: Student's t over the probes, around the bounds of the quadrature.
+        confidence: Level of the intervals over the probes (`share_interval`), around the bounds of the quadrature.
         reorthogonalise: See `thalweg.curvature.quadrature`. The bounds of the quadrature are proven with it only.
         memory: See `thalweg.curvature.quadrature`.
         seed: Of the probes.
@@ -101,9 +101,7 @@ def estimate_counts(
     positive = (rule.weights * (rule.nodes > band)).sum(-1).mean()
 
     def interval(low: Tensor, high: Tensor) -> tuple[float, float]:
-        least = float(low.mean() - student_half_width(low, confidence)) * size
-        most = float(high.mean() + student_half_width(high, confidence)) * size
-        return max(0.0, least), min(float(size), most)
+        return share_interval(low, confidence)[0] * size, share_interval(high, confidence)[1] * size
 
     return CountEstimate(
         negative=float(negative) * size,
