@@ -112,3 +112,8 @@ def test_bad_input_is_named() -> None:
     ]:
         with pytest.raises(InputError, match=sentence):
             override(experiment.preset("tiny"), change)
+
+
+def test_a_network_with_dropout_is_trained_as_elsewhere(tmp_path: Path) -> None:
+    _, found = done(override(TINY, {"first.model.dropout": 0.2, "first.training.steps": 5}), tmp_path)
+    assert any("dropout" in text for text in found.statements)

@@ -174,18 +174,12 @@ def run(config: Config, run: Run) -> Findings:
 def _prepared(config: Config, case: Case) -> Setup:
     """Loads data and builds the network and the loss of a case."""
     import torch
-    from torch import nn
 
-    from thalweg import models, tasks
-    from thalweg.experiments._training import Setup
-    from thalweg.objective import Objective
+    from thalweg import tasks
+    from thalweg.experiments._training import TrainingConfig, build
 
-    dtype = getattr(torch, config.dtype)
-    task = tasks.load(case.data, dtype)
-    model = models.build(case.model, task.input_shape, task.outputs)
-    loss = nn.CrossEntropyLoss() if task.kind == "classification" else nn.MSELoss()
-    objective = Objective(model, loss, task.train, l2=case.l2, dtype=dtype, device=config.device)
-    return Setup(task, objective, {}, models.describe(case.model, task.input_shape, task.outputs))
+    own = {"data": case.data, "model": case.model, "l2": case.l2, "dtype": config.dtype, "device": config.device}
+    return build(TrainingConfig.model_validate(own), tasks.load(case.data, getattr(torch, config.dtype)))
 
 
 def _trained(config: Config, case: Case, setup: Setup, label: str, run: Run, name: str) -> Course:
