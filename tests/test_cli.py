@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from thalweg import cli, tasks
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.execution import start
 from thalweg.runs import Run
 from thalweg.runs.results import save
+from thalweg.training import Recorder
 
 EXTRA = Path(__file__).parent / "experiments" / "extra"
 COMMAND = [sys.executable, "-c", "import sys; from thalweg.cli import entry; entry()"]
@@ -47,7 +49,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return error.removeprefix("thalweg: ").strip()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["sweep", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["sweep", "--help"], ["view", "--help"], ["--version"]])
 def test_answers_without_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from thalweg.cli import main; code = main(sys.argv[1:]);"
@@ -145,6 +147,28 @@ def test_ctrl_c_in_a_real_process(here: Path) -> None:
         (["run", "ladder", "--descent.stps", "3"], "unknown field 'descent.stps', did you mean 'descent.steps'?"),
         (["run", "ladder", "--seed", "x"], "seed must be a valid integer, found 'x'"),
         (["run", "ladder", "--seed"], "field 'seed' must be given a value"),
+        (["run", "ladder", "--out", "x"], "unknown option '--out': --root names the folder that keeps the runs"),
+        (["run", "ladder", "--persets", "tiny"], "unknown field 'persets', did you mean '--preset'?"),
+        (["run", "ladder", "--xyz", "1"], "unknown field 'xyz', see `thalweg run ladder --help`"),
+        (["sweep", "ladder", "--xyz", "1"], "unknown field 'xyz', see `thalweg sweep ladder --help`"),
+        (["run", "ladder", "--preset", "tiny", "--preset", "quick"], "option --preset is given twice"),
+        (
+            ["run", "ladder", "--root", ""],
+            "argument --root: must name a folder, found '', see `thalweg run ladder --help`",
+        ),
+        (["runs", "--root="], "argument --root: must name a folder, found '', see `thalweg runs --help`"),
+        (["run", "ladder", "--slopes", "a"], "slopes[0] must be a valid number, found 'a'"),
+        (["run", "ladder", "--seed", "4294967296"], "seed must be less than 4294967296, found 4294967296"),
+        (["run", "ladder", "--threads", "5000"], "threads must be less than or equal to 1024, found 5000"),
+        (
+            ["sweep", "ladder", "--sweep", "seed=0..2", "--seed", "4"],
+            "field 'seed' must be swept or given a value, found both",
+        ),
+        (
+            ["sweep", "ladder", "--sweep", "seed=0..10000000000"],
+            "sweep of seed must have at most 100,000 values, found '0..10000000000'",
+        ),
+        (["resume", ""], "there is no run '' in runs"),
         (["run", "ladder", "quick"], "unexpected argument 'quick': fields are given as --field VALUE"),
         (["run", "ladder", "--config", "no.toml"], "cannot read no.toml: no such file or directory"),
         (["run", "ladder", "--preset"], "argument --preset: expected one argument, see `thalweg run ladder --help`"),
@@ -192,6 +216,49 @@ def test_unexpected_errors_keep_their_traceback(
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "ladder"])
     assert the_run(here).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "these settings need more memory than there is"),
+        (
+            RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes."
+            ),
+            "these settings need more memory than there is: 4000 bytes at once",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+            "these settings need more memory than there is: 2.00 GiB at once",
+        ),
+    ],
+)
+def test_missing_memory_is_one_sentence(
+    error: Exception,
+    sentence: str,
+    ladder: Experiment,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ladder.module, "run", run)
+    assert cli.main(["run", "ladder"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"thalweg: {sentence}"
+
+
+def test_a_run_of_a_loop_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Recorder("runs/mine", nn.Linear(2, 1)) as recorder:
+        recorder.step(loss=1.0)
+    name = recorder.run.name
+    for command, what in (("resume", "be continued"), ("report", "be reported")):
+        sentence = refused([command, name], capsys)
+        assert sentence.startswith(f"run runs/{name} was recorded from a training loop of your own and cannot {what}")
+        assert f"`thalweg export runs/{name} --to csv`" in sentence
+    assert cli.main(["export", name, "--to", "csv"]) == 0
 
 
 def test_runs_table(ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

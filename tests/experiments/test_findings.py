@@ -67,3 +67,8 @@ def test_damaged_findings(change: dict[str, object], message: str) -> None:
     data = {key: value for key, value in (Findings().to_json() | change).items() if value is not None}
     with pytest.raises(InputError, match=message):
         Findings.from_json(data)
+
+
+def test_findings_that_are_a_list() -> None:
+    with pytest.raises(InputError, match="saved findings must be a table of parts, found list"):
+        Findings.from_json([1, 2])  # type: ignore[arg-type]

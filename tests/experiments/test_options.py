@@ -115,7 +115,7 @@ def test_override_leaves_the_rest_and_the_original() -> None:
             {"training.optimizer": "adam", "training.momentum": "0.9"},
             "training.momentum applies to sgd only, found 0.9",
         ),
-        ({"widths": "1,x"}, "widths must be a valid tuple, found '1,x'"),
+        ({"widths": "1,x"}, "widths[1] must be a valid integer, found 'x'"),
         ({"widths": ["1", "x"]}, "widths[1] must be a valid integer, found 'x'"),
         ({"device": "gpu"}, "device must be cpu, cuda, cuda:N or mps, found 'gpu'"),
         ({"training": {"bath_size": 1}}, "unknown field 'training.bath_size', did you mean 'training.batch_size'?"),

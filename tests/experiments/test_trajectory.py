@@ -142,7 +142,9 @@ def test_another_layer(tmp_path: Path) -> None:
 
 def test_a_layer_that_does_not_exist_is_told_before_training(tmp_path: Path) -> None:
     config = override(TINY, {"layer": "9.weight"})
-    with pytest.raises(InputError, match=r"'9\.weight' matches none"):
+    with pytest.raises(
+        InputError, match=r"layer must match a parameter of the network \(1.weight, .*\), found '9\.weight'"
+    ):
         execute("trajectory", config, tmp_path)
     assert start("trajectory", config, tmp_path).recordings == []
 

@@ -572,3 +572,9 @@ def test_bad_buffers_are_named(buffers, message):
     for method in (objective.value, objective.gradient, objective.metrics, objective.products):
         with pytest.raises(InputError, match=message):
             method(theta, buffers)
+
+
+def test_more_replicas_than_memory_are_refused_before_they_are_drawn() -> None:
+    objective = Objective(nn.Linear(2, 1), nn.MSELoss(), (torch.randn(4, 2), torch.randn(4, 1)))
+    with pytest.raises(InputError, match=r"replicas must fit in the memory of .* GB, found 10,000,.* of 3 parameters"):
+        objective.initial(10**19)

@@ -10,6 +10,7 @@ show what there is.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         return _complain(str(error), 2)
     except OSError as error:
         return _complain(_sentence(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if not (found := _memory(error)):
+            raise
+        return _complain(found, 2)
     except KeyboardInterrupt as interrupt:
         return _complain(str(interrupt) or "interrupted", 130)
     return 0
@@ -57,6 +62,15 @@ def _sentence(error: OSError) -> str:
         return str(error)
     about = f" {error.filename}" if error.filename else ""
     return f"cannot use{about}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
+def _memory(error: Exception) -> str:
+    """A sentence if it is memory that was missing (torch says so by text only); empty for any other error."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not re.search("can't allocate memory|out of memory", text):
+        return ""
+    asked = re.search(r"tried to allocate ([\d.]+ ?\w+)", text, re.IGNORECASE)
+    return f"these settings need more memory than there is{f': {asked[1]} at once' if asked else ''}"
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from thalweg import __version__
 from thalweg.cli import running, showing, sweeping
-from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser
+from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser, folder
 
 __all__ = ["commands"]
 
@@ -90,4 +90,4 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of all runs (runs)")
+    parser.add_argument("--root", type=folder, default=Path("runs"), metavar="FOLDER", help="folder of all runs (runs)")

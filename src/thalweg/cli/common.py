@@ -21,7 +21,7 @@ def open_run(name: str, root: Path) -> Run:
     """A run by its folder, or by its name below the root."""
     from thalweg.runs import Run, find_runs
 
-    if Path(name).is_dir() or os.sep in name:
+    if name and (Path(name).is_dir() or os.sep in name):
         return Run.open(name)
     names = [run.name for run in find_runs(root)]
     if name not in names:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from thalweg.errors import InputError, nearest
 
-__all__ = ["RUN_OPTIONS", "SWEEP_OPTIONS", "Parser"]
+__all__ = ["RUN_OPTIONS", "SWEEP_OPTIONS", "Once", "Parser", "folder"]
 
 RUN_OPTIONS = """\
 options of every run:
@@ -30,6 +31,31 @@ options of every sweep:
   --any.field VALUE     then change single fields
   --root FOLDER         keep runs in this folder (default: runs)
 """
+
+
+class Once(argparse.Action):
+    """Stores a value like argparse's own action, and refuses a second one: fields are refused twice as well."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Store the value.
+
+        Raises:
+            InputError: The option was given before.
+        """
+        given = vars(namespace).setdefault("given_once", set())
+        if self.dest in given:
+            raise InputError(f"option {option} is given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def folder(text: str) -> Path:
+    """The folder of an option; an empty name, as from an unset variable of the shell, is not taken for this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, found ''")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.cli.common import open_run, watched
-from thalweg.cli.parser import RUN_OPTIONS, Parser
+from thalweg.cli.parser import RUN_OPTIONS, Once, Parser, folder
+from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg.experiments.discovery import Experiment
     from thalweg.runs import Run
 
-__all__ = ["describe", "finish", "resume", "run"]
+__all__ = ["check_fields", "describe", "finish", "resume", "run"]
+
+
+FOLDERS = ("out", "output", "outdir", "output_dir", "out_dir", "dir", "directory", "folder", "runs", "save", "logdir")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -25,9 +31,9 @@ def run(options: argparse.Namespace) -> None:
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg run {experiment.name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--preset", default="quick", action=Once)
+    parser.add_argument("--config", type=Path, action=Once)
+    parser.add_argument("--root", type=folder, default=Path("runs"), action=Once)
     parser.add_argument("--fresh", action="store_true")
     chosen, rest = parser.parse_known_args(options.rest)
     if chosen.help:
@@ -36,7 +42,9 @@ def run(options: argparse.Namespace) -> None:
 
     from thalweg.experiments.options import configure, read_arguments
 
-    config = configure(experiment, preset=chosen.preset, file=chosen.config, changes=read_arguments(rest))
+    changes = read_arguments(rest)
+    check_fields(experiment, changes, RUN_OPTIONS)
+    config = configure(experiment, preset=chosen.preset, file=chosen.config, changes=changes)
 
     from thalweg.experiments.execution import start
 
@@ -55,6 +63,25 @@ def resume(options: argparse.Namespace) -> None:
     from thalweg.experiments.execution import reopen
 
     finish(reopen(run.path))
+
+
+def check_fields(experiment: Experiment, given: Iterable[str], options: str, command: str = "run") -> None:
+    """Refuse what is neither a field nor an option, with the nearest of both.
+
+    Raises:
+        InputError: A name that does not exist.
+    """
+    from thalweg.experiments.fields import closest, rows
+
+    fields = [row.name for row in rows(experiment.config)]
+    for name in given:
+        if (plain := name.replace("-", "_")) in fields:
+            continue
+        if plain in FOLDERS:
+            raise InputError(f"unknown option '--{name}': --root names the folder that keeps the runs")
+        known = [*fields, *re.findall(r"^  (--\w+) ", options, re.MULTILINE)]
+        hint = closest(plain, fields) or closest(f"--{plain}", known)
+        raise InputError(f"unknown field '{name}'{hint or f', see `thalweg {command} {experiment.name} --help`'}")
 
 
 def describe(experiment: Experiment, preset: str, command: str = "run", options: str = RUN_OPTIONS) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.cli.common import watched
-from thalweg.cli.parser import SWEEP_OPTIONS, Parser
-from thalweg.cli.running import describe
+from thalweg.cli.parser import SWEEP_OPTIONS, Once, Parser, folder
+from thalweg.cli.running import check_fields, describe
 from thalweg.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def sweep(options: argparse.Namespace) -> None:
     parser = Parser(prog=f"thalweg sweep {experiment.name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--sweep", action="append", default=[], metavar="FIELD=VALUES")
-    parser.add_argument("--plot", default="", metavar="NUMBER,…")
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--cluster")
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--root", type=Path, default=Path("runs"))
+    parser.add_argument("--plot", default="", metavar="NUMBER,…", action=Once)
+    parser.add_argument("--workers", type=int, action=Once)
+    parser.add_argument("--cluster", action=Once)
+    parser.add_argument("--preset", default="quick", action=Once)
+    parser.add_argument("--config", type=Path, action=Once)
+    parser.add_argument("--root", type=folder, default=Path("runs"), action=Once)
     chosen, rest = parser.parse_known_args(options.rest)
     if chosen.help:
         describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS)
@@ -43,11 +43,15 @@ def sweep(options: argparse.Namespace) -> None:
     from thalweg.experiments.options import read_arguments
     from thalweg.scale.planning import plan, read_settings
 
-    config, sweeps = read_settings(
-        experiment.name, preset=chosen.preset, file=chosen.config, changes=read_arguments(rest)
-    )
+    changes = read_arguments(rest)
+    check_fields(experiment, changes, SWEEP_OPTIONS, "sweep")
+    typed = _typed(chosen.sweep)
+    for field in changes:
+        if field.replace("-", "_") in typed:
+            raise InputError(f"field '{field}' must be swept or given a value, found both")
+    config, sweeps = read_settings(experiment.name, preset=chosen.preset, file=chosen.config, changes=changes)
     numbers = [name for name in chosen.plot.split(",") if name]
-    made = plan(experiment.name, config, sweeps | _typed(chosen.sweep), numbers)
+    made = plan(experiment.name, config, sweeps | typed, numbers)
     command = shlex.join(["thalweg", "sweep", experiment.name, *options.rest])
     finish(made, chosen.root, _workers(chosen.workers, chosen.cluster), command)
 

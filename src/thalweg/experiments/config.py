@@ -28,7 +28,7 @@ class ExperimentConfig(BaseModel):
         protected_namespaces=(),  # `model` is the field's natural name for the network
     )
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)  # what NumPy's older generators take, t-SNE's among them
     """Seed of everything random: data, initial weights, batch order, dropout, probes."""
 
     device: str = "cpu"
@@ -37,7 +37,7 @@ class ExperimentConfig(BaseModel):
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training."""
 
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads of torch; None leaves torch's own choice."""
 
     @field_validator("device")

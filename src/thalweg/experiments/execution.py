@@ -15,6 +15,7 @@ from thalweg.experiments.discovery import find
 from thalweg.experiments.findings import Findings
 from thalweg.experiments.options import validated
 from thalweg.runs import Run
+from thalweg.runs.environment import RECORDED
 from thalweg.runs.files import temporary_folder, writing_to
 from thalweg.runs.lock import locked
 
@@ -87,6 +88,7 @@ def reopen(path: str | Path) -> Run:
         InputError: The folder is no run, or its experiment or configuration is not known to this version.
     """
     run = Run.open(path)
+    _refuse_recorded(run, "be continued")
     _configuration(run)
     return run
 
@@ -117,6 +119,7 @@ def load_findings(run: Run) -> Findings:
     Raises:
         InputError: The run has not come to its end, or its findings are damaged.
     """
+    _refuse_recorded(run, "be reported")
     if run.state != "complete":
         raise InputError(f"run {run.path} has no findings, it is {run.state}: `thalweg resume {run.path}` completes it")
     return Findings.from_json(run.load("findings"))
@@ -128,6 +131,15 @@ def _discard(run: Run) -> None:
     with locked(run.files.lock), writing_to(run.path):
         run.path.rename(aside)
     shutil.rmtree(aside)
+
+
+def _refuse_recorded(run: Run, what: str) -> None:
+    """A run whose training loop is its owner's own holds what was recorded, and no experiment knows more of it."""
+    if run.environment.get("command") == RECORDED:
+        raise InputError(
+            f"run {run.path} was recorded from a training loop of your own and cannot {what} by thalweg: "
+            f"`thalweg export {run.path} --to csv` writes its metrics, Run.open({str(run.path)!r}) reads it in Python"
+        )
 
 
 def _configuration(run: Run) -> ExperimentConfig:

@@ -81,6 +81,8 @@ class Findings:
         Raises:
             InputError: The data is something else.
         """
+        if not isinstance(data, Mapping):
+            raise InputError(f"saved findings must be a table of parts, found {type(data).__name__}")
         known = [part.name for part in fields(cls)]
         for key in data:
             if key not in known:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -186,7 +187,13 @@ def _converted(value: object, row: FieldRow) -> object:
             return adapter.validate_python(reading)
     if value == []:
         raise InputError(f"field '{row.name}' must be given a value")
-    return value
+    # No reading fits. Of a sequence, what is wrong is an item, not that the text is no sequence.
+    return list(_readings(value))[-1] if isinstance(value, str) and _is_sequence(row.annotation) else value
+
+
+def _is_sequence(annotation: Any) -> bool:
+    members = (annotation, *typing.get_args(annotation))
+    return any(typing.get_origin(member) in (tuple, list) for member in members)
 
 
 def _readings(text: str) -> Iterable[object]:

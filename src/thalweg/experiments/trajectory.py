@@ -51,7 +51,7 @@ __all__ = ["PRESETS", "Config", "run"]
 class Config(TrainingConfig):
     """Settings of `trajectory`."""
 
-    layer: str | None = None
+    layer: str | None = Field(default=None, min_length=1)
     """Glob of the parameters drawn beside the whole model, such as "3.*"; default the first layer."""
 
     start: Literal["own", "shared"] = "own"
@@ -160,7 +160,11 @@ def _layer(config: Config, setup: Setup) -> tuple[str, Tensor] | None:
     layout = setup.objective.layout
     first = layout.names[0].rpartition(".")[0]
     glob = config.layer or (f"{first}.*" if first else "*")
-    columns = layout.select(glob)
+    try:
+        columns = layout.select(glob)
+    except InputError:
+        known = ", ".join(layout.names)
+        raise InputError(f"layer must match a parameter of the network ({known}), found '{glob}'") from None
     if len(columns) == layout.size:
         return None
     return ("first layer" if config.layer is None else f"layer {glob}"), columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -26,8 +27,9 @@ def initial_theta(
         first: Number of the first replica.
 
     Raises:
-        InputError: A parameter belongs to a module that cannot be re-initialised.
+        InputError: A parameter belongs to a module that cannot be re-initialised, or θ cannot fit in the memory.
     """
+    _check_size(replicas, layout)
     reset = _resetter(maker, layout) if isinstance(maker, nn.Module) else maker
     rows = []
     with torch.random.fork_rng(devices=[]):
@@ -36,6 +38,17 @@ def initial_theta(
             model = reset()
             rows.append(layout.ravel({name: p.detach().cpu() for name, p in plain(model).named_parameters()}).clone())
     return torch.stack(rows)
+
+
+def _check_size(replicas: int, layout: ParameterLayout) -> None:
+    """Refuses a count that is a slip of the keyboard before hours go into drawing it."""
+    needed = replicas * layout.size * torch.get_default_dtype().itemsize
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise InputError(
+            f"replicas must fit in the memory of {there / 1e9:.3g} GB, "
+            f"found {replicas:,} of {layout.size:,} parameters: {needed / 1e9:.3g} GB"
+        )
 
 
 def _resetter(model: nn.Module, layout: ParameterLayout) -> Callable[[], nn.Module]:

@@ -21,9 +21,11 @@ from typing import Any
 from thalweg.errors import InputError
 from thalweg.runs.files import plain, read_json, write_json
 
-__all__ = ["begun", "read", "session_started", "session_ended", "with_fields", "now", "command_line"]
+__all__ = ["RECORDED", "begun", "read", "session_started", "session_ended", "with_fields", "now", "command_line"]
 
 log = logging.getLogger(__name__)
+
+RECORDED = "Recorder"  # in place of a command: what recorded a run whose training loop is its owner's own
 
 _PACKAGES = ("thalweg", "torch", "numpy", "scipy", "polars", "safetensors")
 _KEPT = ("experiment", "created", "versions", "sessions", "finished", "seconds")  # written by this module only

@@ -27,6 +27,7 @@ __all__ = ["expand", "spread"]
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::({_NUMBER}))?")
 _SPACED = re.compile(rf"(log|lin):({_NUMBER})\.\.({_NUMBER}):(\d+)")
+_MOST = 100_000  # values of one range; a task is a run in a folder of its own
 _DIGITS = 12  # significant; 0.1 and not 0.1000000000000000056
 
 
@@ -122,6 +123,7 @@ def _counted(key: str, part: str, low: str, high: str, step: str | None) -> list
         raise _refused(key, "be FROM..TO of integers, lin:FROM..TO:COUNT or log:FROM..TO:COUNT", part) from None
     if last < first or by < 1:
         raise _refused(key, "count upwards", part)
+    _check_count(key, (last - first) // by + 1, part)
     return [str(value) for value in range(first, last + 1, by)]
 
 
@@ -131,6 +133,7 @@ def _spaced(key: str, part: str, annotation: Any, kind: str, low: str, high: str
         raise _refused(key, "have positive ends for log:", part)
     if points < 2 or first == last:
         raise _refused(key, "have two different ends and a COUNT of at least 2", part)
+    _check_count(key, points, part)
     taken = _members(annotation)
     if not taken & {int, float}:
         raise InputError(f"sweep of {key} must be a list of values, for it takes no numbers, found '{part}'")
@@ -146,6 +149,11 @@ def _members(annotation: Any) -> set[Any]:
     if origin is Literal or not inside:
         return {annotation} if isinstance(annotation, type) else set()
     return set().union(*map(_members, inside[:1] if origin is typing.Annotated else inside))
+
+
+def _check_count(key: str, count: int, part: str) -> None:
+    if count > _MOST:
+        raise _refused(key, f"have at most {_MOST:,} values", part)
 
 
 def _refused(key: str, rule: str, found: str) -> InputError:

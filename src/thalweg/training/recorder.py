@@ -18,6 +18,7 @@ from thalweg.errors import InputError
 from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
 from thalweg.runs import Recording, Run
+from thalweg.runs.environment import RECORDED
 
 __all__ = ["Recorder", "Track"]
 
@@ -164,7 +165,7 @@ class Recorder:
         if model is not None:
             self._tracks[0] = Track(model, every, per_epoch)
         first = next(iter(model.parameters())) if model is not None else torch.empty(0)
-        origin = {"seed": seed, "device": str(first.device), "data_checksum": data_checksum, "command": "Recorder"}
+        origin = {"seed": seed, "device": str(first.device), "data_checksum": data_checksum, "command": RECORDED}
         self.run = _fresh(Path(path), dict(config or {}), origin, overwrite)
         self._open.enter_context(self.run.writing())
         self._recording: Recording = self.run.recording()
