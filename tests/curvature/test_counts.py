@@ -39,7 +39,7 @@ def test_the_intervals_hold_the_counts(values: torch.Tensor) -> None:
 
 
 def test_a_single_eigenvalue_is_covered_as_often_as_asked_for() -> None:
-    """Its weight is a squared Gaussian, skewed: Student's interval held it in 80 to 88 % of cases, and its complement."""
+    """Its weight is a squared Gaussian, skewed: Student's interval held it in 80 to 88 % of cases."""
     values = torch.cat([torch.full((1,), -3.0), torch.linspace(0.5, 1, 119)]).double()
     operator = Operator(120, torch.float64, torch.device("cpu"), lambda rows: rows * values)
     held = []

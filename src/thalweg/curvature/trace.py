@@ -4,7 +4,8 @@
 * Hutch++ (Meyer, Musco, Musco & Woodruff 2021): a third of the products finds the dominant range, a third pays
   for the exact trace on it, a third estimates the rest.
 * XTrace and XDiag (Epperly, Tropp & Webber 2024, SIAM J. Matrix Anal. 45): every vector serves both ends. Each is
-  left out of the range once and estimates the rest there; the mean over them is the estimate, their spread its error.
+  left out of the range once and estimates the rest there; the mean over them is the estimate. Their spread is not all
+  of its error, since they share the other vectors: their covariance, seen by leaving out a second one, is added.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class DiagonalEstimate:
 
     Args:
         values: Estimates, (P,).
-        standard_errors: One standard deviation of each, (P,).
+        standard_errors: One standard deviation of each, (P,). Those of "xdiag" are the spread of estimates that share
+            vectors: up to a quarter too small where products are a large share of P.
         method: How; "exact" when the products sufficed.
         products: Products spent.
     """
@@ -85,8 +87,7 @@ def trace(operator: Operator, *, method: TraceMethod = "xtrace", products: int =
     else:
         generator = torch.Generator().manual_seed(seed)
         run = {"hutchinson": _hutchinson, "hutch++": _hutch, "xtrace": _xtrace}[method]
-        samples, name = run(operator, products, generator), method
-        value, error = float(samples.mean()), float(samples.std()) / math.sqrt(len(samples))
+        (value, error), name = run(operator, products, generator), method
     if not math.isfinite(value):
         value = error = math.nan
     return TraceEstimate(value, error, name, operator.products - before)
@@ -132,44 +133,101 @@ def _signs(operator: Operator, count: int, generator: torch.Generator) -> Tensor
     return (2 * torch.stack(rows) - 1).to(operator.device, operator.dtype)
 
 
-def _hutchinson(operator: Operator, products: int, generator: torch.Generator) -> Tensor:
+def _hutchinson(operator: Operator, products: int, generator: torch.Generator) -> tuple[float, float]:
     samples = []
     for _ in range(products):
         signs = _signs(operator, 1, generator)[0]
         samples.append(signs @ operator(signs))
-    return torch.stack(samples).double()
+    return _mean(torch.stack(samples).double())
 
 
-def _hutch(operator: Operator, products: int, generator: torch.Generator) -> Tensor:
+def _mean(samples: Tensor) -> tuple[float, float]:
+    """Mean of independent samples and its standard error."""
+    return float(samples.mean()), float(samples.std()) / math.sqrt(len(samples))
+
+
+def _hutch(operator: Operator, products: int, generator: torch.Generator) -> tuple[float, float]:
     third = products // 3
     basis = _orthonormal(operator(_signs(operator, third, generator)))  # (k, P)
     inside = (basis * operator(basis)).sum().double()
     probes = _signs(operator, products - 2 * third, generator)
     probes = probes - (probes @ basis.mT) @ basis
-    return inside + (probes * operator(probes)).sum(-1).double()
+    return _mean(inside + (probes * operator(probes)).sum(-1).double())
 
 
-def _xtrace(operator: Operator, products: int, generator: torch.Generator) -> Tensor:
-    """The leave-one-out estimates: with Q₍ᵢ₎ the range without vector i, tr Q₍ᵢ₎ᵀAQ₍ᵢ₎ + c xᵢᵀAxᵢ, xᵢ ⟂ Q₍ᵢ₎."""
+def _xtrace(operator: Operator, products: int, generator: torch.Generator) -> tuple[float, float]:
+    """Estimate and standard error by m = products / 2 vectors."""
     m = products // 2
     draws = torch.stack([torch.randn(operator.size, generator=generator, dtype=torch.float64) for _ in range(m)])
     probes = draws.to(operator.device, operator.dtype)
     image = operator(probes)
     if not bool(torch.isfinite(image).all()):
-        return torch.full((m,), math.nan, dtype=torch.float64)
+        return math.nan, math.nan
     basis = _orthonormal(image)
     after = operator(basis)
-    coordinates, inner = (probes @ basis.mT).double(), (basis @ after.mT).double()  # (m, m): rows are vectors
-    images, crossed = (image @ basis.mT).double(), (probes @ after.mT).double()
-    left_out = _left_out(images)
-    # Coordinates of each probe in the range without itself.
-    kept = coordinates - left_out * (left_out * coordinates).sum(-1, keepdim=True)
-    inside = inner.diagonal().sum() - ((left_out @ inner) * left_out).sum(-1)
-    form = (probes * image).sum(-1).double() - (crossed * kept).sum(-1) - (images * kept).sum(-1)
-    form = form + ((kept @ inner) * kept).sum(-1)
-    squared = probes.square().sum(-1).double() - kept.square().sum(-1)
-    # Rescaling each remainder to the length it has on average takes the variance of its length out of the estimate.
-    return inside + (operator.size - m + 1) * form / squared
+    parts = _Projected(
+        (probes @ basis.mT).double(),
+        (image @ basis.mT).double(),
+        (probes @ after.mT).double(),
+        (basis @ after.mT).double(),
+        (probes * image).sum(-1).double(),
+        probes.square().sum(-1).double(),
+    )
+    samples = parts.estimates(operator.size)
+    # Each estimate dᵢ + tr A has its mean whatever the other vectors are, but it shares them with the other estimates.
+    # So with dᵢ₍ⱼ₎, made without vector j, E dᵢdⱼ = E (dᵢ − dᵢ₍ⱼ₎)(dⱼ − dⱼ₍ᵢ₎): the covariance is seen, too.
+    change = torch.zeros(m, m, dtype=torch.float64, device=samples.device)
+    for j in range(m):
+        others = torch.arange(m, device=samples.device) != j
+        change[others, j] = samples[others] - parts.without(j).estimates(operator.size)
+    covariance = float((change * change.mT).sum()) / (m * (m - 1))
+    return float(samples.mean()), math.sqrt(float(samples.var()) / m + max(covariance, 0.0))
+
+
+@dataclass(frozen=True)
+class _Projected:
+    """What XTrace needs of m vectors xᵢ with a basis Q of the range of their images: all small.
+
+    Args:
+        coordinates: Qᵀxᵢ as rows, (m, k).
+        images: QᵀAxᵢ, (m, k).
+        crossed: QᵀAᵀxᵢ, (m, k).
+        inner: QᵀAQ, (k, k).
+        forms: xᵢᵀAxᵢ, (m,).
+        squares: ‖xᵢ‖², (m,).
+    """
+
+    coordinates: Tensor
+    images: Tensor
+    crossed: Tensor
+    inner: Tensor
+    forms: Tensor
+    squares: Tensor
+
+    def estimates(self, size: int) -> Tensor:
+        """The leave-one-out estimates: with Q₍ᵢ₎ the range without vector i, tr Q₍ᵢ₎ᵀAQ₍ᵢ₎ + c xᵢᵀAxᵢ, xᵢ ⟂ Q₍ᵢ₎."""
+        left_out = _left_out(self.images)
+        # Coordinates of each vector in the range without itself.
+        kept = self.coordinates - left_out * (left_out * self.coordinates).sum(-1, keepdim=True)
+        inside = self.inner.diagonal().sum() - ((left_out @ self.inner) * left_out).sum(-1)
+        form = self.forms - (self.crossed * kept).sum(-1) - (self.images * kept).sum(-1)
+        form = form + ((kept @ self.inner) * kept).sum(-1)
+        squared = self.squares - kept.square().sum(-1)
+        # Rescaling each remainder to its average length takes the variance of the length out of the estimate.
+        return inside + (size - len(kept) + 1) * form / squared
+
+    def without(self, j: int) -> _Projected:
+        """The same of the other vectors, in a basis of the range of theirs."""
+        others = torch.arange(len(self.forms), device=self.forms.device) != j
+        basis = _orthonormal(self.images[others])
+        return _Projected(
+            self.coordinates[others] @ basis.mT,
+            self.images[others] @ basis.mT,
+            self.crossed[others] @ basis.mT,
+            basis @ self.inner @ basis.mT,
+            self.forms[others],
+            self.squares[others],
+        )
 
 
 def _xdiag(operator: Operator, m: int, generator: torch.Generator) -> Tensor:
