@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests import reference
 from thalweg.errors import InputError
-from thalweg.objective import Objective, checks
+from thalweg.objective import Objective, targets
 
 
 class ConvBatchNorm(nn.Module):
@@ -507,7 +507,7 @@ def test_metrics_equal_plain_pytorch_on_every_way(way, on):
 
 def test_one_forward_pass_serves_the_loss_and_all_metrics():
     x, y = torch.randn(40, 3), torch.randint(2, (40,))
-    metrics = {"accuracy": checks.accuracy, "again": checks.accuracy, "third": nn.CrossEntropyLoss()}
+    metrics = {"accuracy": targets.accuracy, "again": targets.accuracy, "third": nn.CrossEntropyLoss()}
     objective = Objective(Counted(WAYS["vmap"]()), nn.CrossEntropyLoss(), (x, y), metrics=metrics)
     objective.metrics(objective.initial(4))  # the first call measures memory as well
     before = objective.program.model.samples

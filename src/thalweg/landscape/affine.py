@@ -89,7 +89,7 @@ class AffineStack:
                 for cells, output in self._outputs(self._first(number, batch[0]), coordinates, layers):
                     found = scores(objective, names, output, batch[1], samples_last=True)
                     for name, value in found.items():
-                        out[name][cells] += (count / objective.samples) * value
+                        out[name][cells] += (count / objective.batches.samples) * value
         return out
 
     def _grouped(self, points: Tensor) -> tuple[Tensor, ...]:

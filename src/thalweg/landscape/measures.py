@@ -96,7 +96,7 @@ def _forward(objective: Objective, thetas: Tensor, names: Sequence[str]) -> dict
             for batch, count in objective.batches.chunks(samples):
                 output = program.outputs(params, batch)
                 for name, value in scores(objective, names, output, batch[1]).items():
-                    total[name] += (count / objective.samples) * value
+                    total[name] += (count / objective.batches.samples) * value
             rows.append(total)
     return {name: torch.cat([row[name] for row in rows]) for name in names}
 

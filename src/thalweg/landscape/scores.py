@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thalweg.objective import Objective
-from thalweg.objective.checks import accuracy
 from thalweg.objective.program import pytree_rows
+from thalweg.objective.targets import accuracy
 
 __all__ = ["scores"]
 
@@ -35,7 +35,7 @@ def scores(
     plain = isinstance(target, Tensor) and not target.is_floating_point() and samples_last and target.dim() == 1
     rows: list[Any] | None = None
     for name in names:
-        function = objective.loss if name == "loss" else objective.metric_functions[name]
+        function = objective.program.loss if name == "loss" else objective.metric_functions[name]
         if plain and name == "loss" and objective.loss_kind == "cross_entropy":
             each = F.cross_entropy(output, target.expand(len(output), -1), reduction="none")
             out[name] = each.sum(1) / (target != -100).sum()  # torch's ignore_index

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, copying, differentiable, normalization
+from thalweg.objective import checks, copying, differentiable, normalization, targets
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
@@ -56,7 +56,7 @@ class Assembly:
         self.device = torch.empty(0, device=device or reference.device).device
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
-        self._model, self._twice = copying.copied(model), False
+        self._model, self._twice, self.mutates = copying.copied(model), False, False
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
@@ -72,7 +72,7 @@ class Assembly:
     @property
     def samples(self) -> int:
         """N, the number of samples."""
-        return self.batches.samples
+        return self.batches.rows if self.batches.indexable else self.batches.samples
 
     @cached_property
     def program(self) -> Program:
@@ -101,7 +101,7 @@ class Assembly:
         """Named metrics; accuracy by default where targets are class numbers."""
         if self._metrics is not None:
             return dict(self._metrics)
-        return checks.default_metrics(self)
+        return targets.default_metrics(self)
 
     def build_program(self, prepare: Callable[[nn.Module], None]) -> Program:
         """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
@@ -114,7 +114,7 @@ class Assembly:
         if isinstance(loss, nn.Module):
             loss = copying.placed(loss, self.device, self.dtype)
         stack = linear_stack(model) if self.loss_on == "output" else None
-        return Program(model, loss, self.loss_on == "batch", fixed, stack, kind=self.loss_kind)
+        return Program(model, loss, self.loss_on == "batch", fixed, stack, kind=self.loss_kind, mutates=self.mutates)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -237,7 +237,8 @@ class Assembly:
             data,
             batch_size=self._batch_size,
             memory=self.memory,
-            count=self._count,
+            count=self._count or (targets.counted(self.loss) if self.loss_on == "output" else None),
+            divisible=self._count is None,
             place=data_batches.placer(self.device, self.dtype),
         )
         whole = self.batchnorm != "frozen" and bool(normalization.layers(self._model))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thalweg.errors import InputError
+from thalweg.objective.reading import complete, read, steady
 
 Batch = Any  # a tensor, or any nesting of tuples, lists and dicts of tensors
 
@@ -47,10 +48,15 @@ class Batches:
         """N, the number of samples in one pass."""
         return sum(self.counts)
 
+    @cached_property
+    def rows(self) -> int:
+        """The number of single samples that `take` chooses from, whatever `count` counts in each."""
+        return sum(sample_count(batch) for batch in self.held)
+
     def chunks(self, size: int | None = None) -> Iterator[tuple[Batch, int]]:
         """Yields (batch, samples in it), cut to at most `size` samples where cutting is allowed."""
         if self.loader is not None:
-            for batch in self.loader:
+            for batch in read(self.loader):
                 yield self.place(batch), self.count(batch)
             return
         for batch, count in zip(self.held, self.counts, strict=True):
@@ -107,10 +113,7 @@ class Batches:
             return self
         generator = torch.Generator().manual_seed(seed)
         if self.divisible:
-            order = torch.randperm(self.samples, generator=generator)
-            return replace(
-                self, held=(pytree.tree_map_only(Tensor, lambda leaf: leaf[order.to(leaf.device)], self.held[0]),)
-            )
+            return replace(self, held=(self.take(torch.randperm(self.rows, generator=generator)),))
         order = torch.randperm(len(self.held), generator=generator).tolist()
         return replace(self, held=tuple(self.held[i] for i in order), counts=tuple(self.counts[i] for i in order))
 
@@ -130,6 +133,7 @@ def gather(
     memory: int,
     count: Callable[[Batch], int] | None,
     place: Callable[[Batch], Batch],
+    divisible: bool = True,
 ) -> Batches:
     """Turns tensors, a Dataset, a DataLoader or a list of batches into `Batches`.
 
@@ -141,9 +145,12 @@ def gather(
         memory: Bytes; a loader whose batches take more than half of it is read anew at every pass.
         count: Counts the samples of a batch; default: the common length of its tensors' first axis.
         place: Moves a batch to the objective's device and dtype.
+        divisible: Whether tensors and datasets may be cut where no `batch_size` is given, each piece weighing as many
+            samples as it has.
 
     Raises:
-        InputError: The data are empty, hold NaN or infinity, or their number of samples cannot be told.
+        InputError: The data are empty, differ from pass to pass, hold NaN or infinity, or their number of samples
+            cannot be told.
     """
     counter = count or sample_count
     if isinstance(data, DataLoader):
@@ -152,6 +159,7 @@ def gather(
         if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
         _nonempty(len(data))
+        steady(data)
         loaded = _from_loader(DataLoader(data, batch_size=batch_size or 256), memory, counter, place)
         if loaded.loader is not None:
             return loaded
@@ -159,9 +167,11 @@ def gather(
     elif isinstance(data, list):
         held = tuple(place(batch) for batch in data)
         _nonempty(len(held))
+        counts = tuple(counter(batch) for batch in held)
         for number, batch in enumerate(held):
             _finite(batch, f"data[{number}]")
-        return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place)
+            _counted(counts[number], f"data[{number}]")
+        return Batches(held, counts, False, None, counter, place)
     elif not isinstance(data, tuple | dict | Tensor):
         raise InputError(
             f"data must be tensors, a Dataset, a DataLoader or a list of batches, found {type(data).__name__}"
@@ -174,7 +184,7 @@ def gather(
     data = place(data)
     _finite(data, "data")
     if batch_size is None:
-        return Batches((data,), (samples,), True, None, counter, place, indexable=True)
+        return Batches((data,), (samples,), divisible, None, sample_count, place, indexable=True)
     starts = range(0, samples, batch_size)
     held = tuple(cut(data, slice(start, start + batch_size)) for start in starts)
     return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place, indexable=True)
@@ -186,9 +196,13 @@ def _from_loader(
     held: list[Batch] = []
     counts: list[int] = []
     size = 0
-    for batch in loader:
+    complete(loader)
+    if isinstance(loader.dataset, Sized) and not isinstance(loader.dataset, IterableDataset):
+        steady(loader.dataset)
+    for batch in read(loader):
         _finite(batch, f"data (batch {len(counts)})")
         counts.append(count(batch))
+        _counted(counts[-1], f"data (batch {len(counts) - 1})")
         size += sum(leaf.nbytes for leaf in _leaves(batch))
         if size <= memory // 2:
             held.append(place(batch))
@@ -215,7 +229,7 @@ def sample_count(batch: Batch) -> int:
     return lengths.pop()
 
 
-def fingerprint(batches: Sequence[Batch] | DataLoader) -> Tensor:
+def fingerprint(batches: Iterable[Batch]) -> Tensor:
     """Sums that do not depend on the samples' order: equal for a shuffled pass, different after augmentation."""
     total = torch.zeros(2, dtype=torch.float64)
     for batch in batches:
@@ -243,6 +257,11 @@ def _leaves(batch: Batch) -> list[Tensor]:
 def _nonempty(length: int) -> None:
     if length == 0:
         raise InputError("data must hold at least one sample, found none")
+
+
+def _counted(count: float, name: str) -> None:
+    if not count > 0:
+        raise InputError(f"{name} must hold at least one sample that counts, found {count}")
 
 
 def _finite(batch: Batch, name: str) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
+from thalweg.objective import normalization, reading, targets
 from thalweg.objective.normalization import POLICIES
 from thalweg.objective.program import check_scalar
 
 if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly, Metric
+    from thalweg.objective.assembly import Assembly
 
 log = logging.getLogger("thalweg")
 PROBE = 64  # samples that the checks look at
@@ -103,31 +106,49 @@ def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -
 def loss(objective: Assembly) -> None:
     """Evaluates a probe twice: the loss must be a scalar, deterministic, and a mean over samples.
 
-    A loss that is a mean but not over samples (class weights, a contrastive loss) is kept on whole batches.
+    A loss that is a mean but not over samples (class weights, a contrastive loss) is kept on whole batches. Where
+    losses are compared, θ is one drawn around the model's: at a start that treats all classes alike, all losses agree.
     """
     program, held = objective.program, objective.batches
     batch = _probe(held)
-    params = objective.layout.unravel(objective.theta)
+    theta = objective.theta
+    drawn = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=theta.dtype).to(theta.device)
+    points = [objective.layout.unravel(theta), objective.layout.unravel(theta + 0.05 * drawn)]
+    moved = {name: value.clone() for name, value in points[1].items()}
     before = {name: value.clone() for name, value in program.fixed.items()}
     devices = [objective.device] if objective.device.type == "cuda" else []
 
-    def evaluate(part: Any) -> float:
+    def evaluate(part: Any, params: dict[str, Tensor] = points[1]) -> float:
         value = program.loss_one(params, part)
         check_scalar(value)
         return float(value)
 
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
-        _target_shape(objective, params, batch)
-        once, twice = evaluate(batch), evaluate(batch)
+        _target_shape(objective, points[0], batch)
+        evaluate(batch)
         if any(not torch.equal(before[name], value) for name, value in program.fixed.items()):
-            program.mutates = True
+            objective.mutates = program.mutates = True
             program.fixed.update(before)
-            once, twice = evaluate(batch), evaluate(batch)
-        _same(once, twice, "the model or the loss is stochastic: dropout is on, say (call model.eval() first)")
-        if held.loader is not None or not held.held or not held.divisible:
+        if any(not torch.equal(moved[name], value) for name, value in points[1].items() if value.isfinite().all()):
+            raise InputError("model must not write into its parameters, found a forward pass that does (max_norm, say)")
+        once, first = evaluate(batch, points[0]), _drawn(devices)
+        twice, second = evaluate(batch, points[0]), _drawn(devices)
+        why = "the model or the loss is stochastic: dropout is on, say (call model.eval() first)"
+        _same(once, twice, why)
+        if first != second:
+            raise InputError(
+                f"the objective must be deterministic, found a forward pass that draws random numbers: {why}"
+            )
+        _pairing(objective, points[1], batch, evaluate)
+        if held.loader is not None or not held.held:
             _same_pass(objective)
-        elif held.samples > 1:
-            _mean(objective, batch, once, evaluate)
+        _mean(objective, batch, evaluate)
+
+
+def _drawn(devices: list[torch.device]) -> tuple[object, ...]:
+    """What every draw of a random number changes."""
+    states = (torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices))
+    return (random.getstate(), *(bytes(state.numpy()) for state in states))
 
 
 def _probe(held: data_batches.Batches) -> Any:
@@ -139,36 +160,52 @@ def _probe(held: data_batches.Batches) -> Any:
     return pytree.tree_map_only(Tensor, lambda leaf: leaf[spread.to(leaf.device)], held.held[0])
 
 
-def _mean(objective: Assembly, batch: Any, once: float, evaluate: Any) -> None:
-    count = objective.batches.count(batch)
-    doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
+def _mean(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) -> None:
+    held, once = objective.batches, evaluate(batch)
+    rows = {leaf.shape[0] if leaf.dim() else 0 for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)}
+    if len(rows) != 1 or not math.isfinite(once):
+        return
+    length = rows.pop()
+    bounds = [0, *([2] if length >= 8 else []), *([length // 2] if length > 1 else []), length]
+    parts = [data_batches.cut(batch, slice(start, stop)) for start, stop in pairwise(bounds)]
+    try:
+        doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
+        weighted = sum(held.count(part) * evaluate(part) for part in parts if held.count(part)) / held.count(batch)
+    except Exception:
+        if held.indexable:
+            raise
+        return  # batches that somebody made may be no rows of samples: a graph, say
     tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
     if abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance:
         raise InputError(
-            f"loss must be the mean over the batch, found a sum: {once:.6g} for {count} samples, "
+            f"loss must be the mean over the batch, found a sum: {once:.6g} for {length} samples, "
             f"{doubled:.6g} for the same samples twice"
         )
-    if count < 2:
+    if abs(weighted - once) <= tolerance and not (held.divisible and targets.leaves_out(objective)):
         return
-    half = count // 2
-    parts = [data_batches.cut(batch, slice(0, half)), data_batches.cut(batch, slice(half, None))]
-    weighted = (half * evaluate(parts[0]) + (count - half) * evaluate(parts[1])) / count
-    if (abs(weighted - once) > tolerance and once == once) or _leaves_out(objective):
-        objective.batches = objective.batches.whole()
-        log.info(
-            "the loss is no plain mean over samples (%.6g whole, %.6g in halves): the data are kept in one piece",
-            once,
-            weighted,
+    found = f"the loss is no plain mean over samples ({once:.6g} whole, {weighted:.6g} in parts)"
+    if held.divisible:
+        objective.batches = held.whole()
+        log.info("%s: the data are kept in one piece", found)
+    elif len(held.counts) > 1 and not normalization.by_batch(objective.program.model):
+        log.warning("%s: L is the mean over batches, each weighted by its samples or as `count` says", found)
+
+
+def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluate: Callable[[Any], float]) -> None:
+    """Outputs (N, 1) and targets (N,) broadcast to all pairs: a loss that does not mind which target is whose."""
+    if objective.loss_on == "batch":
+        return
+    output, target = objective.program.output_one(params, batch), batch[1]
+    if not isinstance(output, Tensor) or not isinstance(target, Tensor) or output.shape == target.shape:
+        return
+    if output.numel() != target.numel() or len(target) < 2:
+        return
+    once, rolled, other = (evaluate((batch[0], one)) for one in (target, target.roll(1, 0), target.flip(0) * 2))
+    if math.isclose(once, rolled, rel_tol=1e-6) and not math.isclose(once, other, rel_tol=1e-6):
+        raise InputError(
+            "data targets must have the shape of the model's output (or the loss must give them that), found targets "
+            f"{tuple(target.shape)} and outputs {tuple(output.shape)}, each compared with all"
         )
-
-
-def _leaves_out(objective: Assembly) -> bool:
-    """Whether the loss ignores some of the targets, however few: it is the mean over the others."""
-    index = getattr(objective.loss, "ignore_index", -100 if objective.loss in (F.cross_entropy, F.nll_loss) else None)
-    if index is None or objective.loss_on == "batch":
-        return False
-    target = objective.batches.held[0][1]
-    return isinstance(target, Tensor) and not target.is_floating_point() and bool((target == index).any())
 
 
 def _target_shape(objective: Assembly, params: dict[str, Tensor], batch: Any) -> None:
@@ -193,7 +230,7 @@ def _same_pass(objective: Assembly) -> None:
     loader = objective.batches.loader
     if loader is None:
         return
-    first, second = data_batches.fingerprint(loader), data_batches.fingerprint(loader)
+    first, second = (data_batches.fingerprint(reading.read(loader, seed)) for seed in (0, 1))
     if not torch.allclose(first, second, rtol=1e-9, atol=0):
         theta = objective.theta[None]
         once, twice = float(objective.evaluation.value(theta)), float(objective.evaluation.value(theta))
@@ -212,25 +249,3 @@ def _same(once: float, twice: float, why: str, *, always: bool = False) -> None:
             f"the objective must be deterministic, found {once:.8g} and {twice:.8g} at the same theta "
             f"(relative difference {difference:.2g}): {why}"
         )
-
-
-def default_metrics(objective: Assembly) -> dict[str, Metric]:
-    """Accuracy where targets are class numbers and outputs are scores of classes."""
-    if objective.loss_on == "batch":
-        return {}
-    batch = objective.batches.first(2)
-    with torch.no_grad():
-        output = objective.program.output_one(objective.layout.unravel(objective.theta), batch)
-    target = batch[1]
-    classes = (
-        isinstance(target, Tensor)
-        and not target.is_floating_point()
-        and isinstance(output, Tensor)
-        and output.dim() == target.dim() + 1
-    )
-    return {"accuracy": accuracy} if classes else {}
-
-
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of samples whose largest score is that of their class: scores (N, C, …), classes (N, …) -> scalar."""
-    return (output.argmax(1) == target).to(output.dtype).mean()

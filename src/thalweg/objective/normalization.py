@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 if TYPE_CHECKING:
     from thalweg.objective.batches import Batches
@@ -24,6 +24,12 @@ def layers(model: nn.Module) -> dict[str, _NormBase]:
         for name, module in model.named_modules()
         if isinstance(module, _NormBase) and module.track_running_stats and module.running_mean is not None
     }
+
+
+def by_batch(model: nn.Module) -> bool:
+    """Whether a model normalises by the statistics of the very batch, so that its loss depends on how data are cut."""
+    norms = (module for module in model.modules() if isinstance(module, _BatchNorm))
+    return any(module.training or module.running_mean is None for module in norms)
 
 
 def apply_policy(model: nn.Module, policy: BatchNormPolicy) -> None:

@@ -45,8 +45,9 @@ class Objective(Assembly):
             `batch_size` is given.
         batch_size: Fixed batches that are never cut further; default none.
         memory: Budget in bytes for activations and retained graphs; default 1 GiB.
-        count: Counts a batch's samples; default: the length of its tensors' first axis. For a loss averaged over
-            tokens, count tokens.
+        count: Weight of a batch that was made (a list, a loader, `batch_size`); default: its samples, or the targets
+            that torch's cross-entropy averages over, so that padding does not count. For a loss of your own that
+            averages over tokens, count tokens.
         init: Makes a freshly initialised model, for `initial`; default: every module's own `reset_parameters`.
         check: Evaluate twice at construction and refuse a loss that is stochastic, not scalar or a sum.
 

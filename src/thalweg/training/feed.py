@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches
+from thalweg.objective.reading import read
 from thalweg.objective.seeds import generator, replica_seed
 from thalweg.training.recipe import Recipe
 
@@ -68,12 +69,12 @@ def make_feed(
             "batch_size must be 'given' or None where the data are batches already (a list, a DataLoader, or more than "
             f"memory holds), found {size}"
         )
-    if not alone and 1 in (size, batches.samples % size):
+    if not alone and 1 in (size, batches.rows % size):
         raise InputError(
             "batch_size must leave no batch of a single sample, which batch normalisation cannot use, "
-            f"found {size} for {batches.samples:,} samples"
+            f"found {size} for {batches.rows:,} samples"
         )
-    return _SampledFeed(batches, min(size, batches.samples), seed, numbers, cuttable and batches.divisible)
+    return _SampledFeed(batches, min(size, batches.rows), seed, numbers, cuttable and batches.divisible)
 
 
 @final
@@ -102,7 +103,7 @@ class _SampledFeed(Feed):
         self._batches, self._size, self._seed, self._cuttable = batches, size, seed, cuttable
         self._numbers = numbers
         self.samples = size
-        self.per_epoch = -(-batches.samples // size)
+        self.per_epoch = -(-batches.rows // size)
         self._epoch = -1
         self._order = torch.empty(0)  # (R, N), on the CPU
 
@@ -111,9 +112,7 @@ class _SampledFeed(Feed):
         if epoch != self._epoch:
             purpose = f"order:{epoch}"
             orders = (
-                torch.randperm(
-                    self._batches.samples, generator=generator(self._seed, number, purpose), dtype=torch.int32
-                )
+                torch.randperm(self._batches.rows, generator=generator(self._seed, number, purpose), dtype=torch.int32)
                 for number in self._numbers
             )
             self._order, self._epoch = torch.stack(list(orders)), epoch
@@ -160,16 +159,8 @@ class _GivenFeed(Feed):
         if loader is None:
             raise RuntimeError("the data are held in memory")
         if epoch != self._epoch or place < self._read - 1:
-            seed = replica_seed(self._seed, 0, f"order:{epoch}")
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                for source in (loader, loader.sampler):  # a generator of its own would go on from pass to pass
-                    shuffler = getattr(source, "generator", None)
-                    if isinstance(shuffler, torch.Generator):
-                        shuffler.manual_seed(seed)
-                self._reader = iter(loader)
-                # The sampler draws its order at the first batch: while the seed holds.
-                self._current, self._read, self._epoch = next(self._reader), 1, epoch
+            self._reader = read(loader, replica_seed(self._seed, 0, f"order:{epoch}"))
+            self._current, self._read, self._epoch = next(self._reader), 1, epoch
         while self._read <= place:
             self._current = next(self._reader)
             self._read += 1

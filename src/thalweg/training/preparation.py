@@ -92,7 +92,7 @@ def prepare(objective: Objective) -> Prepared:
 def _probe(batches: Batches) -> Batch:
     """A few samples with memory of their own, or the first batch where batches are given."""
     if batches.indexable:
-        return batches.take(torch.arange(min(PROBE, batches.samples)))
+        return batches.take(torch.arange(min(PROBE, batches.rows)))
     return pytree.tree_map_only(Tensor, Tensor.clone, batches.first(PROBE))
 
 
