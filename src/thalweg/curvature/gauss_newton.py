@@ -176,7 +176,7 @@ class _Factors:
             )
         self.objective, self.theta, self.layout, self.kind = objective, theta, layout, kind
         evaluation = objective.evaluation
-        needed = PRODUCT * evaluation.pair_bytes * objective.samples * len(theta)
+        needed = PRODUCT * evaluation.pair_bytes * objective.batches.held_samples * len(theta)
         self.graphs = list(self._pieces()) if retain and needed <= objective.memory else None
 
     def __call__(self, vectors: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class _Factors:
         for graph in self.graphs if self.graphs is not None else self._pieces():
             for k in range(len(vectors)):
                 out[k, graph.part] += self._product(graph, vectors[k, graph.part])
-        return out
+        return self.objective.batches.reduced(out)[0]
 
     def _product(self, graph: _Graph, v: Tensor) -> Tensor:
         parts = list(self.layout.unravel(v).values())
@@ -201,7 +201,7 @@ class _Factors:
             given = objective.layout.unravel(self.theta[part])
             leaves = [given[name].clone().requires_grad_() for name in layout.names]
             params = {**given, **dict(zip(layout.names, leaves, strict=True)), **evaluation.extra(self.theta[part])}
-            for batch, count in objective.batches.chunks(cut.samples):
+            for batch, count in objective.batches.summands(cut.samples):
                 weight = count / objective.samples
                 with torch.enable_grad(), twice_differentiable():
                     output = program.outputs(params, batch)

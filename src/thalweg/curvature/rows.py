@@ -44,7 +44,7 @@ def row_hessian(objective: Objective, theta: Tensor, layout: ParameterLayout) ->
         given = objective.layout.unravel(theta[part])
         leaves = [given[name].clone().requires_grad_() for name in layout.names]
         params = {**given, **dict(zip(layout.names, leaves, strict=True)), **evaluation.extra(theta[part])}
-        for batch, count in objective.batches.chunks(cut.samples):
+        for batch, count in objective.batches.summands(cut.samples):
             weight = count / objective.samples
             with torch.enable_grad(), twice_differentiable():
                 losses = program.losses(params, batch)
@@ -58,6 +58,7 @@ def row_hessian(objective: Objective, theta: Tensor, layout: ParameterLayout) ->
             together = max(1, min(ROWS_AT_ONCE, ROWS_WORKING_SET // max(1, touched)))
             if flat.requires_grad:
                 _add_rows(matrix[part], flat, leaves, weight, together)
+    value, gradient, matrix = objective.batches.reduced(value, gradient, matrix)
     return value, gradient, matrix
 
 

@@ -79,6 +79,7 @@ def stack_curvature(
             with torch.no_grad():
                 value[part] += _accumulate(sums, stack, layers, own, x, target, weight, objective.loss_kind, curvature)
         sums.write(gradient[part], matrix[part])
+    value, gradient, matrix = objective.batches.reduced(value, gradient, matrix)
     return value, gradient, matrix
 
 
@@ -104,7 +105,7 @@ def _pieces(objective: Objective, size: int) -> Iterator[tuple[Tensor, Tensor, T
 
     The formulas are sums over samples, so that even batches that must stay whole for the loss may be cut here.
     """
-    for batch, count in objective.batches.chunks(None):
+    for batch, count in objective.batches.summands(None):
         x, target = batch[0], batch[1]
         valid = torch.ones(len(x), dtype=objective.dtype, device=x.device)
         if objective.loss_kind == "cross_entropy" and not target.is_floating_point():

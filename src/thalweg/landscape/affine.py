@@ -71,9 +71,10 @@ class AffineStack:
 
     @staticmethod
     def accepts(objective: Objective) -> bool:
-        """Whether the model is a stack and every batch fits it."""
+        """Whether the model is a stack and every batch is held here and fits it."""
         stack, batches = objective.stack, objective.batches
-        return stack is not None and batches.loader is None and all(stack.accepts(b[0], 1) for b in batches.held)
+        here = batches.loader is None and not batches.sharded
+        return stack is not None and here and all(stack.accepts(batch[0], 1) for batch in batches.held)
 
     def values(self, coordinates: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         """Losses and metrics at coordinates (B, K): name -> (B,)."""

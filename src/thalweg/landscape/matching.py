@@ -137,7 +137,7 @@ def _activations(objective: Objective, theta: Tensor, groups: Sequence[Group], s
     if traced is None:
         raise InputError("alignment needs a network that can be traced symbolically, found one that cannot")
     watch = _Watch(traced, {group.node for group in groups})
-    batch = objective.batches.first(samples)
+    batch, _ = next(objective.batches.chunks(samples))
     with torch.no_grad():
         watch.run(batch[0])
     out = []

@@ -93,12 +93,13 @@ def _forward(objective: Objective, thetas: Tensor, names: Sequence[str]) -> dict
         for part in thetas.split(cut.replicas):
             params = {**objective.layout.unravel(part), **evaluation.extra(part)}
             total = {name: torch.zeros(len(part), dtype=part.dtype, device=part.device) for name in names}
-            for batch, count in objective.batches.chunks(samples):
+            for batch, count in objective.batches.summands(samples):
                 output = program.outputs(params, batch)
                 for name, value in scores(objective, names, output, batch[1]).items():
                     total[name] += (count / objective.batches.samples) * value
             rows.append(total)
-    return {name: torch.cat([row[name] for row in rows]) for name in names}
+    found = objective.batches.reduced(*(torch.cat([row[name] for row in rows]) for name in names))
+    return dict(zip(names, found, strict=True))
 
 
 def _largest(objective: Objective, thetas: Tensor) -> tuple[Tensor, Tensor]:

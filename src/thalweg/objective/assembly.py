@@ -176,7 +176,8 @@ class Assembly:
             InputError: The data are batches that were handed over, which are never cut.
         """
         if not self.batches.indexable:
-            raise InputError("subset needs data given as tensors or a dataset, found batches that were handed over")
+            found = "data that are sharded" if self.batches.sharded else "batches that were handed over"
+            raise InputError(f"subset needs data given as tensors or a dataset, found {found}")
         data = self.batches.take(index.to(self.device))
         return self._changed(batches=replace(self.batches, held=(data,), counts=(len(index),)))
 

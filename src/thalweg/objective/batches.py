@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class Batches:
     count: Callable[[Batch], int]
     place: Callable[[Batch], Batch]
     indexable: bool = False
+
+    sharded: ClassVar[bool] = False  # whether other processes have a part of the samples
 
     @property
     def samples(self) -> int:
@@ -80,6 +82,10 @@ class Batches:
     def reduced(self, *totals: Tensor) -> tuple[Tensor, ...]:
         """Completes sums over `summands`: adds those of the other processes where the data are sharded."""
         return totals
+
+    def largest(self, number: int) -> int:
+        """The largest of the processes' numbers where the data are sharded: for plans that all of them follow."""
+        return number
 
     def agree(self, vector: Tensor, name: str) -> None:
         """Raises InputError where processes that share the data ask for different vectors."""

@@ -174,7 +174,8 @@ class Evaluation:
 
         One differentiated graph gives all three where the data fit into one piece; else two passes over the data.
         """
-        if self.plan(len(theta), PRODUCT).samples < self.batches.samples or len(self.batches.counts) != 1:
+        pieces = self.batches.sharded or len(self.batches.counts) > 1
+        if pieces or self.plan(len(theta), PRODUCT).samples < self.batches.samples:
             value, gradient = self.value_and_gradient(theta)
             return value, gradient, self.products(theta, retain=False)(gradient[None])[0]
         values, gradients, products = [], [], []
@@ -295,4 +296,5 @@ def activation_bytes(
     batch = pytree.tree_map_only(Tensor, Tensor.clone, batches.first(8))
     leaves = {name: value.clone().requires_grad_() for name, value in layout.unravel(theta).items()}
     params = {**leaves, **extra(theta)}
-    return max(64, saved_bytes(lambda: program.losses(params, batch).sum(), params) // max(1, batches.count(batch)))
+    saved = saved_bytes(lambda: program.losses(params, batch).sum(), params)
+    return batches.largest(max(64, saved // max(1, batches.count(batch))))

@@ -1,4 +1,4 @@
-"""Sweeps: one experiment with many settings, on the cores of this machine or on a cluster.
+"""Sweeps (one experiment with many settings, on the cores of this machine or on a cluster), and sharded objectives.
 
 >>> import tempfile
 >>> from thalweg.experiments import find
@@ -16,6 +16,8 @@ The parts: :mod:`~thalweg.scale.values` (how values are written), :mod:`~thalweg
 :mod:`~thalweg.scale.working` (one task, in a worker), :mod:`~thalweg.scale.workers` (who works),
 :mod:`~thalweg.scale.dispatch` (who gets what, and what happens when a worker dies), :mod:`~thalweg.scale.table`,
 :mod:`~thalweg.scale.telling` (figures and sentences), :mod:`~thalweg.scale.sweeping` (all of it).
+
+Apart from these, :func:`sharded` spreads the data of one objective over the processes of `torch.distributed`.
 """
 
 from __future__ import annotations
@@ -26,12 +28,19 @@ from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.scale.planning import Plan, Task, plan, replan
+    from thalweg.scale.sharding import sharded
     from thalweg.scale.sweeping import Sweep, sweep
     from thalweg.scale.workers import Cluster, Given, Local
 
-__all__ = ["Cluster", "Given", "Local", "Plan", "Sweep", "Task", "plan", "replan", "sweep"]
+__all__ = ["Cluster", "Given", "Local", "Plan", "Sweep", "Task", "plan", "replan", "sharded", "sweep"]
 
 # Planning imports no torch, local workers no dask.
 __getattr__, __dir__ = lazy(
-    __name__, {"workers": "Cluster Given Local", "planning": "Plan Task plan replan", "sweeping": "Sweep sweep"}
+    __name__,
+    {
+        "workers": "Cluster Given Local",
+        "planning": "Plan Task plan replan",
+        "sharding": "sharded",
+        "sweeping": "Sweep sweep",
+    },
 )

@@ -93,7 +93,7 @@ def _probe(batches: Batches) -> Batch:
     """A few samples with memory of their own, or the first batch where batches are given."""
     if batches.indexable:
         return batches.take(torch.arange(min(PROBE, batches.rows)))
-    return pytree.tree_map_only(Tensor, Tensor.clone, batches.first(PROBE))
+    return pytree.tree_map_only(Tensor, Tensor.clone, next(batches.chunks(PROBE))[0])
 
 
 def _training_mode(model: nn.Module) -> None:
