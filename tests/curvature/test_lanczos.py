@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse.linalg
 import torch
 
+from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
@@ -218,3 +219,18 @@ def test_bad_input(arguments: dict, message: str) -> None:
     with pytest.raises(InputError) as caught:
         eigenpairs(Operator.dense(torch.eye(50, dtype=torch.float64)), **arguments)
     assert str(caught.value) == message
+
+
+def test_float32_products_whose_squares_overflow() -> None:
+    """The norm of a product was infinite, so that every residual counted as rounding: wrong values, "converged"."""
+    values = torch.linspace(-1, 1, 50) * 1e20
+    found = eigenpairs(Operator(50, torch.float32, torch.device("cpu"), lambda rows: rows * values), 2)
+    assert found.status == "converged"
+    torch.testing.assert_close(found.values, values.double().flip(0)[:2], rtol=1e-3, atol=0)
+
+
+def test_float64_products_whose_squares_overflow_are_not_finite() -> None:
+    values = torch.linspace(-1, 1, 50, dtype=torch.float64) * 1e160
+    operator = Operator(50, torch.float64, torch.device("cpu"), lambda rows: rows * values)
+    assert eigenpairs(operator, 2).status == "nonfinite"
+    assert all(math.isnan(bound) for bound in norm_bounds(operator))

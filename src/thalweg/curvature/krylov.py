@@ -12,6 +12,7 @@ such as a fresh random one, adds a direction to the frontier and leaves the inva
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -123,13 +124,13 @@ class Subspace:
         self.basis[m] = new
         product = self.operator(new)
         rest, column = _project_out(product, self.basis[: m + 1])
-        column = column.to(self.projected)
-        if not bool(torch.isfinite(column).all()):
+        column, length = column.to(self.projected), _length(product)
+        if not (math.isfinite(length) and bool(torch.isfinite(column).all())):
             self.finite = False
             return
         self.projected[: m + 1, m] = column
         self.projected[m, : m + 1] = column
-        self.scale = max(self.scale, float(torch.linalg.vector_norm(product)))
+        self.scale = max(self.scale, length)
         self.asymmetry = max(self.asymmetry, float(torch.linalg.vector_norm(column[:m] - expected)))
         self.size = m + 1
         if self.complete:  # what is left is rounding
@@ -138,7 +139,7 @@ class Subspace:
         rest, shares = _project_out(rest, self.frontier)
         shares[shares.abs() <= self.rounding] = 0.0
         self.couplings[:, m] = shares.to(self.couplings)
-        length = float(torch.linalg.vector_norm(rest))
+        length = _length(rest)
         if length > self.rounding:
             self.frontier = torch.cat([self.frontier, rest[None] / length])
             row = torch.zeros(1, self.capacity, dtype=torch.float64)
@@ -153,6 +154,11 @@ class Subspace:
         real = lengths > 1e3 * self.epsilon * max(float(lengths[0]), 1.0)
         self.frontier = rows[real]
         self.couplings = (left * lengths).mT[real].to(couplings) @ couplings
+
+
+def _length(vector: Tensor) -> float:
+    """Norm, in float64: squares of float32 overflow from 2e19 on, where a diverging network's Hessian may well be."""
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
 
 
 def _project_out(vector: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,7 @@ def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:
     vectors = torch.full((wanted, space.operator.size), math.nan, dtype=space.basis.dtype, device=space.basis.device)
     name, spent = space.operator.label, f"{run.products} products"
     if not space.finite:
-        status, message = "nonfinite", f"a product with the {name} had NaN or infinite entries"
+        status, message = "nonfinite", f"a product with the {name} had NaN or infinite entries, or overflows"
     else:
         found = len(run.index)
         values[:found] = run._ritz.values[run.index]

@@ -37,10 +37,10 @@ def lanczos_block(
     alphas, betas = vectors.new_zeros(count, steps), vectors.new_zeros(count, steps)
     scale = vectors.new_zeros(count)
     alive = torch.ones(count, dtype=torch.bool, device=vectors.device)
-    epsilon = torch.finfo(vectors.dtype).eps
+    epsilon, largest = torch.finfo(vectors.dtype).eps, torch.finfo(vectors.dtype).max
     for j in range(steps):
         rest = operator(current)
-        scale = torch.maximum(scale, torch.linalg.vector_norm(rest, dim=-1))
+        scale = torch.maximum(scale, _lengths(rest))
         alpha = (rest * current).sum(-1)
         alphas[:, j] = torch.where(alive, alpha, 0.0)
         rest = rest - alpha[:, None] * current - beta[:, None] * previous
@@ -49,10 +49,15 @@ def lanczos_block(
             seen = basis[:, : j + 1]
             for _ in range(2):
                 rest = rest - torch.einsum("kj,kjp->kp", torch.einsum("kjp,kp->kj", seen, rest), seen)
-        beta = torch.linalg.vector_norm(rest, dim=-1)
-        # ~(≤) keeps NaN alive, so that it reaches the result. What is exhausted goes on with zeros and weight zero.
-        alive = alive & ~(beta <= 10.0 * epsilon * scale) & (j + 1 < size)
+        beta = _lengths(rest)
+        # ~(≤) keeps NaN and infinity alive, so that they reach the result. What is exhausted goes on with zeros.
+        alive = alive & ~(beta <= 10.0 * epsilon * scale.clamp(max=largest)) & (j + 1 < size)
         beta = torch.where(alive, beta, 0.0)
         betas[:, j] = beta
         previous, current = current, torch.where(alive[:, None], rest / beta[:, None], 0.0)
     return alphas, betas
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Norms (K,) of rows (K, P), summed in float64: squares of float32 overflow from 2e19 on."""
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64).to(rows.dtype)
