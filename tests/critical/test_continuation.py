@@ -51,6 +51,17 @@ def test_first_decay_keeps_a_saddle():
     torch.testing.assert_close(path.points[0].theta, saddles.theta[rows], atol=1e-6, rtol=1e-6)
 
 
+def test_a_point_close_to_a_saddle_stays_a_saddle():
+    """The first corrector searched a minimum, and a saddle given with an error of 1e-8 fell off it."""
+    objective = sinc(4, 4, l2=1e-3, points=32)
+    saddles = certify(as_problem(objective), follow(as_problem(objective), objective.initial(3, seed=2), 1))
+    rows = [r for r, s in enumerate(saddles.status) if s is Status.SADDLE]
+    noise = torch.randn(len(rows), objective.size, generator=torch.Generator().manual_seed(0)).double()
+    path = continue_in_decay(objective, saddles.theta[rows] + 1e-6 * noise, (1e-3, 9e-4))
+    assert [points.certificate.negative.tolist() for points in path.points] == [[1] * len(rows)] * 2
+    torch.testing.assert_close(path.points[0].theta, saddles.theta[rows], atol=1e-5, rtol=1e-5)
+
+
 def test_bad_decays():
     objective = sinc(3)
     with pytest.raises(InputError, match=r"decays must be finite numbers, .* found \[\]"):

@@ -17,6 +17,8 @@ from thalweg.objective import Objective
 
 __all__ = ["Continuation", "continue_in_decay"]
 
+ROUNDING = 1e-10  # share of the largest eigenvalue below which one has no sign and no inverse
+
 
 @dataclass(frozen=True)
 class Continuation:
@@ -38,8 +40,9 @@ def continue_in_decay(
 ) -> Continuation:
     """Follows critical points through a sequence of weight decays, each corrected by eigenvector following.
 
-    The predictor is dθ/dl2 = −H⁻¹θ (differentiate ∇L + l2·θ = 0); the corrector keeps the index the point had. Points
-    that stop being critical (a fold) are kept where they are and reported as lost.
+    The predictor is dθ/dl2 = −H⁻¹θ (differentiate ∇L + l2·θ = 0); the corrector keeps the index the point had (at the
+    first decay, the number of negative eigenvalues where it was given). Points that stop being critical (a fold) are
+    kept where they are and reported as lost.
 
     Args:
         objective: Its own l2 is replaced by each of `decays`.
@@ -55,11 +58,10 @@ def continue_in_decay(
     before: float | None = None
     for position, decay in enumerate(decays):
         problem = ObjectiveProblem(objective.with_l2(decay))
-        start = theta
-        index = torch.zeros(len(theta), dtype=torch.long)
-        if before is not None:
-            index = found[-1].certificate.negative
-            start = theta + _predicted(problem, theta, decay - before)
+        if before is None:
+            start, index = theta, _negative(problem, theta)
+        else:
+            start, index = theta + _predicted(problem, theta, decay - before), found[-1].certificate.negative
         corrected = follow(problem, start, index, steps=steps, label=f"l2 = {decay:.3g}")
         points = certify(problem, corrected, tolerance=tolerance)
         fell = ~(points.certificate.gradient <= tolerance)
@@ -70,9 +72,14 @@ def continue_in_decay(
     return Continuation(tuple(decays), tuple(found), lost)
 
 
+def _negative(problem: ObjectiveProblem, theta: Tensor) -> Tensor:
+    values = problem.modes(theta)[0]
+    return (values < -ROUNDING * values.abs().amax(1, keepdim=True)).sum(1)
+
+
 def _predicted(problem: ObjectiveProblem, theta: Tensor, change: float) -> Tensor:
     values, modes, _ = problem.modes(theta)
-    floor = 1e-10 * values.abs().amax(1, keepdim=True)
+    floor = ROUNDING * values.abs().amax(1, keepdim=True)
     inverse = torch.where(values.abs() > floor, 1 / values, 0.0)
     move = -change * (modes @ (inverse * (modes.mT @ theta[..., None])[..., 0])[..., None])[..., 0]
     length = move.norm(dim=1, keepdim=True)
