@@ -131,6 +131,8 @@ def test_a_loss_that_brings_shapes_together_itself_is_fine():
         lambda output, _: output.square().mean(),
     ):
         Objective(net(1), loss, (X, X[:, 0]))
+    ones = torch.ones(N, dtype=torch.float64)  # whose order cannot matter
+    Objective(net(1), lambda output, target: (output[:, 0] - target).abs().mean(), (X, ones))
 
 
 def test_random_numbers_are_found_where_two_evaluations_agree():

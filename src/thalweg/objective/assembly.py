@@ -52,7 +52,8 @@ class Assembly:
         model = copying.plain(model)
         self.layout = ParameterLayout.of(model, parameters)
         reference = model.get_parameter(self.layout.names[0])
-        self.dtype = checks.floating(dtype or reference.dtype, "dtype")
+        given = "dtype" if dtype else "dtype (give it for a model of another precision)"
+        self.dtype = checks.floating(dtype or reference.dtype, given)
         self.device = torch.empty(0, device=device or reference.device).device
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
@@ -212,7 +213,10 @@ class Assembly:
         new_dtype = checks.floating(dtype or self.dtype, "dtype")
         new_device = torch.empty(0, device=device or self.device).device
         place = data_batches.placer(new_device, new_dtype)
-        return self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
+        new = self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
+        if self._check and new_dtype != self.dtype:
+            checks.computes(new)
+        return new
 
     def double(self) -> Self:
         """The same objective in float64, as curvature and critical points need it."""

@@ -182,6 +182,8 @@ def gather(
         raise InputError(
             f"data must be tensors, a Dataset, a DataLoader or a list of batches, found {type(data).__name__}"
         )
+    if not _leaves(data):
+        raise InputError("data must hold tensors (torch.as_tensor makes them of arrays), found none")
     lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in _leaves(data)}
     if len(lengths) != 1:
         raise InputError(f"data must be tensors with one common first axis of samples, found lengths {sorted(lengths)}")

@@ -94,6 +94,8 @@ def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -
             f"pass {name}.detach()"
         )
     floating(theta.dtype, name)
+    if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
+        raise InputError("torch.autocast must be off where numbers are to be those of float32, found it on")
     if theta.device != device:
         raise InputError(f"{name} must be on the objective's device {device}, found {theta.device}")
     if torch.finfo(theta.dtype).bits > torch.finfo(dtype).bits:
@@ -143,6 +145,20 @@ def loss(objective: Assembly) -> None:
         if held.loader is not None or not held.held:
             _same_pass(objective)
         _mean(objective, batch, evaluate)
+
+
+def computes(objective: Assembly) -> None:
+    """Evaluates a few samples in another dtype, in which constants of the model may not follow."""
+    params = objective.layout.unravel(objective.theta)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            objective.program.loss_one(params, objective.batches.first(8))
+    except RuntimeError as error:
+        dtype = str(objective.dtype).removeprefix("torch.")
+        raise InputError(
+            f"model and loss must compute in {dtype} where they are asked to, found one that does not "
+            f"({str(error).splitlines()[0]}): make constants with dtype=x.dtype, or register them as buffers"
+        ) from error
 
 
 def _drawn(devices: list[torch.device]) -> tuple[object, ...]:
@@ -200,8 +216,11 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
         return
     if output.numel() != target.numel() or len(target) < 2:
         return
-    once, rolled, other = (evaluate((batch[0], one)) for one in (target, target.roll(1, 0), target.flip(0) * 2))
-    if math.isclose(once, rolled, rel_tol=1e-6) and not math.isclose(once, other, rel_tol=1e-6):
+    others = [target.roll(len(target) // 2, 0), target.flip(0)]
+    if any(torch.equal(target, one) for one in others):
+        return
+    once, *turned, other = (evaluate((batch[0], one)) for one in (target, *others, target.flip(0) * 2))
+    if all(math.isclose(once, one, rel_tol=1e-6) for one in turned) and not math.isclose(once, other, rel_tol=1e-6):
         raise InputError(
             "data targets must have the shape of the model's output (or the loss must give them that), found targets "
             f"{tuple(target.shape)} and outputs {tuple(output.shape)}, each compared with all"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program, saved_bytes, twice_differentiable
@@ -146,6 +147,9 @@ class Evaluation:
             for own, part, cut in self._pieces(theta, VALUE):
                 params = {**self.layout.unravel(part), **self._buffers(own, part)}
                 pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
+                if not isinstance(pieces[0], Tensor):
+                    found = type(pieces[0]).__name__
+                    raise InputError(f"model must return one tensor where its outputs are looked at, found {found}")
                 rows.append(torch.cat(pieces, dim=1))
         return torch.cat(rows)
 
@@ -154,6 +158,7 @@ class Evaluation:
         found = self.means(theta, lambda params, batch: {"loss": self.program.losses(params, batch)})
         return found["loss"] + penalty(self.l2, theta)
 
+    @torch.inference_mode(False)
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
         values, gradients = theta.new_zeros(len(theta)), torch.zeros_like(theta)
@@ -163,12 +168,14 @@ class Evaluation:
             for batch, count in self.batches.summands(cut.samples):
                 with torch.enable_grad():
                     losses = self.program.losses(params, batch)
+                    slopes = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
                 weight = count / self.batches.samples
                 values[rows] += weight * losses.detach()
-                gradients[rows] += weight * self._flat(_gradients(losses.sum(), leaves), len(part))
+                gradients[rows] += weight * self._flat(list(slopes), len(part))
         values, gradients = self.batches.reduced(values, gradients)
         return values + penalty(self.l2, theta), gradients.add_(theta, alpha=self.l2)
 
+    @torch.inference_mode(False)
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """L(θ), g = ∇L(θ) and H(θ) g, the gradient of ½‖g‖²: (B, P) -> (B,), (B, P), (B, P).
 
@@ -201,6 +208,7 @@ class Evaluation:
             products.append(product)
         return torch.cat(values), torch.cat(gradients), torch.cat(products)
 
+    @torch.inference_mode(False)
     def products(self, theta: Tensor, *, retain: bool) -> Callable[[Tensor], Tensor]:
         """Returns v (K, B, P) -> H(θ) v (K, B, P).
 
@@ -278,10 +286,6 @@ class Evaluation:
 
     def _flat(self, parts: list[Tensor], replicas: int) -> Tensor:
         return torch.cat([part.detach().reshape(replicas, -1) for part in parts], dim=1)
-
-
-def _gradients(total: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    return list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
 
 
 def activation_bytes(

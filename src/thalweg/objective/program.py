@@ -65,7 +65,8 @@ class Program:
     kind: str | None = None
     mutates: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
-    _tried: bool = field(default=False, init=False, repr=False)
+    _tried: set[str] = field(default_factory=set, init=False, repr=False)  # functions that vmap takes
+    _looped: set[str] = field(default_factory=set, init=False, repr=False)  # and those it refused
     _closures: dict[str, Program] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +127,8 @@ class Program:
             loss, output = self._each(self._loss_and_output, params, batch, False)
         out = {"loss": loss}
         for name, metric in metrics.items():
-            out[name] = torch.stack([metric(_copied(one), batch[1]) for one in pytree_rows(output)])
+            each = [_number(name, metric(_copied(one), batch[1]), loss) for one in pytree_rows(output)]
+            out[name] = torch.stack(each)
         return out
 
     def _loss_and_output(self, params: Params, batch: Any) -> tuple[Tensor, Any]:
@@ -136,8 +138,12 @@ class Program:
     def _closed(self, name: str, metric: Callable[..., Tensor]) -> Program:
         """A metric on the batch as a program, which finds out once whether vmap takes it."""
         if name not in self._closures:
+
+            def number(model: nn.Module, batch: Any) -> Tensor:
+                return _number(name, metric(model, batch), next(model.parameters()))
+
             self._closures[name] = Program(
-                self.model, metric, True, self.fixed, mutates=self.mutates, vectorized=self.vectorized
+                self.model, number, True, self.fixed, mutates=self.mutates, vectorized=self.vectorized
             )
         return self._closures[name]
 
@@ -154,9 +160,10 @@ class Program:
             each = nn.functional.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
             valid = (target != -100).sum(1)  # torch's ignore_index
             return each.reshape(target.shape).sum(1) / valid
-        if len(pytree.tree_leaves(output)[0]) == 1 and not own_batch:
-            return self.loss(pytree.tree_map(lambda leaf: leaf[0], output), target)[None]
-        return torch.vmap(self.loss, in_dims=(0, 0 if own_batch else None))(output, target)
+        return self._each(self._loss_of, {"output": output}, target, own_batch)
+
+    def _loss_of(self, found: Params, target: Any) -> Tensor:
+        return self.loss(found["output"], target)
 
     def has_products(self, batch: Any) -> bool:
         """Whether Hessian-vector products on this batch have closed formulas: a stack under a plain mean loss."""
@@ -176,13 +183,13 @@ class Program:
         return self.stack({**self.fixed, **params}, inputs, 1 + own_batch)
 
     def _each(self, function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool) -> Any:
-        replicas = next(iter(params.values())).shape[0]
-        if not self.vectorized or replicas == 1:
+        replicas, name = pytree.tree_leaves(params)[0].shape[0], function.__name__
+        if not self.vectorized or replicas == 1 or name in self._looped:
             with without_fused_layers():
                 return self._loop(function, params, batch, own_batch, replicas)
         with twice_differentiable():  # the fused attention kernels have no batching rule
             mapped = torch.vmap(function, in_dims=(0, 0 if own_batch else None), randomness=self.randomness)
-            if self._tried:
+            if name in self._tried:
                 return mapped(dict(params), batch)
             try:
                 with warnings.catch_warnings():
@@ -192,9 +199,11 @@ class Program:
             except (RuntimeError, NotImplementedError, ValueError, UserWarning) as refusal:
                 # A fault of the model itself would show in the loop as well: it is raised from there, plainly.
                 out = self._loop(function, params, batch, own_batch, replicas)
-                self.vectorized = False
+                self._looped.add(name)
+                self.vectorized = self.vectorized and name != "loss_one"
                 log.info("vmap refused this model (%s): replicas are evaluated in a loop", _first_line(refusal))
-            self._tried = True
+            else:
+                self._tried.add(name)
             return out
 
     @staticmethod
@@ -203,9 +212,17 @@ class Program:
     ) -> Any:
         out = []
         for r in range(replicas):
-            one = pytree.tree_map(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
-            out.append(function({name: value[r] for name, value in params.items()}, one))
-        return pytree.tree_map(lambda *leaves: torch.stack(leaves), *out)
+            one, own = (
+                pytree.tree_map(lambda leaf, r=r: leaf[r], tree) for tree in (params, batch if own_batch else ())
+            )
+            out.append(function(one, own if own_batch else batch))
+        return pytree.tree_map(
+            lambda *leaves: torch.stack(leaves) if isinstance(leaves[0], Tensor) else Rows(leaves), *out
+        )
+
+
+class Rows(tuple[Any, ...]):
+    """What each replica returned beside tensors (None, an object of the model's own): one leaf, without an axis."""
 
 
 def pytree_rows(output: Any) -> Iterator[Any]:
@@ -218,6 +235,17 @@ def pytree_rows(output: Any) -> Iterator[Any]:
 def _copied(output: Any) -> Any:
     """A copy for a function of the user's, which may write into what it is given."""
     return pytree.tree_map_only(Tensor, Tensor.clone, output)
+
+
+def _number(name: str, value: Any, like: Tensor) -> Tensor:
+    """A metric's value as a tensor without axes."""
+    found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.to(like).reshape(())
+    try:
+        return torch.tensor(float(value), dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"metric '{name}' must return a number (the mean over the batch), found {found}") from None
 
 
 def check_scalar(loss: Tensor) -> None:
