@@ -21,9 +21,23 @@ def test_standard_error_covers_the_value_on_all_data():
     whole = objective.value(objective.theta)
     hits = 0
     for seed in range(200):
-        found = over_subsets(objective, lambda part: part.value(part.theta), 20, subsets=8, seed=seed)
+        found = over_subsets(objective, lambda part: part.value(part.theta), 20, subsets=8, linear=True, seed=seed)
         hits += bool((found.mean - whole).abs() <= 2.365 * found.standard_error)  # Student's t, 7 degrees: 95 %
     assert 180 <= hits <= 199
+
+
+def test_an_eigenvalue_on_all_of_the_data_in_parts_is_not_exact():
+    """No mean over samples: another partition gives another mean, whose scatter the error must cover."""
+    objective = problem(80)
+
+    def sharpness(part):
+        return eigenpairs(hessian_operator(part, part.theta), 1).values[0]
+
+    found = [over_subsets(objective, sharpness, 10, seed=seed) for seed in range(30)]
+    means = torch.stack([f.mean for f in found])
+    claimed = torch.stack([f.standard_error for f in found])
+    assert means.std() > 0
+    assert ((means - means.mean()).abs() <= 2 * claimed).double().mean() >= 0.9
 
 
 def test_spread_of_a_mean_falls_with_the_root_of_the_size():

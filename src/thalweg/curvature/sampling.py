@@ -36,7 +36,13 @@ class SubsetEstimate:
 
 
 def over_subsets(
-    objective: Objective, function: Callable[[Objective], Tensor], size: int, *, subsets: int = 8, seed: int = 0
+    objective: Objective,
+    function: Callable[[Objective], Tensor],
+    size: int,
+    *,
+    subsets: int = 8,
+    linear: bool = False,
+    seed: int = 0,
 ) -> SubsetEstimate:
     """Measures a quantity on disjoint random subsets of the data, and so how far one of them can be trusted.
 
@@ -49,10 +55,13 @@ def over_subsets(
         function: Maps the objective on a subset to the quantity, a tensor of any shape (…).
         size: Samples n in each subset.
         subsets: Number of subsets K, at least 2; K·n may not exceed N.
+        linear: Whether the quantity is a mean over samples. Then the errors of disjoint subsets cancel in part, wholly
+            where together they are all of the data, and the standard error says so.
         seed: Of the random partition.
 
     Returns:
-        Values, mean, and its standard error s·√((1 − K·n/N)/K): exact where the subsets are all of the data.
+        Values, mean, and its standard error s/√K, rather too large since the subsets are disjoint; for a `linear`
+        quantity s·√((1 − K·n/N)/K), which is 0 where the subsets are all of the data.
 
     Raises:
         InputError: Too few samples for that many subsets, or data that cannot be cut.
@@ -60,7 +69,7 @@ def over_subsets(
     Example:
         >>> model = torch.nn.Linear(3, 1)
         >>> objective = Objective(model, torch.nn.MSELoss(), (torch.randn(64, 3), torch.randn(64, 1)))
-        >>> found = over_subsets(objective, lambda part: part.value(part.theta), 16, subsets=4)
+        >>> found = over_subsets(objective, lambda part: part.value(part.theta), 16, subsets=4, linear=True)
         >>> torch.allclose(found.mean, objective.value(objective.theta)), float(found.standard_error)
         (True, 0.0)
     """
@@ -75,6 +84,6 @@ def over_subsets(
     parts = order[: subsets * size].reshape(subsets, size)
     values = torch.stack([function(objective.subset(part)).detach() for part in parts])
     spread = values.std(0)
-    missing = 1 - subsets * size / objective.samples
+    missing = 1 - subsets * size / objective.samples if linear else 1.0
     error = spread * (missing / subsets) ** 0.5
     return SubsetEstimate(values, values.mean(0), error, spread, size, objective.samples)
