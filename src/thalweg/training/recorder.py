@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -107,7 +107,8 @@ class Recorder:
     """Adds a run folder to a plain PyTorch loop, in three lines.
 
     The folder holds what `train` would have recorded: snapshots of the parameters (and of buffers such as running
-    statistics) and the metrics, readable by `Run.open` and by every analysis.
+    statistics) and the metrics, readable by `Run.open` and by every analysis. A loop that ends in an error, or is
+    interrupted, keeps what it has recorded (several replicas do not: they are written together).
 
     Args:
         path: The folder without its hash: "runs/mine" makes runs/mine-<hash of config>.
@@ -180,8 +181,7 @@ class Recorder:
         track.step(**metrics)
         self._take(track)
         if self._pending > COMMIT_BYTES or time.monotonic() - self._committed > COMMIT_SECONDS:
-            self._recording.commit({}, {"step": track.steps})
-            self._committed, self._pending = time.monotonic(), 0
+            self._commit()
 
     def replica(self, r: int, model: nn.Module) -> Track:
         """Begins the training of replica r; its `step` is called as that of a recorder would be.
@@ -228,7 +228,16 @@ class Recorder:
             self.close()
         elif self._open is not None:
             held, self._open = self._open, None
+            if self._replicas is None and self._tracks[0].steps:
+                with suppress(OSError, InputError):  # the error on its way out is the one to be seen
+                    self._commit()
             held.__exit__(kind, error, trace)  # the run notes why it ended
+
+    def _commit(self) -> None:
+        """Writes what was recorded so far."""
+        self._take(self._tracks[0])
+        self._recording.commit({}, {"step": self._tracks[0].steps})
+        self._committed, self._pending = time.monotonic(), 0
 
     def _take(self, track: Track) -> None:
         """Moves what a single track holds to the recording, in the order of steps."""
