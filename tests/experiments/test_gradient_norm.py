@@ -94,6 +94,15 @@ def test_one_figure_has_norm_above_loss_on_one_axis_for_every_case(tmp_path: Pat
     assert any("minibatch" in text for text in found.statements)
 
 
+def test_losses_of_different_minibatches_are_not_compared(tmp_path: Path) -> None:
+    """That the loss of the next minibatch is lower says nothing of what the step did."""
+    _, found = done(PRESETS["tiny"], tmp_path)
+    told = [text for text in found.statements if "where an iteration lowers the loss" in text]
+    assert [text.partition(":")[0] for text in told] == ["sin(5πx)/(5πx)"]
+    assert math.isnan(found.numbers["second_rising_share"])
+    assert 0 <= found.numbers["first_rising_share"] <= 1
+
+
 def test_presets_have_the_stated_sizes() -> None:
     from thalweg.models import parameter_count
 

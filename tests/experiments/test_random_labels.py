@@ -51,6 +51,15 @@ def test_epochs_until_fitted_and_what_was_not_fitted():
     )
 
 
+def test_what_lies_between_two_looks_is_not_compared():
+    true = history("true labels", [0.1, 0.9, 1.0])
+    found = tell(PRESETS["tiny"], pl.concat([true, history("random labels", [0.1, 0.2, 0.3, 1.0])]))
+    assert "after 3 epochs, as true labels as far as can be told;" in found.statements[2]
+    seldom = pl.concat([true, history("random labels", [0.1, 0.2, 1.0])]).with_columns(pl.col("epoch") * 5)
+    assert found.statements[0].endswith("for each kind of data.")
+    assert tell(PRESETS["tiny"], seldom).statements[0].endswith("; accuracies are looked at every 5 epochs.")
+
+
 def test_a_share_has_its_own_figure_with_its_runs_together():
     parts = [history(f"label noise {v}", [0.1, *[0.5] * k, 1.0], v) for k, v in ((1, 0.0), (2, 0.5), (3, 1.0))]
     config = override(PRESETS["noise"], {})

@@ -40,7 +40,7 @@ def tell(config: Config, courses: list[Course]) -> Findings:
         if not one.completed:
             statements.append(f"{one.name}: no training reached its end.")
             continue
-        found = measured(one)
+        found = measured(one, same_samples=config.of == "full" or one.per_epoch == 1)
         statements += _said(one, found, norm)
         rows += _rows(one, found)
         numbers |= {f"{field}_{key}": float(np.median(values)) for key, values in found.items()}
@@ -65,14 +65,19 @@ def norm_words(p: float) -> str:
     return f"‖∇L‖{index}"
 
 
-def measured(one: Course) -> dict[str, np.ndarray]:
-    """Numbers (R completed,) of a case: at the start, over the last hundredth of the steps, and on the way."""
+def measured(one: Course, *, same_samples: bool) -> dict[str, np.ndarray]:
+    """Numbers (R completed,) of a case: at the start, over the last hundredth of the steps, and on the way.
+
+    Args:
+        one: The case.
+        same_samples: Whether all losses are of the same samples. From one minibatch to the next the loss falls or rises
+            with the samples, and not by what the step did: how often the norm grows while it falls is then NaN.
+    """
     norm, loss = one.norm[:, one.completed], one.loss[:, one.completed]
     tail = max(1, len(norm) // 100)
-    rises = (np.diff(norm, axis=0) > 0) & (np.diff(loss, axis=0) < 0)
     falls = np.diff(loss, axis=0) < 0
-    with np.errstate(invalid="ignore"):
-        share = rises.sum(axis=0) / np.maximum(1, falls.sum(axis=0))
+    rises = (np.diff(norm, axis=0) > 0) & falls
+    share = rises.sum(axis=0) / np.maximum(1, falls.sum(axis=0)) if same_samples else np.full(loss.shape[1], np.nan)
     return {
         "loss_start": loss[0],
         "loss_end": np.median(loss[-tail:], axis=0),
@@ -97,13 +102,18 @@ def _said(one: Course, found: dict[str, np.ndarray], norm: str) -> list[str]:
     losses = f"from {range_words(found['loss_start'])} to {range_words(found['loss_end'])}"
     norms = f"from {range_words(found['norm_start'])} to {range_words(found['norm_end'])}"
     course = (
-        f"{one.name}: the loss falls {losses}, while {norm} goes {norms}, {became} (medians over the last hundredth of "
+        f"{one.name}: the loss goes {losses}, while {norm} goes {norms}, {became} (medians over the last hundredth of "
         "the iterations; in brackets lowest and highest training)."
     )
+    extremes = (
+        f"the smallest norm on the way is {range_words(found['norm_least'])}, the largest "
+        f"{range_words(found['norm_most'])}."
+    )
+    if np.isnan(found["rising_share"]).all():
+        return [course, f"{one.name}: {extremes}"]
     rising = (
         f"{one.name}: where an iteration lowers the loss, the norm of the gradient grows in "
-        f"{range_words(found['rising_share'], percent)} of the cases; the smallest norm on the way is "
-        f"{range_words(found['norm_least'])}, the largest {range_words(found['norm_most'])}."
+        f"{range_words(found['rising_share'], percent)} of the cases; {extremes}"
     )
     return [course, rising]
 

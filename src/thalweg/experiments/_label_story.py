@@ -34,6 +34,7 @@ class _Case:
         value: Its place on an axis, or None.
         last: The rows of the last step.
         fitted: Epochs until the training accuracy was reached, of the replicas that did.
+        every: Greatest number of epochs between two looks at the accuracy: by so much `fitted` may be late.
         runs: Number of replicas that completed.
     """
 
@@ -41,6 +42,7 @@ class _Case:
     value: float | None
     last: pl.DataFrame
     fitted: np.ndarray
+    every: float
     runs: int
 
     @property
@@ -67,6 +69,9 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
         f"{config.data.name}, {counted(samples, 'image')}, {counted(parameters, 'parameter')}, "
         f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} for each kind of data."
     )
+    every = max(case.every for case in cases)
+    if every > 1:
+        settings = f"{settings[:-1]}; accuracies are looked at every {number(every)} epochs."
     base = next((case for case in cases if case.label == "true labels" or case.value == 0), None)
     statements = [settings, *(_sentence(config, case, base, chance, tests) for case in cases)]
     rows, numbers = [], {}
@@ -83,10 +88,11 @@ def _case(config: Config, label: str, part: pl.DataFrame) -> _Case:
     last = part.filter(part["step"] == part["step"].max())
     alive = part.filter(part["status"] == "completed")
     if not len(alive):
-        return _Case(label, part["value"][0], last, np.zeros(0), 0)
+        return _Case(label, part["value"][0], last, np.zeros(0), 0.0, 0)
     epochs, accuracy = shared.matrix(alive, "train_accuracy")
     reached = accuracy >= config.fitted  # (S, R)
-    return _Case(label, part["value"][0], last, epochs[reached.argmax(axis=0)][reached.any(axis=0)], reached.shape[1])
+    fitted = epochs[reached.argmax(axis=0)][reached.any(axis=0)]
+    return _Case(label, part["value"][0], last, fitted, float(np.diff(epochs).max(initial=0)), reached.shape[1])
 
 
 def _sentence(config: Config, case: _Case, base: _Case | None, chance: float, tests: int) -> str:
@@ -95,8 +101,12 @@ def _sentence(config: Config, case: _Case, base: _Case | None, chance: float, te
     train, test = (shared.column(case.last, f"{name}_accuracy") for name in ("train", "test"))
     if case.all_fitted:
         text = f"fitted ({percent(config.fitted)} of the training labels) after {range_words(case.fitted)} epochs"
-        if base is not None and base is not case and base.all_fitted and np.median(base.fitted) > 0:
-            text += f", {number(float(np.median(case.fitted) / np.median(base.fitted)))} times as many as {base.label}"
+        if base is not None and base is not case and base.all_fitted:
+            own, other = float(np.median(case.fitted)), float(np.median(base.fitted))
+            if abs(own - other) <= max(case.every, base.every):
+                text += f", as {base.label} as far as can be told"
+            elif other > 0:
+                text += f", {number(own / other)} times as many as {base.label}"
     else:
         epochs = float(case.last["epoch"].max())  # type: ignore[arg-type] -- numbers
         length = f"{number(epochs)} epoch{'' if epochs == 1 else 's'}"
