@@ -8,6 +8,7 @@ import torch
 from tests.critical.cases import linear, product, rotation, sinc
 from thalweg.critical import LargeStatus, ObjectiveProblem, Status, certify, follow, newton_cg, search
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 
 def test_minima_near_dense_minima():
@@ -55,6 +56,15 @@ def test_a_minimum_is_no_saddle_of_index_one():
     dense = search(objective, objective.initial(1, seed=1))
     found = newton_cg(objective, dense.theta, 1)
     assert found.status == (LargeStatus.WRONG_INDEX,)
+
+
+def test_a_flat_valley_has_no_index():
+    """One eigenvalue is exactly zero: whatever sign its rounding has, that is no wrong index."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        data = torch.randn(2, 3).double(), torch.zeros(2, 1).double()
+        objective = Objective(torch.nn.Linear(3, 1, bias=False).double(), torch.nn.MSELoss(), data)
+        assert newton_cg(objective, objective.initial(1, seed=seed)).status == (LargeStatus.UNDECIDED,)
 
 
 def test_matrix_factorisation_with_decay():

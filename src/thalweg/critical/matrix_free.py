@@ -28,6 +28,9 @@ class LargeStatus(StrEnum):
 
     CONVERGED = "converged"  # ‖g‖ within the tolerance and the lowest Ritz values as demanded
     WRONG_INDEX = "wrong index"  # ‖g‖ within the tolerance, but the lowest Ritz values say another index
+    UNDECIDED = (
+        "undecided index"  # ‖g‖ within the tolerance, but the lowest Ritz values may be zero
+    )
     BUDGET = "budget exhausted"
     DIVERGED = "diverged"
 
@@ -178,7 +181,8 @@ def _judged(
         below = lowest + residuals < 0
         above = lowest - residuals > 0
         fits = bool(above[0]) if index == 0 else bool(below[0] & (above[1] | lowest[1].isnan()))
-        status = LargeStatus.CONVERGED if fits else LargeStatus.WRONG_INDEX
+        wrong = bool(below[0]) if index == 0 else bool(above[0] | below[1])
+        status = LargeStatus.CONVERGED if fits else LargeStatus.WRONG_INDEX if wrong else LargeStatus.UNDECIDED
     return _End(theta, status, norm, lowest, residuals, spent + product.count, history)
 
 

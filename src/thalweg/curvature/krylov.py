@@ -77,8 +77,10 @@ class Subspace:
         """Solves the projected problem."""
         values, coefficients = torch.linalg.eigh(self.projected[: self.size, : self.size])
         couplings = self.couplings[:, : self.size] @ coefficients
-        # A non-symmetric product makes the recurrence an idealisation: its measured defect is part of every residual.
-        residuals = torch.hypot(torch.linalg.vector_norm(couplings, dim=0), torch.tensor(self.asymmetry).double())
+        # A non-symmetric product makes the recurrence an idealisation: its measured defect is part of every residual,
+        # and none is known better than a product is rounded.
+        defect = torch.tensor(math.hypot(self.asymmetry, self.epsilon * self.scale), dtype=torch.float64)
+        residuals = torch.hypot(torch.linalg.vector_norm(couplings, dim=0), defect)
         return Ritz(values, coefficients, residuals, couplings)
 
     def vectors(self, coefficients: Tensor) -> Tensor:
