@@ -60,6 +60,30 @@ def test_outputs_are_equal_to_rounding_and_the_hessian_is_as_predicted(name: str
         torch.testing.assert_close(rescaled_hessian(operator, factors[0]).to_dense(), dense, rtol=1e-8, atol=1e-8)
 
 
+class _Twice(nn.Module):
+    """A first layer that is used again, in one of three ways."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.a, self.b, self.how = nn.Linear(3, 3), nn.Linear(3, 3), how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.b(torch.relu(self.a(x)))
+        if self.how == "called":
+            return out + self.a(x)
+        return self.b(torch.tanh(out)) if self.how == "stacked" else out + self.a.weight.sum()
+
+
+@pytest.mark.parametrize("how", ["called", "stacked", "read", "tied"])
+def test_a_layer_that_is_used_twice_is_in_no_pair(how: str) -> None:
+    """Its other use would not be rescaled: the function changed by as much as itself."""
+    shared = nn.Linear(3, 3)
+    tied = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), shared, nn.Tanh(), shared)
+    model = tied if how == "tied" else _Twice(how)
+    objective = Objective(model, nn.MSELoss(), (torch.randn(5, 3), torch.randn(5, 3)))
+    assert rescalable_pairs(objective) == ()
+
+
 def test_lambda_grows_like_alpha_to_the_minus_two_and_two() -> None:
     """Dinh et al. 2017, theorem 4: at least α⁻² times λmax of the multiplied layer's block, and so at the other end."""
     objective = networks()["no-bias"]

@@ -8,7 +8,9 @@ for large ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
 from torch import Tensor, fx, nn
@@ -76,8 +78,23 @@ def rescalable_pairs(objective: Objective) -> tuple[Pair, ...]:
         elif not (follows and _homogeneous(node, module)):
             open_layer = None
         previous = node
-    known = objective.layout.slices
-    return tuple(pair for pair in pairs if all(name in known for name in (*pair.multiplied, pair.divided)))
+    known, uses = objective.layout.slices, _uses(traced, modules)
+    return tuple(
+        pair
+        for pair in pairs
+        if all(name in known and uses[id(attrgetter(name)(traced))] == 1 for name in (*pair.multiplied, pair.divided))
+    )
+
+
+def _uses(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> Counter[int]:
+    """How often each tensor of the model enters its output: one that does so twice cannot be rescaled for one place."""
+    uses: Counter[int] = Counter()
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            uses.update(id(getattr(modules[str(node.target)], name, None)) for name in ("weight", "bias"))
+        elif node.op == "get_attr":
+            uses[id(attrgetter(str(node.target))(traced))] += 1
+    return uses
 
 
 def _pair(first: str, second: str, modules: dict[str, nn.Module]) -> Pair:
