@@ -26,12 +26,14 @@ from thalweg.figures import (
     Line,
     Lines,
     Panel,
+    Path3D,
     Scatter,
     Surface3D,
     Text,
     VLine,
 )
 from thalweg.figures.plotly import to_json
+from thalweg.figures.plotly.frame import numbers
 
 
 def _array(data: Any) -> np.ndarray:
@@ -75,7 +77,7 @@ def test_linear_and_log_axes_keep_the_values() -> None:
     x, y = np.array([1.0, 10.0, 1000.0]), np.array([1e-9, np.nan, 1.0])
     drawn = _one(Line(x, y), x=Axis("n", scale="log"), y=Axis("loss", scale="log"))
     np.testing.assert_array_equal(_array(drawn["data"][0]["x"]), x)
-    np.testing.assert_array_equal(_array(drawn["data"][0]["y"]), y)
+    np.testing.assert_allclose(_array(drawn["data"][0]["y"]), y, rtol=1e-7)
     assert drawn["layout"]["xaxis"]["type"] == "log"
     low, high = drawn["layout"]["xaxis"]["range"]
     assert low < 0 < 3 < high
@@ -236,3 +238,30 @@ def test_a_narrow_page_stacks_the_panels_and_keeps_the_data(name: str) -> None:
     assert {place[0] for place in places} == {0.0}
     legend = narrow["layout"].get("legend")
     assert legend is None or legend["orientation"] == "h"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.1, 0.2, np.nan, np.inf], "f4"),
+        ([0.0, 16_777_217.0], "f4"),
+        ([1.0, 1.0 + 1e-9], "f8"),  # single precision would make them one
+        ([1e9, 1e9 + 1], "f8"),
+        ([0.0, 1e-40], "f8"),  # not a number of single precision at all
+        ([0.1, 0.1], "f8"),
+    ],
+)
+def test_numbers_are_half_as_long_where_nobody_can_see_it(values: list[float], kind: str) -> None:
+    array = np.array(values)
+    found = numbers(array)
+    assert found["dtype"] == kind
+    span = np.ptp(array[np.isfinite(array)])
+    np.testing.assert_allclose(_array(found), array, rtol=0, atol=1e-6 * span)
+
+
+def test_linear_rulers_write_no_letters_for_powers() -> None:
+    flat = _one(Line([0.0, 5e4], [0.0, 1.6e-8]))["layout"]
+    space = Panel(Axis("a"), Axis("b"), (Path3D([0, 1], [0, 5e4], [0, 1e-8]),), z=Axis("c"))
+    scene = to_json(Figure("name", "Title", "", (space,)))["layout"]["scene"]
+    for axis in (flat["xaxis"], flat["yaxis"], scene["xaxis"], scene["yaxis"], scene["zaxis"]):
+        assert axis["exponentformat"] == "power"

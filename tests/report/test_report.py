@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -283,3 +285,31 @@ def test_the_page_works_in_a_browser(run: Run, page: str, tmp_path: Path) -> Non
     assert 'data-order="9,10"' in dom
     assert 'data-opening="first"' in dom, "a row opens the detail that its first cell names"
     assert dom.count("<h3>The first point</h3>") == 2
+
+
+def test_a_film_that_a_statement_names_is_in_the_page(tmp_path: Path) -> None:
+    said = f"Training moving over its plane: exports/descent.gif (3 frames). {EVIL}"
+    run = _run(tmp_path, Findings(figures=[_figure("loss")], statements=[said]))
+    run.files.exports.mkdir()
+    for name in ("descent.gif", "forgotten.gif"):
+        (run.files.exports / name).write_bytes(b"GIF89a, not a real one")
+    document = _Reader(report.write(run).read_text(encoding="utf-8"))
+    images = [found for tag, found in document.elements if tag == "img"]
+    (film,) = [image for image in images if image["src"].startswith("data:image/gif;base64,")]
+    assert film["alt"] == said
+    assert "exports/descent.gif" in [found.get("href") for tag, found in document.elements if tag == "a"]
+
+
+def test_static_pictures_are_short_and_hold_the_words_of_the_figure(run: Run, page: str) -> None:
+    images = [found["src"] for tag, found in _Reader(page).elements if tag == "img"]
+    pictures = [address for address in images if address.startswith("data:image/svg+xml")]
+    files = [run.files.figures / f"{figure['name']}.svg" for figure in run.load("findings")["figures"]]
+    assert len(pictures) == len(files)
+    for address, file in zip(pictures, files, strict=True):
+        assert len(address) < 0.9 * file.stat().st_size  # base64 would be 1.33
+        drawn, embedded = (xml.fromstring(text) for text in (file.read_text(), unquote(address.partition(",")[2])))
+        words = [
+            [" ".join("".join(one.itertext()).split()) for one in root.iter("{http://www.w3.org/2000/svg}text")]
+            for root in (drawn, embedded)
+        ]
+        assert words[0] == words[1] != []

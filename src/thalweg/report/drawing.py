@@ -53,7 +53,9 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
                 done += 1
                 advance(done)
             key = f"run{number + 1}"
-            sections.append((experiments[number], section(run, one, pictures, key=key, label=named[number])))
+            sections.append(
+                (experiments[number], section(run, one, pictures, page.parent, key=key, label=named[number]))
+            )
         for name, places in several.items():
             words = [named[i] for i in places]
             chart = curves([runs[i] for i in places], words, name)

@@ -6,18 +6,24 @@ import base64
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from thalweg.figures import Figure
 from thalweg.figures.plotly import to_json
 from thalweg.figures.reading import notes
 from thalweg.runs.files import write_bytes
 
-__all__ = ["Picture", "draw"]
+__all__ = ["Film", "Picture", "draw", "films", "svg_address"]
 
-BIGGEST_SVG = 300_000  # bytes above which the picture inside the page is the PNG
+BIGGEST_SVG = 300_000  # characters above which the picture inside the page is the PNG
+BIGGEST_FILM = 4_000_000  # bytes above which a film stays beside the page
+
+_PLACES = re.compile(r"(?<=\s)(?:d|x|y|points)=\"[^\"]*\"")
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +79,9 @@ def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> P
             write_bytes(target, content)
     png, svg = found
     files = [(kind, Path(os.path.relpath(target, beside)).as_posix()) for kind, target in places.items()]
-    small = len(svg) <= BIGGEST_SVG
-    picture = base64.b64encode(svg if small else png).decode()
+    static = svg_address(svg)
+    if len(static) > BIGGEST_SVG:
+        static = _base64(png, "image/png")
     details = {
         detail.key: {
             "title": detail.title,
@@ -90,9 +97,63 @@ def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> P
         notes=notes(figure),
         interactive=interactive(figure),
         details=details,
-        static=f"data:image/{'svg+xml' if small else 'png'};base64,{picture}",
+        static=static,
         files=tuple(files),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """A film inside the page.
+
+    Attributes:
+        caption: What it shows.
+        address: A ``data:`` address.
+        file: Its address relative to the report.
+        moving: Whether it is a video, an animated picture otherwise.
+    """
+
+    caption: str
+    address: str
+    file: str
+    moving: bool
+
+
+def films(folder: Path, beside: Path, statements: Sequence[str]) -> tuple[Film, ...]:
+    """The films in a folder that one of the statements names, but for very large ones.
+
+    Args:
+        folder: Where the run keeps its exports.
+        beside: Folder of the report, from which it refers to the files.
+        statements: What the run has found; the sentence that names the film is its caption.
+    """
+    found = []
+    for file in sorted((*folder.glob("*.gif"), *folder.glob("*.mp4"))):
+        named = [one for one in statements if f"{folder.name}/{file.name}" in one]
+        if named and file.stat().st_size <= BIGGEST_FILM:
+            moving = file.suffix == ".mp4"
+            address = _base64(file.read_bytes(), "video/mp4" if moving else "image/gif")
+            found.append(Film(named[0], address, Path(os.path.relpath(file, beside)).as_posix(), moving))
+    return tuple(found)
+
+
+def svg_address(svg: bytes) -> str:
+    """A picture as a ``data:`` address half as long as base64: places to 0.01 points, few characters encoded.
+
+    >>> svg_address(b'<?xml version="1.0"?> <svg><path d="M 1.23456 2"/></svg>')
+    "data:image/svg+xml;charset=utf-8,<svg><path d='M 1.23 2'/></svg>"
+    """
+    text = svg.decode()
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = _PLACES.sub(lambda found: _DECIMALS.sub(lambda one: f"{float(one[0]):.2f}", found[0]), text)
+    text = " ".join(text.replace("'DejaVu Sans'", "DejaVu Sans").split())
+    if "'" not in text:  # else the double quotes are encoded
+        text = text.replace('"', "'")
+    return "data:image/svg+xml;charset=utf-8," + quote(text, safe=" !$'()*+,-./:;<=>?@[]^_`{|}~")
+
+
+def _base64(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _kept(places: Mapping[str, Path], data: bytes) -> tuple[bytes, bytes] | None:

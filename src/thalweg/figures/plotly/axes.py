@@ -11,7 +11,7 @@ from thalweg.figures.palette import GRID, MUTED
 from thalweg.figures.plotly.frame import words
 from thalweg.figures.scales import Axis, ColourScale, forward, ticks
 
-__all__ = ["NARROW", "WIDTH", "axis_layout", "domains", "long_name"]
+__all__ = ["NARROW", "WIDTH", "axis_layout", "domains", "long_name", "plain_ticks"]
 
 WIDTH = 900.0  # pixels of the page column for which distances are chosen
 NARROW = 480.0  # the same on a small screen
@@ -22,7 +22,7 @@ def domains(figure: Figure, width: float = WIDTH) -> list[tuple[list[float], lis
     rows, columns = figure.grid
     right = any(panel.right is not None for panel in figure.panels)
     own_bars = any(_own_scales(figure, panel) for panel in figure.panels)
-    gap = (76 + 62 * right + 88 * own_bars) / width if columns > 1 else 0.0
+    gap = (88 + 62 * right + 88 * own_bars) / width if columns > 1 else 0.0
     reserve = 88 / width if own_bars or (columns == 1 and right) else 0.0
     share = (1 - reserve * own_bars - gap * (columns - 1)) / columns
     height = figure.inches[1] * 92 * rows
@@ -41,6 +41,15 @@ def _own_scales(figure: Figure, panel: Panel) -> list[ColourScale]:
     """The scales whose colour bars stand beside this panel, because no other uses them."""
     others = [scale for other in figure.panels if other is not panel for scale in other.colour_scales()]
     return [scale for scale in panel.colour_scales() if scale.bar and scale not in others]
+
+
+def plain_ticks(shown: tuple[float, float]) -> dict[str, Any]:
+    """How a linear ruler writes its numbers: never 16n or 50k, powers of ten below 10⁻⁴ and from 10⁶ on.
+
+    >>> plain_ticks((0.0, 2e-8))["exponentformat"], plain_ticks((0.0, 2e5))["minexponent"]
+    ('power', 5)
+    """
+    return {"exponentformat": "power", "minexponent": 5 if max(map(abs, shown)) >= 1 else 4, "separatethousands": True}
 
 
 def long_name(ref: str) -> str:
@@ -68,7 +77,7 @@ def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) 
             ):  # only beside ticks of plotly's own: beside given ones its minor ticks crowd and lie at infinity
                 found["minor"] = {"ticks": "outside", "ticklen": 2, "tickcolor": MUTED}
     else:
-        found |= {"type": "linear", "range": forward(axis, np.array(shown)).tolist()}
+        found |= {"type": "linear", "range": forward(axis, np.array(shown)).tolist()} | plain_ticks(shown)
     if axis.ticks:
         places = (
             forward(axis, np.array([p for p, _ in axis.ticks])) if axis.scale != "log" else [p for p, _ in axis.ticks]

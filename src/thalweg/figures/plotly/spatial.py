@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.figures.palette import GRID, INK, MUTED
+from thalweg.figures.plotly.axes import plain_ticks
 from thalweg.figures.plotly.frame import DASHES, Frame, numbers, traces, words
 from thalweg.figures.plotly.points import point_parts, symbol_entries
 from thalweg.figures.reading import axis_of, view
@@ -35,12 +36,14 @@ def scene(frame: Frame, domain: dict[str, list[float]]) -> dict[str, Any]:
         axis, shown = axis_of(frame.panel, name), view(frame.panel, name)
         ruler: dict[str, Any] = {"title": {"text": words(axis.title), "font": {"size": 12}}}
         ruler |= {"range": forward(axis, np.array(shown)).tolist(), "gridcolor": GRID, "zeroline": False}
-        ruler |= {"showbackground": False, "linecolor": MUTED, "tickfont": {"size": 10}, "color": INK}
+        ruler |= {"showbackground": False, "linecolor": MUTED, "tickfont": {"size": 11}, "color": INK}
         if axis.ticks:
             ruler |= {"tickvals": [place for place, _ in axis.ticks], "ticktext": [words(w) for _, w in axis.ticks]}
         elif axis.scale != "linear":
             places, said = ticks(axis, *shown, 6)
             ruler |= {"tickvals": forward(axis, places).tolist(), "ticktext": said}
+        else:
+            ruler |= plain_ticks(shown)
         found[f"{name}axis"] = ruler
     return found
 
