@@ -37,6 +37,16 @@ def test_path_norm_by_walking_all_paths() -> None:
     assert found[1].item() == pytest.approx(9 * math.sqrt(total), rel=1e-12)
 
 
+@pytest.mark.parametrize("norm", [spectral_product, frobenius_product, path_norm])
+def test_norms_are_those_of_the_whole_network_whatever_is_trained(norm) -> None:
+    torch.manual_seed(0)
+    model, data = mlp(3, 4, 2, phi=nn.ReLU)().double(), classes(5, 3, number=2)
+    whole = Objective(model, CE, data)
+    part = Objective(model, CE, data, parameters="2.*")
+    expected = norm(whole, whole.theta)
+    torch.testing.assert_close(norm(part, part.theta.repeat(2, 1)), expected.repeat(2), rtol=1e-12, atol=0)
+
+
 def test_distance_and_theta_that_is_not_finite() -> None:
     objective = CASES["mlp-relu"].build()
     theta = objective.theta.repeat(2, 1)
@@ -56,6 +66,15 @@ def test_bad_input_is_named() -> None:
     tokens = CASES["attention"].build()
     with pytest.raises(InputError, match="path_norm needs one floating-point input"):
         path_norm(tokens, tokens.theta)
-    bias = CASES["only-last-bias"].build()
-    with pytest.raises(InputError, match="theta must hold at least one weight with two axes"):
-        spectral_product(bias, bias.theta)
+
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * x
+
+    scale = Objective(Scale(), nn.MSELoss(), (torch.randn(5, 3), torch.randn(5, 3)))
+    with pytest.raises(InputError, match="the model must have at least one weight with two axes"):
+        spectral_product(scale, scale.theta)

@@ -1,7 +1,8 @@
 """Norms of the weights as measures of capacity (surveyed by Jiang et al. 2020, appendix C).
 
-A layer's weight is taken as a matrix with one row per output; the kernel of a convolution as (channels, rest), which is
-not the norm of the map between images that it makes. Biases count in the distance and the path norm only.
+All are of the whole network, constant parameters outside θ included, but for the distance. A layer's weight is taken
+as a matrix with one row per output; the kernel of a convolution as (channels, rest), which is not the norm of the map
+between images that it makes. Biases count in the distance and the path norm only.
 """
 
 from __future__ import annotations
@@ -58,12 +59,20 @@ def _product(objective: Objective, theta: Tensor, order: int | str) -> Tensor:
 
 
 def _matrices(objective: Objective, theta: Tensor) -> Iterator[Tensor]:
-    """Weights in order, (…, outputs, rest), float64."""
-    lead = theta.dim() - 1
-    weights = [value for value in objective.layout.unravel(theta.double()).values() if value.dim() >= lead + 2]
-    if not weights:
-        raise InputError("theta must hold at least one weight with two axes for a product of norms, found none")
-    yield from (weight.flatten(lead + 1) for weight in weights)
+    """Weights of all layers, (…, outputs, rest), float64."""
+    lead = theta.shape[:-1]
+    outside = {name: value.double().expand(*lead, *value.shape) for name, value in _outside(objective).items()}
+    weights = {**outside, **objective.layout.unravel(theta.double())}.values()
+    matrices = [weight.flatten(len(lead) + 1) for weight in weights if weight.dim() >= len(lead) + 2]
+    if not matrices:
+        raise InputError("the model must have at least one weight with two axes for a product of norms, found none")
+    yield from matrices
+
+
+def _outside(objective: Objective) -> dict[str, Tensor]:
+    """The parameters that are constants: the network has them as well."""
+    names = [name for name, _ in objective.program.model.named_parameters() if name not in objective.layout.slices]
+    return {name: objective.program.fixed[name] for name in names}
 
 
 def path_norm(objective: Objective, theta: Tensor) -> Tensor:
@@ -91,8 +100,8 @@ def path_norm(objective: Objective, theta: Tensor) -> Tensor:
     if not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
         raise InputError(f"path_norm needs one floating-point input, found {type(inputs).__name__}")
     squared = theta.detach().double().square().reshape(-1, exact.size)
+    outside = {name: value.square() for name, value in _outside(exact).items()}
+    ones = torch.ones_like(inputs[:1]), None
     with torch.no_grad():
-        outputs = [
-            exact.program.output_one(exact.layout.unravel(row), (torch.ones_like(inputs[:1]), None)) for row in squared
-        ]
+        outputs = [exact.program.output_one({**outside, **exact.layout.unravel(row)}, ones) for row in squared]
     return torch.stack([output.sum() for output in outputs]).sqrt().reshape(theta.shape[:-1])
