@@ -49,7 +49,9 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return error.removeprefix("thalweg: ").strip()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["sweep", "--help"], ["view", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["run", "--help"], ["sweep", "--help"], ["view", "--help"], ["--version"]]
+)
 def test_answers_without_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from thalweg.cli import main; code = main(sys.argv[1:]);"

@@ -52,6 +52,7 @@ def test_commands_are_understood(
     monkeypatch.setattr("thalweg.cli.running.finish", lambda *_: None)
     monkeypatch.setattr("thalweg.cli.sweeping.finish", lambda plan, *_: begun.append(plan.experiment))
     monkeypatch.setattr("thalweg.tasks.fetch", begun.append)
+    monkeypatch.setattr("thalweg.viewer.serve", lambda *_, **__: None)
     code = cli.main(shlex.split(command)[1:])
     sentence = capsys.readouterr().err
     if "RUN" in command or "0123456789" in command:  # stands for a run of the reader

@@ -130,6 +130,7 @@ def test_no_cycle_between_packages() -> None:
     [
         ("curvature", "from thalweg.experiments import find", "lies above"),
         ("experiments", "def f():\n    from thalweg import cli", "lies above"),
+        ("scale", "def f():\n    from thalweg.viewer import serve", "lies above"),
         ("landscape", "def f():\n    import matplotlib.pyplot", "plotting library"),
         ("landscape", "from thalweg.figures import Figure", "must not know"),
         ("figures", "def f():\n    import torch", "must not import torch"),

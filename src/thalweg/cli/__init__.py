@@ -1,10 +1,10 @@
-"""The command line: ``thalweg list``, ``run``, ``sweep``, ``runs``, ``resume``, ``report``, ``export``, ``data``.
+"""The command line: ``thalweg list``, ``run``, ``sweep``, ``runs``, ``view``, ``resume``, ``report`` and so on.
 
 Whatever the user did wrong is one sentence on standard error and exit code 2, an interrupt is 130; a traceback means a
 fault of ours. Commands import what they need when they run, so that help and ``list`` answer at once.
 
-`arguments` says what can be typed, `running` and `sweeping` hold the commands that compute, `showing` those that
-show what there is.
+`arguments` says what can be typed, `running` and `sweeping` hold the commands that compute, `showing` and `viewing`
+those that show what there is.
 """
 
 from __future__ import annotations

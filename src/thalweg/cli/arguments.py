@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg import __version__
-from thalweg.cli import running, showing, sweeping
+from thalweg.cli import running, showing, sweeping, viewing
 from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser, folder
 
 __all__ = ["commands"]
@@ -49,6 +49,11 @@ def commands() -> argparse.ArgumentParser:
     _add_experiment(sub)
 
     sub = add("runs", showing.show_runs, "Show all runs: state, size, age.")
+    _add_root(sub)
+
+    sub = add("view", viewing.view, "Show all runs in the browser: live, one by one, or side by side.")
+    sub.add_argument("--port", type=int, default=8321, metavar="N", help="port of 127.0.0.1, 0 for any free one (8321)")
+    sub.add_argument("--no-browser", dest="browser", action="store_false", help="only say the address")
     _add_root(sub)
 
     sub = add("resume", running.resume, "Continue an interrupted or failed run where it stopped.")

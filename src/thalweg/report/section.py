@@ -12,17 +12,15 @@ from markupsafe import Markup
 
 from thalweg.figures.scales import power_of_ten
 from thalweg.progress import duration
-from thalweg.report.pictures import Film, Picture, films
+from thalweg.report.pictures import Picture
 from thalweg.report.settings import Setting, experiment_of, flat, setting, settings
 from thalweg.report.story import markup, story
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from thalweg.experiments.findings import Findings
     from thalweg.runs import Run
 
-__all__ = ["Cell", "Section", "Table", "section"]
+__all__ = ["Cell", "Section", "Table", "environment", "section", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Section:
         summary: What the experiment is, in a line.
         question: What was asked; ``method`` how it was answered; ``reading`` further parts by heading.
         statements: What was measured; ``warnings`` what not to believe.
-        pictures: The figures; ``films`` what moves.
+        pictures: The figures.
         tables: The tables, ``numbers`` the main results as one more.
         replicas: Sentences on the fate of the replicas; ``lost`` on those that did not complete.
         settings: Every setting, those chosen otherwise than the default marked.
@@ -79,7 +77,6 @@ class Section:
     statements: tuple[str, ...]
     warnings: tuple[str, ...]
     pictures: tuple[Picture, ...]
-    films: tuple[Film, ...]
     tables: tuple[Table, ...]
     numbers: Table | None
     replicas: tuple[str, ...]
@@ -90,16 +87,13 @@ class Section:
     again: str
 
 
-def section(
-    run: Run, findings: Findings, pictures: Sequence[Picture], beside: Path, *, key: str, label: str = ""
-) -> Section:
+def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: str, label: str = "") -> Section:
     """Gather what a report says of a run.
 
     Args:
         run: Which.
         findings: What it has found.
         pictures: Its figures, drawn.
-        beside: Folder of the report.
         key: Prefix of the anchors, unique within the document.
         label: What tells it from other runs of its experiment in the same document.
     """
@@ -119,13 +113,12 @@ def section(
         statements=tuple(findings.statements),
         warnings=tuple(findings.warnings),
         pictures=tuple(pictures),
-        films=films(run.files.exports, beside, findings.statements),
         tables=tuple(table(name, rows) for name, rows in findings.tables.items() if rows),
         numbers=table("Numbers", numbers) if numbers else None,
         replicas=replicas,
         lost=lost,
         settings=settings(experiment_of(run), run.config),
-        environment=_environment(kept),
+        environment=environment(kept),
         command=str(kept.get("command") or ""),
         again=_again(run),
     )
@@ -182,7 +175,8 @@ def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(said), tuple(lost)
 
 
-def _environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a run was made with as rows (name, value), from its ``environment.json``."""
     rows = [("seed", str(kept.get("seed"))), ("device", str(kept.get("device")))]
     rows.append(("data checksum", str(kept.get("data_checksum") or "none")))
     rows += [(name, str(number)) for name, number in (kept.get("versions") or {}).items()]

@@ -66,7 +66,7 @@
       begin(entry.target);
     }
   }, { rootMargin: "800px 0px" });
-  for (const place of document.querySelectorAll(".plot")) watcher.observe(place);
+  for (const place of document.querySelectorAll(".plot[data-figure]")) watcher.observe(place);
 
   for (const query of [night, slim]) {
     query.addEventListener("change", () => {

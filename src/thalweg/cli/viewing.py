@@ -1,0 +1,26 @@
+"""The command ``thalweg view``: all runs in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+__all__ = ["view"]
+
+
+def view(options: argparse.Namespace) -> None:
+    """Show the runs in the browser until Ctrl-C."""
+    from thalweg.viewer import serve
+
+    def ready(address: str) -> None:
+        print(f"runs of {options.root}: {address}  (Ctrl-C ends)", flush=True)
+        if options.browser:
+            import webbrowser
+
+            # In a thread: some browsers keep their caller waiting.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    try:
+        serve(options.root, port=options.port, ready=ready)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the viewer has ended") from None
