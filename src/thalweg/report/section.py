@@ -12,11 +12,13 @@ from markupsafe import Markup
 
 from thalweg.figures.scales import power_of_ten
 from thalweg.progress import duration
-from thalweg.report.pictures import Picture
+from thalweg.report.pictures import Film, Picture, films
 from thalweg.report.settings import Setting, experiment_of, flat, setting, settings
 from thalweg.report.story import markup, story
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from thalweg.experiments.findings import Findings
     from thalweg.runs import Run
 
@@ -58,7 +60,7 @@ class Section:
         summary: What the experiment is, in a line.
         question: What was asked; ``method`` how it was answered; ``reading`` further parts by heading.
         statements: What was measured; ``warnings`` what not to believe.
-        pictures: The figures.
+        pictures: The figures; ``films`` what moves.
         tables: The tables, ``numbers`` the main results as one more.
         replicas: Sentences on the fate of the replicas; ``lost`` on those that did not complete.
         settings: Every setting, those chosen otherwise than the default marked.
@@ -77,6 +79,7 @@ class Section:
     statements: tuple[str, ...]
     warnings: tuple[str, ...]
     pictures: tuple[Picture, ...]
+    films: tuple[Film, ...]
     tables: tuple[Table, ...]
     numbers: Table | None
     replicas: tuple[str, ...]
@@ -87,13 +90,16 @@ class Section:
     again: str
 
 
-def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: str, label: str = "") -> Section:
+def section(
+    run: Run, findings: Findings, pictures: Sequence[Picture], beside: Path, *, key: str, label: str = ""
+) -> Section:
     """Gather what a report says of a run.
 
     Args:
         run: Which.
         findings: What it has found.
         pictures: Its figures, drawn.
+        beside: Folder of the report.
         key: Prefix of the anchors, unique within the document.
         label: What tells it from other runs of its experiment in the same document.
     """
@@ -113,6 +119,7 @@ def section(run: Run, findings: Findings, pictures: Sequence[Picture], *, key: s
         statements=tuple(findings.statements),
         warnings=tuple(findings.warnings),
         pictures=tuple(pictures),
+        films=films(run.files.exports, beside, findings.statements),
         tables=tuple(table(name, rows) for name, rows in findings.tables.items() if rows),
         numbers=table("Numbers", numbers) if numbers else None,
         replicas=replicas,
