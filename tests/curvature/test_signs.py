@@ -95,7 +95,17 @@ def test_norm_bounds_hold_the_norm(size: int) -> None:
     assert norm_bounds(Operator.dense(0 * matrix)) == (0.0, 0.0)
 
 
+def test_the_band_of_a_float32_hessian_is_that_of_float32() -> None:
+    """A float64 band about a float32 matrix counts the signs of its rounding errors."""
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(50, 50))[0]
+    signs = count_signs(basis * torch.tensor([3.0] + [0.0] * 49) @ basis.mT)
+    assert (int(signs.positive), int(signs.negative), int(signs.undecided)) == (1, 0, 49)
+
+
 def test_bad_input() -> None:
+    with pytest.raises(InputError, match="hessian must hold real floating-point numbers, found torch.int64"):
+        count_signs(torch.eye(2).long())
     with pytest.raises(InputError, match=r"hessian must have shape \(…, P, P\), found \(3,\)"):
         count_signs(torch.zeros(3))
     with pytest.raises(InputError, match=r"permuted must have the shape of hessian \(3, 3\), found \(2, 2\)"):

@@ -77,7 +77,7 @@ def count_signs(
     """Counts the certainly positive, certainly negative and undecided eigenvalues.
 
     Args:
-        hessian: H, (…, P, P), from a computation in float64.
+        hessian: H, (…, P, P), best from a computation in float64: its dtype's eps is that of the band.
         permuted: The same Hessian with the samples in another order, of the same shape.
         asymmetry: ‖H − Hᵀ‖/2 that was averaged away before, (…) or a number; added to what is left.
         minimum_band: Least half-width of the band, absolute, for errors that the caller knows of.
@@ -93,6 +93,8 @@ def count_signs(
     """
     if hessian.dim() < 2 or hessian.shape[-1] != hessian.shape[-2] or hessian.shape[-1] == 0:
         raise InputError(f"hessian must have shape (…, P, P), found {tuple(hessian.shape)}")
+    if not hessian.is_floating_point():
+        raise InputError(f"hessian must hold real floating-point numbers, found {hessian.dtype}")
     if permuted is not None and permuted.shape != hessian.shape:
         raise InputError(
             f"permuted must have the shape of hessian {tuple(hessian.shape)}, found {tuple(permuted.shape)}"
@@ -108,7 +110,7 @@ def count_signs(
     if before.dim() and before.shape != lead:
         raise InputError(f"asymmetry must be a number or have shape {tuple(lead)}, found {tuple(before.shape)}")
     skew = skew + before.expand(lead).reshape(-1)
-    rounding = size * torch.finfo(torch.float64).eps * norm
+    rounding = size * torch.finfo(hessian.dtype).eps * norm
     band = rounding + skew + (0.0 if permuted is None else permutation)
     band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
     counted = inertia(flat, band, method=method)
