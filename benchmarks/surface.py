@@ -2,11 +2,11 @@
 
     python benchmarks/surface.py [--quick] [--threads N] [NAME …]
 
-Names: mnist, digits, cnn, metrics; default all. All sides run in turn in one process at float32, and a ratio is that of the
-median times per cell. With one thread times are those of the processor, so that other work on the machine counts less.
-A full picture is 51 × 51 cells; in the comparison every side evaluates a part of it (the slow ones 2 × 2 to 5 × 5),
-because the time per cell is the same for every cell. Ours pays for its preparation (three products with the data) in
-every part.
+Names: mnist, digits, cnn, metrics; default all. All sides run in turn in one process at float32, and a ratio is that
+of the median times per cell. With one thread times are those of the processor, so that other work on the machine counts
+less. A full picture is 51 × 51 cells; in the comparison every side evaluates a part of it (the slow ones 2 × 2 to
+5 × 5), because the time per cell is the same for every cell. Ours pays for its preparation (three products with the
+data) in every part.
 
 The limit is the time that the products which ours cannot avoid take at the rate of a large matrix product, measured in
 the same turns.

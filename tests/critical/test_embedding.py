@@ -9,6 +9,7 @@ from torch import nn
 from tests.critical.cases import sinc
 from thalweg.critical import ObjectiveProblem, Status, certify, embed, lower_saddles, search, split, subnetwork, widths
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 
 @pytest.mark.parametrize("hidden", [(1, 1), (2, 2), (3, 2), (3, 4)])
@@ -94,3 +95,13 @@ def test_bad_input():
     other = Objective(nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten()), nn.MSELoss(), (x, torch.randn(4, 1)))
     with pytest.raises(InputError, match="stack of linear layers"):
         widths(other)
+
+
+def test_a_narrow_network_has_all_the_data() -> None:
+    x = torch.randn(10, 3).double()
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    wide = Objective(model, nn.MSELoss(), (x, x[:, :1]), batch_size=4)
+    narrow = subnetwork(wide, (2,))
+    assert narrow.samples == 10
+    theta = narrow.theta
+    torch.testing.assert_close(wide.value(embed(narrow, wide, theta)), narrow.value(theta))

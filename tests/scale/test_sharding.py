@@ -91,6 +91,17 @@ def test_mistakes_are_answered_in_every_process(folder: tuple[Path, int], case: 
         assert re.search(pattern, found[case]), found[case]
 
 
+def test_the_page_runs_under_torchrun(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-model.md").read_text()
+    (block,) = re.findall(r"^# shared\.py.*?(?=^```$)", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shared.py").write_text(block)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "shared.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"2500 samples: eigenvalues \[.*\], trace \d+\.\d+\n", done.stdout)
+
+
 def test_without_processes() -> None:
     with pytest.raises(InputError, match="must be initialised"):
         sharded(sharded_process.CASES["stack"]())

@@ -8,6 +8,7 @@ weight decay): a unit is doubled and its outgoing weights shared out as λ and 1
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def subnetwork(objective: Objective, hidden: tuple[int, ...]) -> Objective:
     return Objective(
         nn.Sequential(*modules),
         objective.loss,
-        objective.batches.held[0],
+        _data(objective),
         l2=objective.l2,
         dtype=objective.dtype,
         device=objective.device,
@@ -140,7 +141,7 @@ def _widened(objective: Objective, hidden: tuple[int, ...]) -> Objective:
     return Objective(
         nn.Sequential(*made),
         objective.loss,
-        objective.batches.held[0],
+        _data(objective),
         l2=objective.l2,
         dtype=objective.dtype,
         device=objective.device,
@@ -150,6 +151,13 @@ def _widened(objective: Objective, hidden: tuple[int, ...]) -> Objective:
 
 def _names(stack: LinearStack) -> list[str]:
     return [name for pair in zip(stack.weights, stack.biases, strict=True) for name in pair if name is not None]
+
+
+def _data(objective: Objective) -> Any:
+    held = objective.batches.held
+    if not held:
+        raise InputError("objective must hold all its data in memory, in one process, found a loader or a sharded one")
+    return held[0] if len(held) == 1 else list(held)
 
 
 def _stack(objective: Objective) -> LinearStack:
