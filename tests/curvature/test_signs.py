@@ -104,7 +104,7 @@ def test_the_band_of_a_float32_hessian_is_that_of_float32() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match="hessian must hold real floating-point numbers, found torch.int64"):
+    with pytest.raises(InputError, match=r"hessian must hold real floating-point numbers, found torch\.int64"):
         count_signs(torch.eye(2).long())
     with pytest.raises(InputError, match=r"hessian must have shape \(…, P, P\), found \(3,\)"):
         count_signs(torch.zeros(3))

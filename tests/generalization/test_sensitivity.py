@@ -113,6 +113,15 @@ def test_the_norm_of_the_batch_mean_falls_with_the_evaluation_batch() -> None:
     assert classic[16] / classic[1024] == pytest.approx(8, rel=0.02)
 
 
+def test_one_logit_has_no_softmax() -> None:
+    """That of a binary classifier by one logit is constant: it would look insensitive to everything."""
+    data = torch.randn(5, 3), torch.randint(0, 2, (5, 1)).float()
+    for model in (nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 1), nn.LayerNorm(1))):
+        objective = Objective(model, nn.BCEWithLogitsLoss(), data)
+        with pytest.raises(InputError, match="of 'probabilities' needs two logits or more on axis 1"):
+            sensitivity(objective, objective.theta, of="probabilities")
+
+
 def test_running_statistics_of_each_theta() -> None:
     case = CASES["batchnorm-eval"]
     objective = case.build()

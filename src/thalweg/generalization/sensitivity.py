@@ -217,7 +217,7 @@ def _of_stack(stack: LinearStack, values: Mapping[str, Tensor], of: Of, p: float
             h = phi.value(z)
             slopes.append(None if phi.name == "identity" else phi.first(z).unsqueeze(1))
         if of == "probabilities":
-            share = h.softmax(1)
+            share = _softmax(h)
             jacobian = torch.diag_embed(share) - share.unsqueeze(2) * share.unsqueeze(1)
         else:
             jacobian = torch.eye(rows, dtype=h.dtype, device=h.device).expand(len(h), -1, -1)
@@ -226,6 +226,15 @@ def _of_stack(stack: LinearStack, values: Mapping[str, Tensor], of: Of, p: float
         return torch.linalg.vector_norm(jacobian.flatten(1), p, dim=1)
 
     return norms, size
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    if logits.dim() < 2 or logits.shape[1] < 2:
+        raise InputError(
+            f"of 'probabilities' needs two logits or more on axis 1, found outputs of shape (N, {logits[0].numel()}): "
+            "the softmax of one is constant"
+        )
+    return logits.softmax(1)
 
 
 def _thin(matrix: Tensor) -> Tensor:
@@ -244,7 +253,7 @@ def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of:
         elif not isinstance(output, Tensor):
             raise InputError(f"the model must return one tensor, found {type(output).__name__}")
         else:
-            columns = (output.softmax(1) if of == "probabilities" else output).reshape(len(output), -1)
+            columns = (_softmax(output) if of == "probabilities" else output).reshape(len(output), -1)
     rows = []
     for k in range(columns.shape[1]):
         more = k + 1 < columns.shape[1]
