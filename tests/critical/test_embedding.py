@@ -90,8 +90,6 @@ def test_bad_input():
     with pytest.raises(InputError, match="share must be neither 0 nor 1, found 1"):
         split(free, free.initial(1), 0, 0, 1.0)
     x = torch.randn(4, 1, 5, 5)
-    from thalweg.objective import Objective
-
     other = Objective(nn.Sequential(nn.Conv2d(1, 1, 5), nn.Flatten()), nn.MSELoss(), (x, torch.randn(4, 1)))
     with pytest.raises(InputError, match="stack of linear layers"):
         widths(other)
@@ -103,5 +101,5 @@ def test_a_narrow_network_has_all_the_data() -> None:
     wide = Objective(model, nn.MSELoss(), (x, x[:, :1]), batch_size=4)
     narrow = subnetwork(wide, (2,))
     assert narrow.samples == 10
-    theta = narrow.theta
+    theta = narrow.initial(2)
     torch.testing.assert_close(wide.value(embed(narrow, wide, theta)), narrow.value(theta))
