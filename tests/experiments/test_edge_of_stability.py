@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments.edge_of_stability import PRESETS, Config, limit
+from thalweg.experiments.edge_of_stability import PRESETS, Config, _verdict, limit
 from thalweg.experiments.execution import load_findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -57,3 +58,15 @@ def test_limit_separates_stable_from_unstable_on_a_quadratic(optimizer):
 def test_settings_without_a_known_limit_are_refused(change, message):
     with pytest.raises((InputError, ValueError), match=message):
         Config(**{**dict(PRESETS["tiny"]), **change})
+
+
+def test_one_run_does_not_speak_for_all():
+    """A run far above the limit was told as "above by at most 10 %", a run that reached it as one that did not."""
+    assert _verdict(np.array([1.05, 1.5])) == (
+        "well above it, in 1 of 2 runs; at the edge of stability, above the limit by at most 10 % in 1"
+    )
+    assert _verdict(np.array([0.5, 1.05])) == (
+        "at the edge of stability, above the limit by at most 10 %, in 1 of 2 runs; not at the edge within these steps "
+        "in 1"
+    )
+    assert _verdict(np.array([1.2, 1.3])) == "well above it"

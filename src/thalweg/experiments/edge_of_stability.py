@@ -223,10 +223,22 @@ def _tell(config: Config, paths: list[_Path], setting: str) -> Findings:
 
 
 def _verdict(late: np.ndarray) -> str:
-    if (late > 1.1).all():
-        return "well above it"
-    if (late >= 1).all():
-        return "at the edge of stability, above the limit by at most 10 %"
-    if (late > 0.9).all():
-        return "close to the edge"
-    return "the edge was not reached within these steps"
+    """What the runs have reached; each speaks for itself.
+
+    >>> _verdict(np.array([1.02, 1.05]))
+    'at the edge of stability, above the limit by at most 10 %'
+    >>> _verdict(np.array([1.02, 0.5, 1.05]))
+    'at the edge of stability, above the limit by at most 10 %, in 2 of 3 runs; not at the edge within these steps in 1'
+    """
+    bounds = (
+        (1.1, "well above it"),
+        (1.0, "at the edge of stability, above the limit by at most 10 %"),
+        (0.9, "close to the edge"),
+        (-np.inf, "not at the edge within these steps"),
+    )
+    reached = [next(words for low, words in bounds if share >= low) for share in late]
+    named = {words: reached.count(words) for _, words in bounds if words in reached}
+    if len(named) == 1:
+        return reached[0]
+    first, *rest = named.items()
+    return "; ".join([f"{first[0]}, in {first[1]} of {len(late)} runs", *(f"{words} in {n}" for words, n in rest)])

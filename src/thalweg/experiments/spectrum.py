@@ -201,6 +201,7 @@ def _largest(config: Config, objective: Objective, theta: Tensor) -> dict[str, T
         )
         out |= {f"{name}_values": found.values, f"{name}_residuals": found.residuals}
         out[f"{name}_converged"] = found.converged
+        out[f"{name}_complete"] = torch.tensor(found.complete)
         out[f"{name}_products"] = torch.tensor(found.products)
     return out
 
@@ -248,7 +249,7 @@ def _tell(
     top, ggn = tops["hessian_values"], tops["ggn_values"]
     statements = [
         f"{setup.network} on {setup.task.label}, {recipe_words(config.training, setup.objective.samples)}.",
-        f"The densities are those of run {shown + 1}.",
+        f"The densities and the largest eigenvalues are those of run {shown + 1}.",
         (
             f"At the end the largest eigenvalue of the Hessian is {number(float(top[0]))}, of the Gauss–Newton matrix "
             f"{number(float(ggn[0]))}; the {len(top)} largest are known to residuals of at most "
@@ -260,12 +261,15 @@ def _tell(
         f"undecided within ±{number(float(np.median(end['band'])))}: "
         f"{range_words(end['undecided'] / size, percent)} at the end."
         + (" These are estimates by stochastic Lanczos quadrature." if estimated else ""),
-        f"At the end the gradient norm is {range_words(end['gradient_norm'])}: "
-        + ("close to" if float(np.median(end["gradient_norm"])) < 1e-6 else "not at")
-        + " a critical point, so the signs describe the place where training stopped, not a minimum.",
+        (
+            f"At the end the gradient norm is {range_words(end['gradient_norm'])}, and nothing certifies a critical point: "
+            "the signs describe the place where training stopped, not a minimum."
+        ),
     ]
     if not bool(tops["hessian_converged"].all()):
         warnings = [*warnings, "Not all of the largest eigenvalues converged; their error bars are their residuals."]
+    if not bool(tops.get("hessian_complete", True)):  # runs of earlier versions do not know
+        warnings = [*warnings, "Among the largest eigenvalues repeated ones may be missing: that was not settled."]
     rows = [
         {
             "run": fine[i] + 1,
