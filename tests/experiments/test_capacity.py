@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from thalweg.experiments.capacity import PRESETS, measure, peak, tell
+from thalweg.experiments._capacity_story import peak
+from thalweg.experiments.capacity import PRESETS, measure, tell
 from thalweg.experiments.options import override
 from thalweg.runs import Run
 
