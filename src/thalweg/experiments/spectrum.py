@@ -262,7 +262,7 @@ def _tell(
         f"{range_words(end['undecided'] / size, percent)} at the end."
         + (" These are estimates by stochastic Lanczos quadrature." if estimated else ""),
         (
-            f"At the end the gradient norm is {range_words(end['gradient_norm'])}, and nothing certifies a critical point: "
+            f"At the end the gradient norm is {range_words(end['gradient_norm'])}, which certifies no critical point: "
             "the signs describe the place where training stopped, not a minimum."
         ),
     ]
