@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_a_complete_run(root: Path) -> None:
     assert (row.finding, row.picture, row.report) == (f"The loss is 0.25. {EVIL}", "figures/first-figure.png", True)
     assert row.bytes == run.size
     assert row.age.endswith(" s")
+    assert abs(row.created - datetime.fromisoformat(run.environment["created"]).timestamp()) < 0.01
 
 
 def test_a_report_that_is_still_to_come(root: Path) -> None:

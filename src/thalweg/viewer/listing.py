@@ -131,7 +131,7 @@ def _changed(path: Path) -> int:
 
 
 def _row(run: Run) -> Row:
-    state, message, now = run.state, run.message, time.time()
+    state, message = run.state, run.message
     far = None if state == "complete" else progress(run)
     finding, picture = "", ""
     if "findings" in run.results:
@@ -155,7 +155,7 @@ def _row(run: Run) -> Row:
         share=far.share if far else None,
         bytes=size,
         size=storage(size),
-        created=now - run.age,
+        created=time.time() - run.age,
         finding=finding,
         picture=picture,
         report=inside(run.path, run.files.report.name) is not None,
