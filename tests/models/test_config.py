@@ -24,6 +24,7 @@ from thalweg.models import COURSE, ModelConfig
         ({"budget": 100}, "depth goes with either width or budget, found budget 100 alone"),
         ({"width": 100}, "depth goes with either width or budget, found width 100 alone"),
         ({"depth": 2}, "depth goes with either width or budget, found depth 2 alone"),
+        ({"tolerance": 0.5}, "tolerance is that of a budget and goes with one, found 0.5 alone"),
         ({"depth": 0, "budget": 10}, "depth must be at least 1"),
         ({"kind": "cnn", "depth": 0, "width": 3}, "depth must be at least 1"),
         ({"kind": "cnn", "head": "conv", "hidden": (3,)}, r"hidden needs head 'dense' or 'average'"),

@@ -124,7 +124,8 @@ class ModelConfig(BaseModel):
         for field in ("budget", "width", "depth"):
             if given is not None and getattr(self, field) is not None:
                 raise InputError(
-                    f"{by_hand} and {field} both set the sizes: give one, found {given} and {getattr(self, field)}"
+                    f"{by_hand} and {field} both set the sizes: give one, found {given} and {getattr(self, field)}; "
+                    "None unsets one"
                 )
         if self.budget is not None and self.width is not None:
             raise InputError(f"budget and width both set the sizes: give one, found {self.budget} and {self.width}")
@@ -132,6 +133,8 @@ class ModelConfig(BaseModel):
             found = {field: getattr(self, field) for field in ("depth", "width", "budget")}
             told = ", ".join(f"{field} {value}" for field, value in found.items() if value is not None)
             raise InputError(f"depth goes with either width or budget, found {told} alone")
+        if self.budget is None and self.tolerance != type(self).model_fields["tolerance"].default:
+            raise InputError(f"tolerance is that of a budget and goes with one, found {self.tolerance} alone")
         if self.depth == 0 and (self.kind in ("cnn", "resnet") or self.budget is not None):
             raise InputError("depth must be at least 1 (0 only for an mlp or autoencoder of given width), found 0")
 

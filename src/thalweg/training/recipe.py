@@ -152,7 +152,9 @@ class Recipe(BaseModel):
                     f"{field} applies to {chooser} {listed} only, found {chooser} {getattr(self, chooser)!r}"
                 )
         if self.epochs is not None and self.steps is not None:
-            raise InputError(f"epochs and steps exclude each other, found {self.epochs} and {self.steps}")
+            raise InputError(
+                f"epochs and steps exclude each other, found {self.epochs} and {self.steps}; None unsets one"
+            )
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise InputError(f"batch_size must be at least 1, found {self.batch_size}")
         if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
