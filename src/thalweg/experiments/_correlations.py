@@ -82,7 +82,7 @@ def correlations(
         sure = [words for words, one in taus.items() if one.low > 0 or one.high < 0]
         top = max(taus, key=lambda words: abs(taus[words].tau))
         best.append(
-            f"{_sure(sure, len(taus))} with the {gap} whose interval excludes zero; the strongest is that of the "
+            f"{_sure(sure, len(taus))} with the {gap} whose 95 % interval excludes zero; the strongest is that of the "
             f"{top}, Kendall τ = {_interval(taus[top])}."
         )
     best += _unequal(table)

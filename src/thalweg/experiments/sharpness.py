@@ -228,14 +228,16 @@ def _frame(table: pl.DataFrame, x: Axis, name: str, words: str) -> Panel:
     return Panel(x, Axis(words, scale=scale), tuple(marks))
 
 
+_SEARCHED = {"keskar": ", in per cent of 1 + L and a lower bound,", "asam": ", a lower bound,"}
+
+
 def _told(table: pl.DataFrame, names: dict[str, str]) -> list[str]:
     out = []
     for name in ("epsilon", "lambda_max", "trace", "keskar", "asam", "average"):
         ends = measures.ends(table, name)
         if name in names and ends is not None:
             change = ends[0] if ends[0] == ends[1] else " and ".join(ends)
-            unit = ", in per cent of 1 + L and a lower bound," if name == "keskar" else ""
-            out.append(f"At the end of training, {names[name]}{unit} is {change}.")
+            out.append(f"At the end of training, {names[name]}{_SEARCHED.get(name, '')} is {change}.")
     return out
 
 

@@ -127,7 +127,8 @@ def granulated_correlation(
     Args:
         measure: (n,).
         gap: (n,).
-        hyperparameters: name -> (n,) settings.
+        hyperparameters: name -> (n,) settings. Several runs of one setting make pairs as well: give their mean, or the
+            run's number as one more hyperparameter.
 
     Returns:
         name -> ψ of that hyperparameter (NaN if it never varies alone), and "mean" -> Ψ, the mean of those known.
