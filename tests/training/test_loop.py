@@ -295,6 +295,10 @@ def test_a_recording_of_another_training_is_refused(monkeypatch: pytest.MonkeyPa
         train(target, recipe=Recipe(epochs=20), seed=1, recording=fragile)
     with pytest.raises(InputError, match="same training, found another start"):
         train(target, torch.zeros(target.size, dtype=torch.float64), Recipe(epochs=20), recording=fragile)
+    x, y = data()
+    for other in (target.with_data((x, y.roll(1))), target.with_data((x.roll(1, 0), y))):  # equal sizes
+        with pytest.raises(InputError, match=r"other data or another loss: .* at the first step of replica 0"):
+            train(other, recipe=Recipe(epochs=20), recording=fragile)
 
 
 def test_a_finished_recording_is_returned_as_it_is() -> None:

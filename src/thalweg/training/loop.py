@@ -171,6 +171,7 @@ class _Training:
                     f"the recording to resume must be of the same training, found another {name}"
                     + ("" if name == "start" else f": {before.get(name)!r} instead of {value!r}")
                 )
+        self._compare_first_step()
         self.step, self.status = meta["step"], meta["status"]
         alive = state["alive"].to(self.alive.device)
         theta = state["theta"].to(self.full.device)
@@ -182,6 +183,21 @@ class _Training:
                 self.stack.keep(alive)
         if len(alive):
             self.stack.restore(theta[alive], {n: v[alive] for n, v in buffers.items()}, state)
+
+    def _compare_first_step(self) -> None:
+        """Data, loss and buffers are told by what the first step saw of them: nothing else of them is recorded."""
+        rows = self.recording.metrics
+        rows = rows.filter(rows["step"] == 0).sort("replica")
+        losses, _, norms = self.stack.gradient(0)
+        for name, now in (("loss", losses), ("grad_norm", norms)):
+            found, before = now.double().cpu(), torch.tensor(rows[name].cast(float).to_list(), dtype=torch.float64)
+            other = ~torch.isclose(found, before, rtol=1e-2, atol=1e-12, equal_nan=True)  # another machine may round
+            if bool(other.any()):
+                r = int(other.nonzero()[0])
+                raise InputError(
+                    "the recording to resume must be of the same training, found other data or another loss: "
+                    f"{name} {float(before[r]):.6g} instead of {float(found[r]):.6g} at the first step of replica {r}"
+                )
 
     def _commit(self, *, finished: bool = False) -> None:
         state = {
