@@ -2,16 +2,17 @@
 
     python benchmarks/surface.py [--quick] [--threads N] [NAME …]
 
-Names: mnist, digits, cnn, metrics; default all. All sides run in turn in one process at float32, and a ratio is that
-of the median times per cell. With one thread times are those of the processor, so that other work on the machine counts
-less. A full picture is 51 × 51 cells; in the comparison every side evaluates a part of it (the slow ones 2 × 2 to
-5 × 5), because the time per cell is the same for every cell. Ours pays for its preparation (three products with the
-data) in every part.
+Names: mnist, digits, cnn, metrics, largest; default all. All sides run in turn in one process at float32, and a ratio
+is that of the median times per cell. With one thread times are those of the processor, so that other work on the
+machine counts less. A full picture is 51 × 51 cells; in the comparison every side evaluates a part of it (the slow ones
+2 × 2 to 5 × 5), because the time per cell is the same for every cell. Ours pays for its preparation (three products
+with the data) in every part.
 
 The limit is the time that the products which ours cannot avoid take at the rate of a large matrix product, measured in
 the same turns.
 
 `metrics` is a line of loss and accuracy on train and test data: one forward pass for both against a pass for each.
+`largest` is a line of largest Hessian eigenvalues in float64: all places in lock-step against one after the other.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg import tasks
+from thalweg.curvature import eigenpairs, hessian_operator, leading_eigenvalues
 from thalweg.landscape import Grid, random_directions, surface
 from thalweg.objective import Objective
 from thalweg.tasks.config import TaskConfig
@@ -209,8 +211,7 @@ def metrics(quick: bool, threads: int) -> None:
                 program, metric = one.program, one.metric_functions["accuracy"]
                 one.evaluation.means(thetas, lambda p, b, q=program: {"loss": q.losses(p, b)})
                 one.evaluation.means(
-                    thetas,
-                    lambda p, b, q=program, f=metric: {"a": torch.stack([f(o, b[1]) for o in q.outputs(p, b)])},
+                    thetas, lambda p, b, q=program, f=metric: {"a": torch.stack([f(o, b[1]) for o in q.outputs(p, b)])}
                 )
 
         def together(both: list[Objective] = both, thetas: Tensor = thetas) -> None:
@@ -226,7 +227,36 @@ def metrics(quick: bool, threads: int) -> None:
         line(f"{title}, one pass against one for each", words, ">= 1.7x", speed >= 1.7)
 
 
-PARTS = {part.__name__: part for part in (mnist, digits, cnn, metrics)}
+def largest(quick: bool, threads: int) -> None:
+    """The largest Hessian eigenvalue at the places of a line."""
+    cases = {
+        "1-10-20-15-1 on a sine, 256 samples": (mlp(1, 10, 20, 15, 1), nn.MSELoss(), 1, 256),
+        "64-32-10 on noise, 1,797 samples": (mlp(64, 32, 10), nn.CrossEntropyLoss(), 64, 1797),
+    }
+    for title, (model, loss, inputs, samples) in cases.items():
+        torch.manual_seed(0)
+        x = torch.randn(samples, inputs)
+        objective = Objective(model, loss, (x, torch.sin(3 * x) if inputs == 1 else torch.randint(0, 10, (samples,))))
+        objective = objective.double()
+        theta = objective.theta
+        way = random_directions(objective, theta).vectors[0]
+        thetas = theta + torch.linspace(-1, 1, 25, dtype=torch.float64)[:, None] * way
+
+        def one_by_one(objective: Objective = objective, thetas: Tensor = thetas) -> None:
+            for one in thetas:
+                eigenpairs(hessian_operator(objective, one), check=False)
+
+        sides = {
+            "alone": Side(one_by_one, len(thetas)),
+            "together": Side(lambda o=objective, t=thetas: leading_eigenvalues(o, t), len(thetas)),
+        }
+        taken = in_turn(sides, 2 if quick else 5, time.process_time if threads == 1 else time.perf_counter)
+        speed = taken["alone"] / taken["together"]
+        words = f"{speed:.2f}x ({1e3 * taken['alone']:.1f} ms -> {1e3 * taken['together']:.1f} ms a place)"
+        line(f"largest eigenvalue, {title}, in lock-step against one by one", words, ">= 1x", speed >= 1)
+
+
+PARTS = {part.__name__: part for part in (mnist, digits, cnn, metrics, largest)}
 
 
 def main() -> None:

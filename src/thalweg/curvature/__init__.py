@@ -8,6 +8,7 @@ from thalweg.curvature.exact import ExactCurvature, exact_curvature, fisher, ggn
 from thalweg.curvature.gauss_newton import fisher_operator, fisher_products, ggn_operator, ggn_products
 from thalweg.curvature.inertia import Inertia, inertia
 from thalweg.curvature.lanczos import Eigenpairs, eigenpairs
+from thalweg.curvature.leading import leading_eigenvalues
 from thalweg.curvature.neighbours import NeighbourRatio, neighbour_ratio
 from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.curvature.ratio import MinimalRatio, minimal_ratio
@@ -44,6 +45,7 @@ __all__ = [
     "hessian_operator",
     "inertia",
     "layer_blocks",
+    "leading_eigenvalues",
     "minimal_ratio",
     "neighbour_ratio",
     "over_subsets",

@@ -12,7 +12,7 @@ from torch import Tensor
 from thalweg.errors import InputError
 from thalweg.landscape.affine import AffineStack
 from thalweg.landscape.directions import Directions
-from thalweg.landscape.measures import DENSE, columns, is_forward, measure
+from thalweg.landscape.measures import columns, is_forward, measure
 from thalweg.objective import Objective
 from thalweg.objective.derivatives import VALUE
 
@@ -60,8 +60,6 @@ class Cells:
     @cached_property
     def together(self) -> int:
         """Number of points in one call: the same for every call, so that a repeated one gives the same bits."""
-        if "lambda_max" in self.metrics and self.objective.size > DENSE:
-            return 1  # a search each
         evaluation = self.objective.evaluation
         share = max(1, self.objective.memory // (4 * self.objective.size * self.objective.dtype.itemsize))
         if self._affine is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from thalweg.curvature import eigenpairs, hessian_operator
+from thalweg.curvature import leading_eigenvalues
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.scores import scores
 from thalweg.objective import Objective
@@ -105,8 +105,7 @@ def _forward(objective: Objective, thetas: Tensor, names: Sequence[str]) -> dict
 def _largest(objective: Objective, thetas: Tensor) -> tuple[Tensor, Tensor]:
     """λmax at θ (B, P) and its residual: rounding where the whole matrix is diagonalised."""
     if objective.size > DENSE:
-        pairs = [eigenpairs(hessian_operator(objective, theta), 1, check=False) for theta in thetas]
-        return torch.cat([p.values for p in pairs]), torch.cat([p.residuals for p in pairs])
+        return leading_eigenvalues(objective, thetas, memory=objective.memory)
     matrix = objective.hessian(thetas)
     finite = matrix.isfinite().all(-1).all(-1)
     values = torch.linalg.eigvalsh(matrix.nan_to_num())[:, -1]
