@@ -275,6 +275,16 @@ def test_runs_table(ladder: Experiment, here: Path, capsys: pytest.CaptureFixtur
     assert all(line[0].startswith("ladder-") and line[3] in ("B", "kB") for line in lines)
 
 
+def test_runs_table_on_a_narrow_terminal_keeps_the_names(
+    ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = execute("ladder", ladder.preset("tiny"), "runs")
+    monkeypatch.setenv("COLUMNS", "20")
+    assert cli.main(["runs"]) == 0
+    (line,) = [line.split() for line in capsys.readouterr().out.splitlines() if run.name in line]
+    assert line[:2] == [run.name, "complete"]
+
+
 def test_report_again(ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = execute("ladder", ladder.preset("tiny"), "runs")
     assert cli.main(["report", run.name]) == 0
@@ -327,6 +337,13 @@ def test_a_reader_that_has_seen_enough() -> None:
     script = f"set -o pipefail; {python} run --help | head -n 0"
     done = subprocess.run([shell, "-c", script], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.stderr == ""
+
+
+def test_a_terminal_without_greek_letters() -> None:
+    ascii_only = ENVIRONMENT | {"PYTHONIOENCODING": "ascii", "THALWEG_EXPERIMENTS": ""}
+    done = subprocess.run([*COMMAND, "list"], capture_output=True, text=True, env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "full-batch gradient descent against 2/\\u03b7" in done.stdout
 
 
 def test_two_processes_on_one_run(ladder: Experiment, here: Path) -> None:

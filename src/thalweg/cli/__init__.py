@@ -9,6 +9,7 @@ those that show what there is.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -23,6 +24,9 @@ __all__ = ["entry", "main"]
 
 def entry() -> NoReturn:
     """The ``thalweg`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks are spelled out, not a reason to stop
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))
 
 

@@ -33,13 +33,17 @@ def show_runs(options: argparse.Namespace) -> None:
     if not runs:
         print(f"no runs in {options.root}")
         return
-    table = Table("run", "state", box=box.SIMPLE)
-    table.add_column("size", justify="right")
-    table.add_column("age", justify="right")
+    longest = max(len(run.name) for run in runs)
+    table = Table(box=box.SIMPLE)
+    table.add_column("run", min_width=longest)
+    table.add_column("state", min_width=len("interrupted"))
+    table.add_column("size", justify="right", min_width=7)
+    table.add_column("age", justify="right", min_width=11)
     table.add_column("message", overflow="fold")
     for run in runs:
         table.add_row(run.name, run.state, storage(run.size), duration(run.age), escape(run.message))
-    Console().print(table)
+    # A narrow terminal breaks the lines itself: a name that is cut short cannot be typed.
+    Console(width=max(Console().width, longest + 64)).print(table)
 
 
 def write_report(options: argparse.Namespace) -> None:
