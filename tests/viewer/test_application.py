@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -11,12 +12,35 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from markupsafe import escape
 from starlette.testclient import TestClient
 
 from tests.viewer.conftest import EVIL, PNG, completed, make, record
 from thalweg.runs import Run
 
 PAGES = ("", "?show=report", "?show=curves", "?show=settings", "?show=files")
+
+
+def asked(client: TestClient, address: str) -> tuple[int, bytes]:
+    """Ask for exactly this address, as the server hands it on; the test client would shorten or decode it twice."""
+    sent: list[dict[str, Any]] = []
+    path, _, query = address.partition("?")
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "",
+        "query_string": query.encode(), "path": unquote(path), "raw_path": path.encode(),
+        "headers": [(b"host", b"127.0.0.1:8321")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8321),
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()  # no body, and the client stays to the end
+        return {}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(client.app(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
 def test_runs_as_data(client: TestClient, root: Path) -> None:
@@ -102,6 +126,22 @@ def test_a_damaged_run_costs_no_other(client: TestClient, root: Path, damaged: d
     assert "cannot be read" in client.get("/api/curves", params={"run": [whole, "metrics"]}).json()["caption"]
 
 
+def test_a_folder_of_any_name(client: TestClient, root: Path) -> None:
+    name = """odd "name" #1 %41 'ä' <b>&amp;?"""
+    completed(root).path.rename(root / name)
+    (row,) = client.get("/api/runs").json()["runs"]
+    assert (row["name"], row["state"]) == (name, "complete")
+    assert asked(client, row["picture"]) == (200, PNG)
+    for page in PAGES:
+        status, body = asked(client, row["page"] + page)
+        assert status == 200
+        assert f"<h1><code>{escape(name)}</code></h1>" in body.decode()
+        for link in re.findall(r'(?:href|src)="(/files/[^"]+)"', body.decode()):
+            assert asked(client, unescape(link))[0] == 200, link
+    (runs,) = re.findall("data-runs='([^']*)'", asked(client, row["page"] + "?show=curves")[1].decode())
+    assert json.loads(unescape(runs)) == [name]
+
+
 def test_what_is_not_there(client: TestClient, root: Path) -> None:
     run = completed(root)
     for address in ("/run/nothing", "/nothing", f"/run/{run.name}?show=nothing", f"/files/{run.name}/no", "/static/no"):
@@ -142,26 +182,6 @@ def test_head(client: TestClient) -> None:
 @pytest.mark.parametrize("address", ["/", "/api/runs"])
 def test_no_other_name_of_this_machine(client: TestClient, host: str, status: int, address: str) -> None:
     assert client.get(address, headers={"host": host}).status_code == status
-
-
-def asked(client: TestClient, address: str) -> tuple[int, bytes]:
-    """Ask for exactly this address, which a well-behaved client would shorten before it sends it."""
-    sent: list[dict[str, Any]] = []
-    scope = {
-        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "", "query_string": b"",
-        "path": unquote(address), "raw_path": address.encode(), "headers": [(b"host", b"127.0.0.1:8321")],
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8321),
-    }  # fmt: skip
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()  # no body, and the client stays to the end
-        return {}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    asyncio.run(client.app(scope, receive, send))
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
 def test_asked_gets_what_is_there(client: TestClient, harmful: Run) -> None:

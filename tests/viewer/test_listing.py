@@ -12,6 +12,7 @@ import pytest
 from tests.viewer.conftest import EVIL, completed, make, record
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
+from thalweg.viewer import listing
 from thalweg.viewer.listing import described, line, opened, rows
 
 
@@ -105,6 +106,17 @@ def test_damage_never_breaks_the_list(root: Path, damaged: dict[str, Path]) -> N
     assert "state.safetensors is corrupt" in found["state"].message
 
 
+def test_many_runs_are_looked_at_one_by_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work grows with their number, not with its square."""
+    asked: list[str] = []
+    original = listing._is_run
+    monkeypatch.setattr(listing, "_is_run", lambda root, name: asked.append(name) or original(root, name))
+    for seed in range(20):
+        make(root, seed=seed)
+    assert len(rows(root)) == 20
+    assert len(asked) == 40
+
+
 def test_what_is_no_run_is_not_listed(root: Path) -> None:
     (root / "course-figures").mkdir()
     (root / ".hidden").mkdir()
@@ -131,7 +143,7 @@ def test_a_link_out_of_the_root_is_not_followed(root: Path, tmp_path: Path) -> N
     assert line(root, "again").state == "complete"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "nothing", "mine/..", "/etc", "a\0b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "nothing", "mine/..", "/etc", "a\0b", "a" * 5000])
 def test_only_names_of_runs_are_opened(root: Path, name: str) -> None:
     completed(root)
     with pytest.raises(InputError, match="there is no run"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,17 +72,23 @@ def rows(root: Path) -> list[Row]:
     return sorted((line(root, name) for name in _names(root)), key=lambda row: (-row.created, row.name))
 
 
-def _names(root: Path) -> Iterator[str]:
+def _names(root: Path) -> list[str]:
     try:
-        found = sorted(root.iterdir())
+        return [name for name in os.listdir(root) if _is_run(root, name)]  # noqa: PTH208 -- only the names
     except OSError:  # no folder yet
-        return
-    for path in found:
-        files = RunFiles(path)
-        signs = (files.config, files.environment, files.state, files.complete, files.lock, files.snapshots)
-        printable = path.name.isprintable()  # not so are undecodable names, which no address can hold
-        if not path.name.startswith(".") and printable and path.is_dir() and any(sign.exists() for sign in signs):
-            yield path.name
+        return []
+
+
+def _is_run(root: Path, name: str) -> bool:
+    """Whether a name is that of a folder directly below the root which is a run, or was to be one."""
+    if not name.isprintable() or name.startswith(".") or "/" in name or not name:  # no address holds others
+        return False
+    files = RunFiles(root / name)
+    signs = (files.config, files.environment, files.state, files.complete, files.lock, files.snapshots)
+    try:
+        return any(sign.exists() for sign in signs)
+    except OSError:  # a name longer than any file's, or a folder that is not ours to read
+        return False
 
 
 def opened(root: Path, name: str) -> Path:
@@ -90,11 +97,12 @@ def opened(root: Path, name: str) -> Path:
     Raises:
         InputError: There is no such run, or it is a link that leads elsewhere.
     """
-    if name not in _names(root):
+    if not _is_run(root, name):
         raise InputError(f"there is no run '{name}' in {root}")
-    if not (root / name).resolve().is_relative_to(root.resolve()):
+    folder = root / name
+    if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{name} is a link that leads out of {root}, which the viewer does not follow")
-    return root / name
+    return folder
 
 
 def line(root: Path, name: str) -> Row:
