@@ -51,6 +51,16 @@ def test_minima_are_minima(minima):
         assert bool((objective.value(points.theta[r] + away) > points.certificate.loss[r]).all())
 
 
+def test_a_valley_that_falls_for_ever_has_no_minimum():
+    """exp(−x₁) at 24: ‖g‖ < 1e-10, yet nothing is near; seen only along Newton's step, with a flatter mode beside."""
+    problem = FunctionProblem(lambda x: torch.exp(-x[0]) + 1e-11 * x[1] ** 2 + 0.5 * x[2:].square().sum(), 30)
+    theta = torch.zeros(1, 30, dtype=torch.float64)
+    theta[0, 0] = 24
+    points = certify(problem, theta)
+    assert float(points.certificate.gradient[0]) < 1e-10
+    assert points.status[0] in (Status.DEGENERATE, Status.UNCERTIFIED)
+
+
 def test_signs_survive_another_order_of_the_sums(minima):
     objective, points = minima
     for seed in range(3):
