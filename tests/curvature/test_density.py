@@ -160,3 +160,22 @@ def test_bad_input(arguments: dict, message: str) -> None:
     with pytest.raises(InputError) as caught:
         spectral_density(Operator.dense(torch.eye(5)), **arguments)
     assert str(caught.value) == message
+
+
+def test_the_range_is_that_of_the_spectrum_where_probes_are_exhausted() -> None:
+    """Two eigenvalues end Lanczos after two steps; what followed stretched range and kernel down to zero."""
+    values = torch.cat([torch.full((50,), 100.0), torch.full((50,), 101.0)]).double()
+    operator = Operator(100, torch.float64, torch.device("cpu"), lambda rows: rows * values)
+    found = spectral_density(operator, probes=3, steps=40)
+    assert found.width == pytest.approx(1.2 / 40)
+    assert 99 < float(found.grid[0]) < float(found.grid[-1]) < 102
+    assert float(torch.trapezoid(found.density, found.grid)) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_multiple_of_the_identity_has_a_kernel_that_floats_resolve(steps: int) -> None:
+    values = torch.full((50,), 0.1, dtype=torch.float64)
+    operator = Operator(50, torch.float64, torch.device("cpu"), lambda rows: rows * values)
+    found = spectral_density(operator, probes=5, steps=steps)
+    assert found.width == pytest.approx(1e-4)
+    assert float(torch.trapezoid(found.density, found.grid)) == pytest.approx(1, abs=1e-6)

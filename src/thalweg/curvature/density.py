@@ -190,9 +190,12 @@ def spectral_density(
             rule,
             status,
         )
-    low, high = float(rule.nodes.min()), float(rule.nodes.max())
+    seen = rule.nodes[rule.weights > 0]  # an exhausted probe goes on with nodes at zero that weigh nothing
+    low, high = float(seen.min()), float(seen.max())
     if width is None:
-        width = 1.2 * (high - low) / taken or 1e-3 * max(abs(high), 1e-12)  # the latter: one eigenvalue only
+        scale = max(abs(low), abs(high))
+        one = high - low <= 1e-6 * scale  # one eigenvalue, but for rounding
+        width = 1e-3 * max(scale, 1e-12) if one else 1.2 * (high - low) / taken
     if grid is None:
         low, high = low - 5 * width, high + 5 * width
         grid = torch.linspace(low, high, max(points, math.ceil(2 * (high - low) / width)), dtype=torch.float64)
