@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,27 @@ def test_commands_are_understood(
         assert (code, sentence) == (0, "")
     if (" run " in command or " sweep " in command) and "--help" not in command:
         assert begun == [shlex.split(command)[2]]
+
+
+def test_the_folder_of_a_run_is_what_the_page_says(
+    extra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "runs.md"
+    (listing,) = blocks(page, "text")
+    named = {name.rstrip("/,") for line in listing.splitlines()[1:] for name in line[:25].split()}
+    assert cli.main(["run", "ladder", "--preset", "tiny"]) == 0
+    (run,) = Path("runs").iterdir()
+    assert {path.name for path in run.iterdir()} == named - {"exports"}
+    assert cli.main(["export", run.name, "--to", "csv"]) == 0
+    assert (run / "exports").is_dir()
+    assert {path.suffix for path in (run / "figures").iterdir()} == {".png", ".svg", ".json"}
+
+    # Its Python is not run by itself, for it opens a run of the reader.
+    (code,) = re.findall(
+        r"^```{code-block} python\n:class: no-run\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    code = code.replace("trajectory-0123456789", run.name)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(page), "exec"), names)  # noqa: S102 -- our own page
+    assert names["run"].load("findings")["numbers"]
