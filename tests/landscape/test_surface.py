@@ -288,3 +288,15 @@ def test_other_data_of_the_same_size_are_another_surface(tmp_path: Path) -> None
         surface(first, first.theta, directions, 3, run=run)
         found = surface(other, first.theta, directions, 3, run=run)
     np.testing.assert_array_equal(found.values["loss"], surface(other, first.theta, directions, 3).values["loss"])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_where_outputs_are_nan_there_is_no_accuracy(fast: bool) -> None:
+    objective = relu_network(5, 6, 6, 3).to(dtype=torch.float32)
+    directions = random_directions(objective, objective.theta)
+    found = surface(
+        objective, objective.theta, directions, Grid(points=3, span=1e30), metrics=("loss", "accuracy"), fast=fast
+    )
+    lost = np.isnan(found.values["loss"])
+    assert lost.any()
+    np.testing.assert_array_equal(np.isnan(found.values["accuracy"]), lost)

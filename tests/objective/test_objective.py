@@ -578,3 +578,10 @@ def test_more_replicas_than_memory_are_refused_before_they_are_drawn() -> None:
     objective = Objective(nn.Linear(2, 1), nn.MSELoss(), (torch.randn(4, 2), torch.randn(4, 1)))
     with pytest.raises(InputError, match=r"replicas must fit in the memory of .* GB, found 10,000,.* of 3 parameters"):
         objective.initial(10**19)
+
+
+def test_a_network_that_gives_nan_has_no_accuracy():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    objective = Objective(model, nn.CrossEntropyLoss(), (torch.randn(20, 6), torch.arange(20) % 3))
+    found = objective.metrics(torch.stack([objective.theta, 1e30 * objective.theta]))
+    assert found["accuracy"].isnan().tolist() == found["loss"].isnan().tolist() == [False, True]

@@ -112,7 +112,9 @@ def build(config: TrainingConfig, task: Task) -> Setup:
 
 def _same_class(output: Tensor, target: Tensor) -> Tensor:
     """Accuracy of scores (N, C) against targets that are 1 at the class and 0 elsewhere (N, C)."""
-    return (output.argmax(1) == target.argmax(1)).to(output.dtype).mean()
+    from thalweg.objective.targets import accuracy
+
+    return accuracy(output, target.argmax(1))
 
 
 def recipe_words(recipe: Recipe, samples: int) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thalweg.objective import Objective
 from thalweg.objective.program import pytree_rows
-from thalweg.objective.targets import accuracy
+from thalweg.objective.targets import accuracy, right
 
 __all__ = ["scores"]
 
@@ -40,7 +40,7 @@ def scores(
             each = F.cross_entropy(output, target.expand(len(output), -1), reduction="none")
             out[name] = each.sum(1) / (target != -100).sum()  # torch's ignore_index
         elif plain and function is accuracy:
-            out[name] = (output.argmax(1) == target).to(output.dtype).mean(1)
+            out[name] = right(output, target).mean(1)
         elif samples_last and name == "loss" and objective.loss_kind == "mse":
             out[name] = (output - target.mT).square().flatten(1).mean(1)
         else:

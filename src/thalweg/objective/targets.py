@@ -15,7 +15,7 @@ from thalweg.objective.batches import sample_count
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly, Metric
 
-__all__ = ["accuracy", "counted", "default_metrics", "leaves_out"]
+__all__ = ["accuracy", "counted", "default_metrics", "leaves_out", "right"]
 
 
 def counted(loss: Any) -> Callable[[Any], int] | None:
@@ -83,8 +83,21 @@ def accuracy(output: Tensor, target: Tensor, *, axis: int = 1, ignored: int | No
         axis: The axis of the classes in the scores.
         ignored: The class that marks targets which do not count, such as padding.
     """
-    hits = (output.argmax(axis) == target).to(output.dtype)
+    hits = right(output, target, axis)
     if ignored is None:
         return hits.mean()
     kept = (target != ignored).to(output.dtype)
     return (hits * kept).sum() / kept.sum()
+
+
+def right(output: Tensor, target: Tensor, axis: int = 1) -> Tensor:
+    """1 where the largest score is that of the class, else 0: scores (…, C, …), classes (…) -> (…).
+
+    NaN where a score is: `argmax` would name the place of the first NaN, and a network that gives nothing but NaN would
+    have the accuracy of a guess.
+
+    >>> right(torch.tensor([[0.1, 0.9], [0.9, 0.1], [torch.nan, 0.1]]), torch.tensor([1, 1, 0]))
+    tensor([1., 0., nan])
+    """
+    best, place = output.max(axis)
+    return torch.where(best.isnan(), best, (place == target).to(output.dtype))
