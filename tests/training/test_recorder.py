@@ -109,11 +109,17 @@ def test_an_error_in_the_loop_marks_the_run_and_the_next_attempt_says_so(tmp_pat
 @pytest.mark.parametrize(("error", "state"), [(ZeroDivisionError, "failed"), (KeyboardInterrupt, "interrupted")])
 def test_what_was_recorded_before_an_error_is_kept(tmp_path: Path, error: type[BaseException], state: str) -> None:
     model, thetas = net(), []
-    with pytest.raises(error), Recorder(tmp_path / "mine", model, every=2) as recorder:
-        for loss, theta in steps(model, 5):
-            recorder.step(loss=loss)
-            thetas.append(theta)
-        raise error
+    recorder = Recorder(tmp_path / "mine", model, every=2)
+
+    def loop() -> None:
+        with recorder:
+            for loss, theta in steps(model, 5):
+                recorder.step(loss=loss)
+                thetas.append(theta)
+            raise error
+
+    with pytest.raises(error):
+        loop()
     run = Run.open(recorder.run.path)
     assert run.state == state
     assert run.recording().steps.tolist() == [0, 2, 4]
