@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from tests.viewer.conftest import EVIL, completed, make, record
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
 from thalweg.viewer import listing
+from thalweg.viewer.application import application
 from thalweg.viewer.listing import described, line, opened, rows
 
 
@@ -80,6 +83,8 @@ def test_a_sweep_names_what_it_sweeps(ladder: Experiment) -> None:
     config = ladder.preset("tiny").model_dump(mode="json")
     seedless = {name: value for name, value in config.items() if name != "seed"}
     assert described("ladder", {"sweep": {"seed": [0, 1]}, "plot": ["loss"], **seedless}) == ("tiny", ("seed: 0, 1",))
+    many = {"sweep": {"seed": list(range(10))}, **seedless}
+    assert described("ladder", many) == ("tiny", ("seed: 0 … 9 (10 values)",))
 
 
 def test_progress_of_a_sweep(ladder: Experiment, root: Path) -> None:
@@ -91,7 +96,9 @@ def test_progress_of_a_sweep(ladder: Experiment, root: Path) -> None:
     execute("ladder", made.tasks[2].config, root)
     with run.writing():
         row = line(root, run.name)
+        page = TestClient(application(root), base_url="http://localhost").get(f"/run/{run.name}").text
     assert (row.progress, row.share, row.preset) == ("1 of 4 tasks complete", 0.25, "tiny")
+    assert re.findall(r"\?show=(\w+)", page) == ["settings", "files"]  # it records nothing itself
 
 
 def test_damage_never_breaks_the_list(root: Path, damaged: dict[str, Path]) -> None:

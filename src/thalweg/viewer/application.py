@@ -80,7 +80,7 @@ class _Views:
         name = request.path_params["name"]
         folder, row = self._folder(name), line(self.root, name)
         whole = row.state != "broken"
-        views = {"report": row.report, "curves": whole, "settings": whole, "files": True}
+        views = {"report": row.report, "curves": whole and not row.sweep, "settings": whole, "files": True}
         view = request.query_params.get("show") or next(view for view, there in views.items() if there)
         if not views.get(view):
             raise HTTPException(404, f"run '{name}' has no page '{view}'")

@@ -46,6 +46,7 @@ class Row:
         finding: The first of its statements.
         picture: Path of its first figure in the folder.
         report: Whether it has one.
+        sweep: Whether it is one: its tasks are runs of their own, and itself it records nothing.
         live: Whether it may change by itself.
     """
 
@@ -64,6 +65,7 @@ class Row:
     finding: str = ""
     picture: str = ""
     report: bool = False
+    sweep: bool = False
     live: bool = False
 
 
@@ -167,6 +169,7 @@ def _row(run: Run) -> Row:
         finding=finding,
         picture=picture,
         report=inside(run.path, run.files.report.name) is not None,
+        sweep="sweep" in run.config,
     )
 
 
@@ -188,7 +191,14 @@ def described(experiment: str, config: Mapping[str, Any]) -> tuple[str, tuple[st
     }
     preset = min(differ, key=lambda one: len(differ[one])) if differ else ""
     changes = [f"{name}={given[name]}" for name in differ.get(preset, given)]
-    return preset, (*(f"{name}: {setting(values)}" for name, values in swept.items()), *changes)
+    return preset, (*(f"{name}: {_several(values)}" for name, values in swept.items()), *changes)
+
+
+def _several(values: Any) -> str:
+    """The values of a sweep; of many the first and the last."""
+    if not isinstance(values, list) or len(values) <= 4:
+        return setting(values)
+    return f"{setting(values[0])} … {setting(values[-1])} ({len(values)} values)"
 
 
 @lru_cache(maxsize=128)
