@@ -187,3 +187,18 @@ def test_npz_with_any_byte_damaged_is_read_or_refused(tmp_path):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         with contextlib.suppress(InputError):  # any other exception fails the test
             read_mnist(MNIST, Found("npz", file))
+
+
+def test_files_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("thalweg.tasks.mnist.LARGEST", 10_000)
+    monkeypatch.setattr("thalweg.tasks.images.LARGEST", 10_000)
+    bomb, archive = tmp_path / "train.gz", tmp_path / "mnist.npz"
+    bomb.write_bytes(gzip.compress(bytes(10_001)))
+    with pytest.raises(InputError, match="must unpack to at most 10,000 bytes, found more"):
+        read_bytes(bomb)
+    bomb.write_bytes(gzip.compress(bytes(10_000)))
+    assert len(read_bytes(bomb)) == 10_000
+    zeros = np.zeros(10_000, np.uint8)
+    np.savez_compressed(archive, x_train=zeros, y_train=zeros, x_test=zeros, y_test=zeros)
+    with pytest.raises(InputError, match=r"must unpack to at most 10,000 bytes, found 40,"):
+        read_mnist(MNIST, Found("npz", archive))

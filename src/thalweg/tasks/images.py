@@ -13,6 +13,9 @@ from thalweg.errors import InputError
 
 __all__ = ["RawImages", "digits"]
 
+LARGEST = 2**30
+"""Bytes that a file may unpack to, five times all of CIFAR-10: kilobytes of compressed zeros can fill any memory."""
+
 DIGITS_TEST = 360
 DIGITS_SPLIT_SEED = 0
 """The split of digits is part of the data: it is the same for every seed, so that test accuracies compare."""
@@ -91,6 +94,8 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
     try:
         # opened here: np.load leaves a file that is no archive open
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if (size := sum(entry.file_size for entry in file.zip.infolist())) > LARGEST:
+                raise InputError(f"{path} must unpack to at most {LARGEST:,} bytes, found {size:,}")
             missing = [name for name in names if name not in file]
             if missing:
                 raise InputError(f"{path} must hold the arrays {', '.join(names)}, found no {missing[0]!r}")

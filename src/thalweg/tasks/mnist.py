@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.errors import InputError
-from thalweg.tasks.images import RawImages, read_npz
+from thalweg.tasks.images import LARGEST, RawImages, read_npz
 from thalweg.tasks.places import Found, idx_file
 from thalweg.tasks.sources import SOURCES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Source
 
@@ -33,15 +33,18 @@ def read_bytes(file: Path) -> bytes:
     """Content of a file, decompressed if its name ends in .gz.
 
     Raises:
-        InputError: If the compressed stream is damaged.
+        InputError: If the compressed stream is damaged or holds more than any data set.
     """
-    data = file.read_bytes()
     if file.suffix != ".gz":
-        return data
+        return file.read_bytes()
     try:
-        return gzip.decompress(data)
+        with gzip.open(file) as stream:
+            data = stream.read(LARGEST + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{file} must be an intact gzip file, found: {error}") from None
+    if len(data) > LARGEST:
+        raise InputError(f"{file} must unpack to at most {LARGEST:,} bytes, found more")
+    return data
 
 
 def decode_idx(data: bytes, axes: int, name: str) -> Bytes:
