@@ -41,6 +41,14 @@ def test_the_line_is_the_median_over_replicas(metrics: dict[str, pl.DataFrame]) 
     np.testing.assert_allclose(found["b"], 3 * found["a"], rtol=1e-6)
 
 
+def test_many_lines_have_no_bands(metrics: dict[str, pl.DataFrame]) -> None:
+    def bands(count: int) -> int:
+        frames = {f"run {number}": metrics["a"] for number in range(count)}
+        return sum(trace.get("fill") not in (None, "none") for trace in curves(frames, "loss").figure["data"])
+
+    assert (bands(6), bands(7)) == (6, 0)
+
+
 def test_one_run_is_named_by_its_recordings(metrics: dict[str, pl.DataFrame]) -> None:
     assert set(lines(curves({"a": metrics["a"]}).figure)) == {"training"}
 

@@ -22,6 +22,7 @@ AGAINST = ("epoch", "step")
 """What the horizontal axis may be."""
 
 MOST = 6  # quantities that are drawn at once
+BANDS = 6  # lines that have a band; those of more would only hide each other
 _KEYS = ("recording", "replica", *AGAINST)
 
 
@@ -66,9 +67,10 @@ def curves(
     if column and column not in columns:
         raise InputError(f"there is no quantity '{column}'{nearest(column, columns)}")
     lines = _lines(metrics)
-    panels = []
+    panels, banded = [], len(lines) <= BANDS
     for name in (column,) if column else columns[:MOST]:
         marks = [mark for label, frame in lines.items() for mark in _marks(frame, name, label, against)]
+        marks = marks if banded else [mark for mark in marks if isinstance(mark, Line)]
         lows = [mark.y for mark in marks if isinstance(mark, Line)]
         positive = bool(lows) and all(np.min(low) > 0 for low in lows)
         scale = "log" if log and positive and (column or "accuracy" not in name) else "linear"
@@ -76,7 +78,7 @@ def curves(
             panels.append(Panel(Axis(against), Axis(name.replace("_", " "), scale=scale), tuple(marks)))
     if not panels:
         return Curves(columns, None, "Nothing was recorded yet.")
-    caption = "Median over the replicas; the band is their whole range."
+    caption = f"Median over the replicas{'; the band is their whole range' if banded else ''}."
     if not column and len(columns) > MOST:
         caption += f" These are {MOST} of {len(columns)} quantities."
     return Curves(columns, _drawn(Figure("curves", "What was recorded", caption, tuple(panels))), caption)
