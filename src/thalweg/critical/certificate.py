@@ -174,7 +174,8 @@ def _say(c: Certificate, r: int, tolerance: float) -> tuple[Status, str]:
             return Status.GRADIENT_FLAT, f"not critical: the gradient lies in flat modes, {where}"
         return Status.DESCENDING, f"not critical: still descending, {where}"
     if undecided:
-        return Status.DEGENERATE, f"critical, with {undecided} of {positive + negative + undecided} modes undecided"
+        modes = positive + negative + undecided
+        return Status.DEGENERATE, f"critical to tolerance, {undecided} of {modes} modes undecided"
     if not float(c.kantorovich[r]) < 0.25:
         return Status.UNCERTIFIED, f"critical to tolerance, Newton–Kantorovich number {float(c.kantorovich[r]):.2g}"
     if negative == 0:

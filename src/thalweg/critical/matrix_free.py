@@ -28,9 +28,7 @@ class LargeStatus(StrEnum):
 
     CONVERGED = "converged"  # ‖g‖ within the tolerance and the lowest Ritz values as demanded
     WRONG_INDEX = "wrong index"  # ‖g‖ within the tolerance, but the lowest Ritz values say another index
-    UNDECIDED = (
-        "undecided index"  # ‖g‖ within the tolerance, but the lowest Ritz values may be zero
-    )
+    UNDECIDED = "undecided index"  # ‖g‖ within the tolerance, but the lowest Ritz values may be zero
     BUDGET = "budget exhausted"
     DIVERGED = "diverged"
 

@@ -17,7 +17,7 @@ class Status(StrEnum):
     MINIMUM = "minimum"
     SADDLE = "saddle"
     MAXIMUM = "maximum"
-    DEGENERATE = "degenerate"  # critical, but some modes are inside the zero band: their signs are undecided
+    DEGENERATE = "degenerate"  # critical to tolerance, but some modes are inside the zero band: signs undecided
     UNCERTIFIED = "uncertified"  # critical to tolerance, every sign decided, but the Newton–Kantorovich test fails
     GRADIENT_FLAT = "gradient-flat"  # the gradient lies in the flat modes: a search stalls, but it is not zero
     DESCENDING = "descending"  # not critical: the loss still falls from here

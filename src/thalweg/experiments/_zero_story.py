@@ -251,8 +251,8 @@ def _without_decay(config: Config, ends: Group, dead: np.ndarray, through: Phase
     words = (
         f"Without weight decay (l2 = 0) training does not arrive: ‖θ‖ goes from {range_words(start)} to "
         f"{range_words(end)}, larger in {grown} of {len(end)} trainings, and over the last tenth of the steps the loss "
-        f"goes to {range_words(through.fall, percent)} of what it was. {reach} is within reach; a little weight decay "
-        "makes them exist."
+        f"goes to {range_words(through.fall, percent)} of what it was. {reach} was reached; with a little weight decay "
+        "they exist."
     )
     return [words]
 
