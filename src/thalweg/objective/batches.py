@@ -114,11 +114,11 @@ class Batches:
         return replace(self, held=((self.place(inputs), None),), counts=(1,), divisible=False, loader=None)
 
     def permuted(self, seed: int) -> Batches:
-        """The same samples in another order (of samples, or of whole batches where they may not be cut)."""
+        """The same samples in another order (of samples, or of whole batches where somebody made several)."""
         if self.loader is not None:
             return self
         generator = torch.Generator().manual_seed(seed)
-        if self.divisible:
+        if self.indexable and len(self.held) == 1:
             return replace(self, held=(self.take(torch.randperm(self.rows, generator=generator)),))
         order = torch.randperm(len(self.held), generator=generator).tolist()
         return replace(self, held=tuple(self.held[i] for i in order), counts=tuple(self.counts[i] for i in order))
