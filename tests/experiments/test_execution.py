@@ -51,6 +51,34 @@ def test_fresh_discards(ladder: Experiment, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
 
 
+@pytest.mark.parametrize("file", ["config.json", "environment.json"])
+def test_fresh_discards_a_damaged_run(file: str, ladder: Experiment, tmp_path: Path) -> None:
+    config = ladder.preset("tiny")
+    run = execute("ladder", config, tmp_path)
+    (run.path / file).write_bytes(b"{")
+    with pytest.raises(InputError, match=f"{file} is corrupt"):
+        start("ladder", config, tmp_path)
+    assert start("ladder", config, tmp_path, fresh=True).state == "new"
+    assert [path.name for path in tmp_path.iterdir()] == [run.name]
+
+
+@pytest.mark.parametrize("damage", ["is missing", "is corrupt"])
+def test_a_run_with_a_damaged_snapshot_is_not_completed(damage: str, ladder: Experiment, tmp_path: Path) -> None:
+    config = override(ladder.preset("tiny"), {"stop_after": 12})
+    run = start("ladder", config, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        compute(run)
+    shard = run.path / "snapshots" / "training" / "00000.safetensors"
+    content = shard.read_bytes()
+    shard.unlink() if damage == "is missing" else shard.write_bytes(content[:-1])
+    with pytest.raises(InputError, match=f"00000.safetensors {damage}"):
+        compute(reopen(run.path))
+    assert Run.open(run.path).state == "failed"
+    shard.write_bytes(content)
+    compute(reopen(run.path))  # nothing else was lost
+    assert Run.open(run.path).state == "complete"
+
+
 def test_fresh_never_discards_a_run_in_use(ladder: Experiment, tmp_path: Path) -> None:
     run = start("ladder", ladder.preset("tiny"), tmp_path)
     with run.writing(), pytest.raises(InputError, match="is being written by process"):

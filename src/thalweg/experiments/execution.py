@@ -17,6 +17,7 @@ from thalweg.experiments.options import validated
 from thalweg.runs import Run
 from thalweg.runs.environment import RECORDED
 from thalweg.runs.files import temporary_folder, writing_to
+from thalweg.runs.layout import RunFiles, folder_name
 from thalweg.runs.lock import locked
 
 __all__ = ["compute", "execute", "load_findings", "reopen", "start"]
@@ -77,7 +78,7 @@ def start(
         )
 
     if fresh:
-        _discard(create())
+        _discard(Path(root) / folder_name(name, config.model_dump(mode="json")))
     return create()
 
 
@@ -125,11 +126,14 @@ def load_findings(run: Run) -> Findings:
     return Findings.from_json(run.load("findings"))
 
 
-def _discard(run: Run) -> None:
-    """Remove a run that nobody writes: moved aside at once, so that no half-removed run is ever seen."""
-    aside = temporary_folder(run.path.parent, run.name)
-    with locked(run.files.lock), writing_to(run.path):
-        run.path.rename(aside)
+def _discard(path: Path) -> None:
+    """Remove a run, damaged or not, that nobody writes: moved aside, so that no half-removed run is ever seen."""
+    files = RunFiles(path)
+    if not (files.config.is_file() or files.environment.is_file()):  # no run of ours; making one there will say so
+        return
+    aside = temporary_folder(path.parent, path.name)
+    with locked(files.lock), writing_to(path):
+        path.rename(aside)
     shutil.rmtree(aside)
 
 

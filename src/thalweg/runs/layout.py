@@ -13,7 +13,7 @@ from typing import Any
 from thalweg.errors import InputError
 from thalweg.runs.files import canonical, remove_stale, temporary_folder, write_json, writing_to
 
-__all__ = ["RunFiles", "config_hash", "make_folder"]
+__all__ = ["RunFiles", "config_hash", "folder_name", "make_folder"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
     True
     """
     return hashlib.sha256(canonical(config)).hexdigest()[:10]
+
+
+def folder_name(experiment: str, config: Mapping[str, Any]) -> str:
+    """The name of the folder of a run, which follows from its config.
+
+    >>> folder_name("demo", {"width": 10})
+    'demo-e52eb00dce'
+    """
+    return f"{experiment}-{config_hash(config)}"
 
 
 def make_folder(path: Path, contents: Mapping[str, object]) -> None:

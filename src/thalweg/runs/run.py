@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.errors import InputError, nearest
 from thalweg.runs import environment, results
 from thalweg.runs.files import canonical, read_json, size, write_json
-from thalweg.runs.layout import RunFiles, config_hash, make_folder
+from thalweg.runs.layout import RunFiles, folder_name, make_folder
 from thalweg.runs.session import Session, session
 from thalweg.runs.state import State, message_of, state_of
 
@@ -99,7 +99,7 @@ class Run:
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", experiment):
             raise InputError(f"experiment must be lower-case letters, digits, '-' and '_', found {experiment!r}")
-        path = _folder_of_runs(root) / f"{experiment}-{config_hash(config)}"
+        path = _folder_of_runs(root) / folder_name(experiment, config)
         if not (path / "config.json").is_file():
             begun = environment.begun(
                 experiment, seed=seed, device=device, data_checksum=data_checksum, command=command

@@ -14,7 +14,7 @@ from thalweg.experiments.discovery import find
 from thalweg.experiments.fields import closest, rows
 from thalweg.experiments.options import flatten, override, read_toml, validated
 from thalweg.runs.files import canonical
-from thalweg.runs.layout import config_hash
+from thalweg.runs.layout import folder_name
 from thalweg.scale.values import spread
 
 __all__ = ["Plan", "Task", "flat", "plan", "read_settings", "replan", "worded"]
@@ -119,7 +119,7 @@ def _product(experiment: str, config: ExperimentConfig, given: Mapping[str, list
         changes = dict(zip(given, values, strict=True))
         chosen = override(config, {"values": (), **changes} if varied else changes)
         data = chosen.model_dump(mode="json")
-        name, flattened = f"{experiment}-{config_hash(data)}", flat(data)
+        name, flattened = folder_name(experiment, data), flat(data)
         tasks.setdefault(name, Task(name, {key: flattened[key] for key in given}, chosen))
     sweeps = {key: _distinct(task.values[key] for task in tasks.values()) for key in given}
     return Plan(experiment, sweeps, tuple(tasks.values()), plot)
