@@ -585,3 +585,29 @@ def test_a_network_that_gives_nan_has_no_accuracy():
     objective = Objective(model, nn.CrossEntropyLoss(), (torch.randn(20, 6), torch.arange(20) % 3))
     found = objective.metrics(torch.stack([objective.theta, 1e30 * objective.theta]))
     assert found["accuracy"].isnan().tolist() == found["loss"].isnan().tolist() == [False, True]
+
+
+class Calls(nn.Module):
+    """Scales its output by the number of forward passes, which it counts in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x) * self.calls
+
+
+def test_no_forward_pass_counts_in_a_value_or_in_buffers_that_were_given():
+    model, (x, y) = Calls().double(), (torch.randn(9, 3).double(), torch.randn(9, 2).double())
+    objective = Objective(model, nn.MSELoss(), [(x[:4], y[:4]), (x[4:], y[4:])])
+    theta = objective.initial(2)
+    buffers = {"calls": torch.tensor([0.0, 2.0]).double()}
+    found = objective.metrics(theta, buffers)["loss"]
+    for r, factor in enumerate((1, 3)):
+        linear = objective.module(theta[r]).linear
+        torch.testing.assert_close(objective.value(theta[r]), nn.MSELoss()(linear(x), y).detach())
+        torch.testing.assert_close(found[r], nn.MSELoss()(factor * linear(x), y).detach())
+    assert buffers["calls"].tolist() == [0, 2]

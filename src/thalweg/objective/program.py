@@ -52,7 +52,7 @@ class Program:
         vectorized: True where vmap works, False once it was refused.
         randomness: vmap's rule for random operations: "error" in analyses; a training may allow "different".
         kind: "mse" or "cross_entropy" where the loss has a closed formula (`loss_kind`), else None.
-        mutates: Whether the forward pass writes into `fixed`; then every evaluation gets a copy.
+        mutates: Whether the forward pass writes into buffers; then every evaluation gets a copy of all of them.
     """
 
     model: nn.Module
@@ -148,8 +148,10 @@ class Program:
         return self._closures[name]
 
     def _values(self, params: Params) -> dict[str, Tensor]:
-        fixed = {name: value.clone() for name, value in self.fixed.items()} if self.mutates else self.fixed
-        return {**fixed, **params}
+        values = {**self.fixed, **params}
+        if not self.mutates:
+            return values
+        return {name: value.clone() if name in self.fixed else value for name, value in values.items()}
 
     def losses_of(self, output: Any, target: Any, own_batch: bool = False) -> Tensor:
         """Mean losses (R,) of outputs (R, N, C): a few kernels for the common losses, vmap for any other."""

@@ -155,10 +155,15 @@ def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Activation | str |
 
 def trace(model: nn.Module) -> fx.GraphModule | None:
     """Traces the model symbolically; None where its control flow or inputs do not allow it."""
+    before = {name: value.clone() for name, value in model.named_buffers()}
     try:
         return fx.symbolic_trace(model)
     except Exception:  # noqa: BLE001 - any failure of a stranger's forward under tracing only means "not recognised"
         return None
+    finally:  # the forward pass ran, and may have counted itself in a buffer
+        for name, value in model.named_buffers():
+            if name in before and value.shape == before[name].shape:
+                value.copy_(before[name])
 
 
 def loss_kind(loss: Callable[..., Tensor]) -> str | None:

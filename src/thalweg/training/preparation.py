@@ -55,6 +55,7 @@ def prepare(objective: Objective) -> Prepared:
         InputError: The loss does not depend on the parameters.
     """
     program = objective.build_program(_training_mode)
+    program.mutates = False  # what the forward pass of a training writes is a replica's own, and stays
     modules = dict(program.model.named_modules())
     dropouts = {name: module for name, module in modules.items() if isinstance(module, CounterDropout)}
     if dropouts:
