@@ -227,3 +227,10 @@ def test_presets_are_the_classic_ones() -> None:
     assert function.data.points * function.training.epochs == 100_000
     assert function.data.points * function.training.record.every == 10_000
     assert find("trajectory").preset("quick").replicas == 8
+
+
+@pytest.mark.parametrize("field", ["epochs", "steps"])
+def test_a_path_of_no_steps_is_refused_before_anything_is_begun(field: str) -> None:
+    nothing = {"training.epochs": None, "training.steps": None} | {f"training.{field}": 0}
+    with pytest.raises(InputError, match=f"training.{field} must be at least 1, for a path has two ends, found 0"):
+        override(TINY, nothing)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments._training import TrainingConfig, set_up
@@ -65,6 +65,13 @@ class Config(TrainingConfig):
 
     control_walks: int = Field(default=20, ge=1)
     """Random walks behind the band in the figure of the explained variance."""
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Config:
+        for name in ("epochs", "steps"):
+            if getattr(self.training, name) == 0:
+                raise InputError(f"training.{name} must be at least 1, for a path has two ends, found 0")
+        return self
 
 
 def _every(distance: int, **recipe: Any) -> Recipe:
