@@ -32,8 +32,8 @@ class TraceEstimate:
 
     Args:
         value: The estimate; NaN if a product was not finite.
-        standard_error: One standard deviation of the estimate, itself estimated, from few products roughly: twice it
-            holds the trace in 90 to 95 % of cases from 20 products on, in 60 to 85 % with 6. 0 where the trace is exact.
+        standard_error: One standard deviation of the estimate, itself estimated and rough for few products: twice it
+            holds the trace in 85 to 95 % of cases from 20 products on, in 57 to 90 % with 6. 0 where it is exact.
         method: How; "exact" when the products sufficed for the whole diagonal.
         products: Products spent.
     """
