@@ -46,7 +46,8 @@ def random_directions(
         count: K.
         seed: Direction k depends on the seed and on k alone.
         normalize: "filter", d_ij ← d_ij ‖θ_ij‖/‖d_ij‖ for every filter of a convolution and every row of a weight
-            matrix (§4 of the source); "layer", the same per parameter tensor; "whole", per direction; "none".
+            matrix (§4 of the source; always the first axis, as in its code, which in a transposed convolution is an
+            input channel); "layer", the same per parameter tensor; "whole", per direction; "none".
         biases: Parameters with one axis or none, of layers that do not normalise: "zero" (the source's choice) leaves
             them where they are, "keep" moves them as one filter each.
         normalization: The same for the parameters of BatchNorm, LayerNorm, GroupNorm and their like.
