@@ -122,7 +122,9 @@ def test_a_sum_is_refused_in_whatever_form_the_data_come(form, options):
 
 
 @pytest.mark.parametrize(
-    "loss", [nn.L1Loss(), nn.HuberLoss(), lambda output, target: ((output - target) ** 2).mean()], ids=str
+    "loss",
+    [nn.L1Loss(), nn.HuberLoss(), lambda output, target: ((output - target) ** 2).mean()],
+    ids=["L1", "Huber", "lambda"],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("form", [tuple, lambda data: [data]])
