@@ -44,12 +44,12 @@ def leaves_out(objective: Assembly) -> bool:
     """Whether the loss ignores some of the targets, however few, or weighs them: no plain mean over samples."""
     if isinstance(getattr(objective.loss, "weight", None), Tensor):
         return True
-    index, targets = (
-        ignored_class(objective),
-        [batch[1] for batch in objective.batches.held if objective.loss_on == "output"],
-    )
-    whole = [one for one in targets if isinstance(one, Tensor) and not one.is_floating_point()]
-    return index is not None and any(bool((target == index).any()) for target in whole)
+    index = ignored_class(objective)
+    if index is None:
+        return False
+    targets = [batch[1] for batch in objective.batches.held]
+    classes = [one for one in targets if isinstance(one, Tensor) and not one.is_floating_point()]
+    return any(bool((target == index).any()) for target in classes)
 
 
 def default_metrics(objective: Assembly) -> dict[str, Metric]:

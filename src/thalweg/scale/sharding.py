@@ -157,8 +157,16 @@ def sharded(
     samples = torch.tensor(own.samples, device=objective.device)
     dist.all_reduce(samples, group=group)
     shard = Shard(
-        (), (int(samples), ), False, None, own.count, own.place, own=own, device=objective.device, group=group
-    )  # fmt: skip
+        held=(),
+        counts=(int(samples),),
+        divisible=False,
+        loader=None,
+        count=own.count,
+        place=own.place,
+        own=own,
+        device=objective.device,
+        group=group,
+    )
     model, loss = copy.deepcopy(objective._model), objective.loss
     if isinstance(loss, nn.Module):
         loss = copy.deepcopy(loss)
