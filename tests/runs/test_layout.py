@@ -12,6 +12,7 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.runs import Run, WriteError, config_hash
+from thalweg.runs.layout import make_folder
 
 ORIGIN = {"seed": 0, "device": "cpu", "data_checksum": None, "command": "thalweg run demo"}
 
@@ -87,6 +88,14 @@ def test_something_else_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds another config than its name says"):
         create(tmp_path, {})
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_a_run_that_another_process_has_just_made_stays(tmp_path: Path) -> None:
+    first = create(tmp_path, {})
+    before = first.files.environment.read_bytes()
+    make_folder(first.path, {"config.json": {}, "environment.json": {"experiment": "other"}})
+    assert first.files.environment.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [first.name]
 
 
 def test_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,8 +112,12 @@ def make_folder(path: Path, contents: Mapping[str, object]) -> None:
         InputError: Something that is no run is there already.
         WriteError: The folder cannot be made.
     """
+
+    def made() -> bool:
+        return all((path / name).is_file() for name in contents)
+
     with writing_to(path):
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(path.iterdir()) and not made():  # made since the caller has looked: that one stays
             raise InputError(f"{path} is no run, but there is something in it; remove it or use another folder")
         prepared = temporary_folder(path.parent, path.name)
         try:
@@ -125,5 +129,5 @@ def make_folder(path: Path, contents: Mapping[str, object]) -> None:
                 prepared.rename(path)
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
-    if not all((path / name).is_file() for name in contents):
+    if not made():
         raise InputError(f"{path} cannot become a run: something else is there")
