@@ -12,7 +12,7 @@ from thalweg.figures.scales import number
 
 __all__ = ["PLACES", "Spectrum", "density_figure", "largest_figure", "signs_figure"]
 
-FLOOR = 1e-6  # of the largest density: below it a logarithmic axis shows the kernel's tails only
+FLOOR = 1e-6  # of the largest density, where the logarithmic axis ends: below it are the kernel's tails only
 PLACES = ("start", "end")
 
 
@@ -44,29 +44,28 @@ def density_figure(
     drawn = []
     for heading, spectra in panels:
         marks = []
+        peak = max(float(np.nanmax(one.density)) for one in spectra)
         for one in spectra:
-            floor = FLOOR * float(np.nanmax(one.density))
+            low, high, density = (np.maximum(values, 0.1 * FLOOR * peak) for values in (one.low, one.high, one.density))
             marks += [
-                Band(one.grid, _above(one.low, floor, floor), _above(one.high, floor, floor), group=one.name),
-                Line(one.grid, _above(one.density, floor), label=one.name if len(spectra) > 1 else "", group=one.name),
+                Band(one.grid, low, high, group=one.name),
+                Line(one.grid, density, label=one.name if len(spectra) > 1 else "", group=one.name),
             ]
             if one.exact is not None:
-                marks.append(Line(one.grid, _above(one.exact, floor), group=one.name, style="dotted", width=1.0))
-        drawn.append(Panel(Axis("eigenvalue"), Axis("density", scale="log"), tuple(marks), title=heading))
+                exact = np.maximum(one.exact, 0.1 * FLOOR * peak)
+                marks.append(Line(one.grid, exact, group=one.name, style="dotted", width=1.0))
+        top = max(float(np.nanmax(one.high)) for one in spectra)
+        y = Axis("density", scale="log", limits=(FLOOR * peak, 2 * max(top, peak)))
+        drawn.append(Panel(Axis("eigenvalue"), y, tuple(marks), title=heading))
     widths = ", ".join(dict.fromkeys(number(one.width) for _, spectra in panels for one in spectra))
-    exact = any(one.exact is not None for _, spectra in panels for one in spectra)
+    known = any(one.exact is not None for _, spectra in panels for one in spectra)
     caption = (
         f"Stochastic Lanczos quadrature, {probes} random vectors of {steps} steps, with 95 % confidence "
         f"band over the vectors; Gaussian kernel of width {widths}."
     )
-    if exact:
+    if known:
         caption += " Dotted: all eigenvalues, smoothed by the same kernel."
     return Figure(name, title, caption, tuple(drawn), legend="figure")
-
-
-def _above(values: np.ndarray, floor: float, fill: float = np.nan) -> np.ndarray:
-    """The values with a gap (or `fill`) where they are below the floor of the axis."""
-    return np.where(values > floor, values, fill)
 
 
 def largest_figure(tops: dict[str, np.ndarray]) -> Figure:
