@@ -139,9 +139,12 @@ def test_a_loss_that_brings_shapes_together_itself_is_fine():
         lambda output, target: F.mse_loss(output, target[:, None]),
         lambda output, _: output.square().mean(),
     ):
-        Objective(net(1), loss, (X, X[:, 0]))
-    ones = torch.ones(N, dtype=torch.float64)  # whose order cannot matter
-    Objective(net(1), lambda output, target: (output[:, 0] - target).abs().mean(), (X, ones))
+        model = net(1)
+        objective = Objective(model, loss, (X, X[:, 0]))
+        torch.testing.assert_close(objective.value(objective.theta), loss(model(X), X[:, 0]).detach())
+    ones, model = torch.ones(N, dtype=torch.float64), net(1)  # targets whose order cannot matter
+    objective = Objective(model, lambda output, target: (output[:, 0] - target).abs().mean(), (X, ones))
+    torch.testing.assert_close(objective.value(objective.theta), (model(X)[:, 0] - 1).abs().mean().detach())
 
 
 def test_random_numbers_are_found_where_two_evaluations_agree():

@@ -287,18 +287,21 @@ def test_model_that_vmap_refuses_is_looped(caplog):
     torch.testing.assert_close(values, torch.stack([objective.value(one) for one in theta]))
 
 
+class Calls(nn.Module):
+    """Scales its output by the number of forward passes, which it counts in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x) * self.calls
+
+
 def test_buffers_written_by_the_forward_pass_never_accumulate():
-    class Counting(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = nn.Linear(3, 2)
-            self.register_buffer("calls", torch.zeros(()))
-
-        def forward(self, x):
-            self.calls += 1
-            return self.linear(x) * self.calls
-
-    model, data = Counting(), mlp()[2]
+    model, data = Calls(), mlp()[2]
     objective = Objective(model, nn.MSELoss(), data)
     theta = objective.initial(2)
     assert torch.equal(objective.value(theta), objective.value(theta))
@@ -585,19 +588,6 @@ def test_a_network_that_gives_nan_has_no_accuracy():
     objective = Objective(model, nn.CrossEntropyLoss(), (torch.randn(20, 6), torch.arange(20) % 3))
     found = objective.metrics(torch.stack([objective.theta, 1e30 * objective.theta]))
     assert found["accuracy"].isnan().tolist() == found["loss"].isnan().tolist() == [False, True]
-
-
-class Calls(nn.Module):
-    """Scales its output by the number of forward passes, which it counts in a buffer."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(3, 2)
-        self.register_buffer("calls", torch.zeros(()))
-
-    def forward(self, x):
-        self.calls += 1
-        return self.linear(x) * self.calls
 
 
 def test_no_forward_pass_counts_in_a_value_or_in_buffers_that_were_given():

@@ -77,7 +77,7 @@ def test_looking_does_not_disturb_a_writer(tmp_path: Path) -> None:
     timer = threading.Timer(0.03, os.close, [descriptor])
     timer.start()
     with locked(path):
-        pass
+        assert is_locked(path)
     timer.join()
 
 
