@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
+from thalweg.errors import one_line
+
 __all__ = ["track", "shown", "duration", "storage"]
 
 Advance = Callable[[float], None]
@@ -19,6 +21,9 @@ _Tracker = Callable[[str, float | None], AbstractContextManager[Advance]]
 
 PLAIN_SECONDS = 10.0
 """Seconds between two plain lines: seldom enough for a log file, often enough to see that the work is alive."""
+
+LABEL = 80
+"""Characters of the words before a bar; a name of the user's in them is cut in the middle."""
 
 _watcher: _Tracker | None = None  # who shows progress now; None is silence, the state of the library on its own
 
@@ -42,7 +47,7 @@ def track(label: str, total: float | None = None) -> AbstractContextManager[Adva
     ...     for number in range(3):
     ...         advance(number + 1)
     """
-    return nullcontext(_ignore) if _watcher is None else _watcher(label, total)
+    return nullcontext(_ignore) if _watcher is None else _watcher(one_line(label, LABEL), total)
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def shown(stream: TextIO | None = None, *, seconds: float = PLAIN_SECONDS) -> It
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -186,3 +186,32 @@ def test_rows_know_texts_and_optional_tables() -> None:
     assert found["training.optimizer"].kind == "'sgd' | 'adam'"
     assert found["widths"].kind == "tuple[int, ...]"
     assert found["spectrum.probes"].default == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training": "sgd", "training.rate": 0.5}, "training must be a table to have a field training.rate, found"),
+        ({"training": 3, "training.batch-size": 8}, "training must be a table to have a field training.batch_size"),
+        ({"spectrum": "[1, 2]", "spectrum.probes": 5}, "spectrum must be a table to have a field spectrum.probes"),
+        ({"training.rate": "[" * 5000}, "training.rate must"),
+        ({"training.batch-size": "9" * 5000}, "training.batch-size must be an integer of at most 4300 digits"),
+        ({"training.batch-size": 0}, "training.batch-size must be greater than or equal to 1, found 0"),
+        ({"training.batch_size": "8\nseed = 7"}, "training.batch_size must be a valid integer"),
+        ({"training.optimizer": "adam", "training.momentum": 0.5}, "training.momentum applies to sgd only"),
+        ({"widths": "x" * 10_000}, "widths[0] must be a valid integer, found 'xxx"),
+        ({"widths": ["a"] * 1000}, "and 995 more like these"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_value_is_one_short_sentence(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        override(Config(), changes)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 700
+    assert str(caught.value).isprintable()
+
+
+def test_a_whole_table_and_then_one_of_its_fields() -> None:
+    found = override(Config(), {"training": "{rate = 0.5, batch_size = 4}", "training.batch_size": 8})
+    assert found.training == Training(rate=0.5, batch_size=8)
+    assert override(Config(), {"spectrum": {"probes": 3}, "spectrum.probes": "4"}).spectrum == Extra(probes=4)

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from thalweg.cli.arguments import commands
-from thalweg.errors import InputError
+from thalweg.cli.printing import WIDEST, complain
+from thalweg.errors import LONGEST, InputError
 
 __all__ = ["entry", "main"]
 
@@ -55,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         if not (found := _memory(error)):
             raise
         return _complain(found, 2)
-    except KeyboardInterrupt as interrupt:
-        return _complain(str(interrupt) or "interrupted", 130)
+    except KeyboardInterrupt as interrupt:  # its hint is a command to be copied
+        return _complain(str(interrupt) or "interrupted", 130, most=WIDEST)
     return 0
 
 
@@ -77,6 +78,6 @@ def _memory(error: Exception) -> str:
     return f"these settings need more memory than there is{f': {asked[1]} at once' if asked else ''}"
 
 
-def _complain(sentence: str, code: int) -> int:
-    print(f"thalweg: {sentence}", file=sys.stderr)
+def _complain(sentence: str, code: int, most: int = LONGEST) -> int:
+    complain(f"thalweg: {sentence}", most)
     return code

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg.cli.printing import OneLine
 from thalweg.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def watched() -> Iterator[None]:
     level = logger.level
     with progress.shown():
         handler = logging.StreamHandler()  # made under the bar, so that its lines go above it
-        handler.setFormatter(logging.Formatter("thalweg: %(message)s"))
+        handler.setFormatter(OneLine("thalweg: %(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         try:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from thalweg.errors import InputError, nearest
+from thalweg.cli.printing import lines
+from thalweg.errors import InputError, brief, nearest
 
 __all__ = ["RUN_OPTIONS", "SWEEP_OPTIONS", "Once", "Parser", "folder"]
 
@@ -61,6 +62,10 @@ def folder(text: str) -> Path:
 class Parser(argparse.ArgumentParser):
     """Argparse that complains in one sentence and knows nearest names."""
 
+    def format_help(self) -> str:
+        """The help page, each of its lines fit to be shown."""
+        return lines(super().format_help())
+
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
 
@@ -73,4 +78,5 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             what = {"command": "command", "action": "action"}.get(action.dest, f"value for {action.dest}")
             options = [str(choice) for choice in action.choices]
-            raise InputError(f"unknown {what} '{value}'{nearest(str(value), options) or ': use ' + ', '.join(options)}")
+            hint = nearest(str(value), options) or f": use {', '.join(options)}"
+            raise InputError(f"unknown {what} {brief(value)}{hint}")

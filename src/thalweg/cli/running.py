@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.cli.common import open_run, watched
 from thalweg.cli.parser import RUN_OPTIONS, Once, Parser, folder
+from thalweg.cli.printing import complain, say
 from thalweg.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def finish(run: Run) -> None:
     from thalweg.experiments.execution import compute
 
     was_complete = run.state == "complete"
-    print(f"{'complete already' if was_complete else 'running'}: {run.path}", file=sys.stderr)
+    complain(f"{'complete already' if was_complete else 'running'}: {run.path}")
     try:
         with watched():
             findings = compute(run)
@@ -121,7 +121,7 @@ def finish(run: Run) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; `thalweg resume {shlex.quote(str(run.path))}` continues") from None
     for statement in findings.statements:
-        print(statement)
+        say(statement)
     for warning in findings.warnings:
-        print(f"warning: {warning}")
-    print(f"report: {run.files.report}")
+        say(f"warning: {warning}")
+    say(f"report: {run.files.report}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from thalweg.cli.common import open_run, watched
+from thalweg.cli.printing import WIDEST, say
+from thalweg.errors import one_line
 
 __all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_report"]
 
@@ -16,32 +18,34 @@ def show_list(_: argparse.Namespace) -> None:
     experiments = discover()
     width = max(map(len, experiments), default=0)
     for name, experiment in experiments.items():
-        print(f"{name:<{width}}  {experiment.summary}")
+        say(f"{name:<{width}}  {experiment.summary}")
 
 
 def show_runs(options: argparse.Namespace) -> None:
     """A table of all runs."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from thalweg.progress import duration, storage
     from thalweg.runs import find_runs
 
     runs = find_runs(options.root)
     if not runs:
-        print(f"no runs in {options.root}")
+        say(f"no runs in {options.root}")
         return
-    longest = max(len(run.name) for run in runs)
+    names = [one_line(run.name, WIDEST) for run in runs]
+    longest = max(map(len, names))
     table = Table(box=box.SIMPLE)
     table.add_column("run", min_width=longest)
     table.add_column("state", min_width=len("interrupted"))
     table.add_column("size", justify="right", min_width=7)
     table.add_column("age", justify="right", min_width=11)
     table.add_column("message", overflow="fold")
-    for run in runs:
-        table.add_row(run.name, run.state, storage(run.size), duration(run.age), escape(run.message))
+    for name, run in zip(names, runs, strict=True):
+        words = (name, run.state, storage(run.size), duration(run.age), one_line(run.message))
+        table.add_row(*map(Text, words))  # plain text: brackets in a name are no markup
     # A narrow terminal breaks the lines itself: a name that is cut short cannot be typed.
     Console(width=max(Console().width, longest + 64)).print(table)
 
@@ -53,9 +57,9 @@ def write_report(options: argparse.Namespace) -> None:
     runs = [open_run(name, options.root) for name in options.runs]
     with watched():
         page = report.write(runs, options.output, course=options.course)
-    print(f"report: {page}")
+    say(f"report: {page}")
     if options.pdf:
-        print(f"printed: {report.pdf(page)}")
+        say(f"printed: {report.pdf(page)}")
 
 
 def write_export(options: argparse.Namespace) -> None:
@@ -64,11 +68,11 @@ def write_export(options: argparse.Namespace) -> None:
 
     run = open_run(options.run, options.root)
     if options.to in exporting.FORMATS:
-        print(exporting.export(run, options.to))
+        say(exporting.export(run, options.to))
     else:  # formats of surfaces, which know torch
         from thalweg.landscape.exporting import export
 
-        print(export(run, options.to))
+        say(export(run, options.to))
 
 
 def manage_data(options: argparse.Namespace) -> None:
@@ -79,10 +83,11 @@ def manage_data(options: argparse.Namespace) -> None:
         case "list":
             for row in tasks.list_data():
                 place = row.found or "not here"
-                print(f"{row.name:<14} {row.what}\n{'':<14} {place}{f': {row.note}' if row.note else ''}")
+                say(f"{row.name:<14} {row.what}")
+                say(f"{'':<14} {place}{f': {row.note}' if row.note else ''}")
         case "where":
             for place in tasks.where():
-                print(f"{place.path}  ({place.what}{'' if place.exists else ', does not exist'})")
+                say(f"{place.path}  ({place.what}{'' if place.exists else ', does not exist'})")
         case "fetch":
             with watched():
-                print(tasks.fetch(options.name))
+                say(tasks.fetch(options.name))

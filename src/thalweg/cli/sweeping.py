@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.cli.common import watched
 from thalweg.cli.parser import SWEEP_OPTIONS, Once, Parser, folder
+from thalweg.cli.printing import complain, say
 from thalweg.cli.running import check_fields, describe
 from thalweg.errors import InputError
 
@@ -77,7 +77,7 @@ def finish(plan: Plan, root: Path, workers: Workers, command: str) -> None:
     left, run = missing(plan, root), open_sweep(plan, root, command)
     was_complete = run.state == "complete"
     state = f"{len(plan.tasks) - len(left)} of {len(plan.tasks)} tasks complete already"
-    print(f"{run.path}: {state}{'' if was_complete else f'; {workers.words}'}", file=sys.stderr)
+    complain(f"{run.path}: {state}{'' if was_complete else f'; {workers.words}'}")
     try:
         with watched():
             done = sweep(plan, root, workers, command=command)
@@ -87,13 +87,13 @@ def finish(plan: Plan, root: Path, workers: Workers, command: str) -> None:
         again = f"`thalweg resume {shlex.quote(str(run.path))}` does the rest"
         raise KeyboardInterrupt(f"interrupted, {len(missing(plan, root))} tasks are missing; {again}") from None
     for statement in done.findings.statements:
-        print(statement)
+        say(statement)
     for warning in done.findings.warnings:
-        print(f"warning: {warning}")
-    print(f"table: {run.path / 'sweep.parquet'}")
-    print(f"report: {run.files.report}")
+        say(f"warning: {warning}")
+    say(f"table: {run.path / 'sweep.parquet'}")
+    say(f"report: {run.files.report}")
     if done.run.state != "complete":
-        print(f"thalweg: {done.run.message}; the same command tries them again", file=sys.stderr)
+        complain(f"thalweg: {done.run.message}; the same command tries them again")
         raise SystemExit(1)
 
 

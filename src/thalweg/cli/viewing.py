@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import threading
 
+from thalweg.cli.printing import say
+
 __all__ = ["view"]
 
 
@@ -13,7 +15,7 @@ def view(options: argparse.Namespace) -> None:
     from thalweg.viewer import serve
 
     def ready(address: str) -> None:
-        print(f"runs of {options.root}: {address}  (Ctrl-C ends)", flush=True)
+        say(f"runs of {options.root}: {address}  (Ctrl-C ends)")
         if options.browser:
             import webbrowser
 

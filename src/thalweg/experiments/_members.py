@@ -8,7 +8,6 @@ interrupted run goes on at the unfinished member.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.experiments import _training
 from thalweg.experiments._training import Setup, TrainingConfig
 from thalweg.experiments.fields import rows, value
-from thalweg.experiments.options import override
+from thalweg.experiments.options import override, toml_value
 from thalweg.figures.scales import number
 from thalweg.progress import track
 
@@ -277,6 +276,6 @@ def _metrics(recording: Recording) -> pl.DataFrame:
 
 def _typed(item: object) -> object:
     if isinstance(item, str):
-        with suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(f"value = {item}")["value"]
+        with suppress(ValueError):
+            return toml_value(item)
     return item

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, brief
 from thalweg.experiments.fields import FieldRow, closest, rows
 from thalweg.experiments.sentences import sentence
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from thalweg.experiments.config import ExperimentConfig
     from thalweg.experiments.discovery import Experiment
 
-__all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "validated"]
+__all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "toml_value", "validated"]
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -93,12 +93,17 @@ def override(config: C, changes: Mapping[str, object]) -> C:
             raise InputError(
                 f"unknown field '{key}'{closest(name, list(known)) or ', see `thalweg run EXPERIMENT --help`'}"
             )
-        _assign(data, name.split("."), _converted(value, known[name]))
-    return validated(type(config), data)
+        _assign(data, name.split("."), _converted(value, known[name], key))
+    return validated(type(config), data, {key.replace("-", "_"): key for key in changes})
 
 
-def validated(kind: type[C], data: Mapping[str, object]) -> C:
+def validated(kind: type[C], data: Mapping[str, object], spelled: Mapping[str, str] | None = None) -> C:
     """A configuration from nested data, such as the ``config.json`` of a run.
+
+    Args:
+        kind: Its class.
+        data: Its fields.
+        spelled: Dotted field -> how the user wrote it, for messages.
 
     Raises:
         InputError: It is no valid configuration; one sentence names the fields, the rules and the values.
@@ -106,7 +111,7 @@ def validated(kind: type[C], data: Mapping[str, object]) -> C:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise InputError(sentence(error, kind)) from None
+        raise InputError(sentence(error, kind, spelled)) from None
 
 
 def flatten(data: Mapping[str, object], kind: type[BaseModel]) -> dict[str, object]:
@@ -139,8 +144,28 @@ def read_toml(path: Path) -> dict[str, object]:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise InputError(f"cannot read {path}: {str(error.strerror).lower()}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"{path} is no TOML file: it is too deeply nested") from None
+    except ValueError as error:  # of TOML, of the encoding, or of Python, which reads 4,300 digits of a number at most
         raise InputError(f"{path} is no TOML file: {error}") from None
+
+
+def toml_value(text: str) -> object:
+    """A value as TOML writes it.
+
+    Raises:
+        ValueError: The text is none.
+
+    >>> toml_value("[8, 8]")
+    [8, 8]
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except RecursionError:
+        raise ValueError(f"a value must not be nested that deep, found {brief(text)}") from None
+    if len(table) > 1 or "\n" in text:
+        raise ValueError(f"a value must be a single one, found {brief(text)}")
+    return table["value"]
 
 
 def read_arguments(arguments: Sequence[str]) -> dict[str, str | list[str]]:
@@ -164,20 +189,27 @@ def read_arguments(arguments: Sequence[str]) -> dict[str, str | list[str]]:
                 raise InputError(f"option --{name} is given twice")
             current = found[name] = [value] if equals else []
         elif current is None:
-            raise InputError(f"unexpected argument '{argument}': fields are given as --field VALUE")
+            raise InputError(f"unexpected argument {brief(argument)}: fields are given as --field VALUE")
         else:
             current.append(argument)
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _assign(data: dict[str, Any], path: list[str], value: object) -> None:
-    for key in path[:-1]:
-        data[key] = data.get(key) or {}  # an optional table that is None becomes one
-        data = data[key]
-    data[path[-1]] = value
+    table = data
+    for depth, key in enumerate(path[:-1], 1):
+        found = table.get(key)
+        if isinstance(found, BaseModel):  # a whole table given as a value, and then one of its fields
+            found = found.model_dump()
+        if found is not None and not isinstance(found, dict):
+            name = ".".join(path[:depth])
+            raise InputError(f"{name} must be a table to have a field {'.'.join(path)}, found {brief(found)}")
+        table[key] = found or {}  # an optional table that is None becomes one
+        table = table[key]
+    table[path[-1]] = value
 
 
-def _converted(value: object, row: FieldRow) -> object:
+def _converted(value: object, row: FieldRow, key: str) -> object:
     """Text in the type of its field, if any reading of it fits; else unchanged, for validation to refuse."""
     if not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))):
         return value
@@ -186,7 +218,7 @@ def _converted(value: object, row: FieldRow) -> object:
         with suppress(ValidationError):
             return adapter.validate_python(reading)
     if value == []:
-        raise InputError(f"field '{row.name}' must be given a value")
+        raise InputError(f"field '{key}' must be given a value")
     # No reading fits. Of a sequence, what is wrong is an item, not that the text is no sequence.
     return list(_readings(value))[-1] if isinstance(value, str) and _is_sequence(row.annotation) else value
 
@@ -202,6 +234,6 @@ def _readings(text: str) -> Iterable[object]:
     yield text
     if re.fullmatch("none|null", text, re.IGNORECASE):
         yield None
-    with suppress(tomllib.TOMLDecodeError):
-        yield tomllib.loads(f"value = {text}")["value"]
+    with suppress(ValueError):
+        yield toml_value(text)
     yield [part.strip() for part in text.split(",")]

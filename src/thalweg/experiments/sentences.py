@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from thalweg.errors import nearest
+from thalweg.errors import brief, nearest
 from thalweg.experiments.fields import closest, rows
 
 __all__ = ["sentence"]
 
+SHOWN = 5
+"""Faults that one sentence names; the others are counted."""
 
-def sentence(error: ValidationError, kind: type[BaseModel]) -> str:
+
+def sentence(error: ValidationError, kind: type[BaseModel], spelled: Mapping[str, str] | None = None) -> str:
     """All that pydantic found, as one sentence without its types and links.
 
     Args:
         error: What validation raised.
         kind: The model that was validated.
+        spelled: Dotted field -> how the user wrote it, where that differs (``training.batch-size``).
 
     >>> from pydantic import Field
     >>> class Config(BaseModel):
@@ -29,26 +34,31 @@ def sentence(error: ValidationError, kind: type[BaseModel]) -> str:
     ...     print(sentence(error, Config))
     replicas must be greater than or equal to 1, found 0
     """
-    known = {row.name: row for row in rows(kind)}
+    known, spelled = {row.name: row for row in rows(kind)}, spelled or {}
     rules: dict[tuple[str, str], list[str]] = {}  # the members of a union complain one by one about the same value
     whole: list[str] = []
     for item in error.errors(include_url=False):
-        name, found, message = _name(item["loc"], known), f"found {item['input']!r}", str(item["msg"])
+        name, found, message = _name(item["loc"], known), f"found {brief(item['input'])}", str(item["msg"])
         if item["type"] == "extra_forbidden":
             unknown = ".".join(map(str, item["loc"]))
             whole.append(f"unknown field '{unknown}'{closest(unknown, list(known))}")
         elif item["type"] == "missing":
             whole.append(f"{'.'.join(map(str, item['loc']))} must be given")
         elif item["type"] in ("value_error", "assertion_error"):
-            whole.append(_placed(message.partition(", ")[2], name, known, kind))
+            whole.append(_placed(message.partition(", ")[2], name, known, kind, spelled))
+        elif item["type"] == "int_parsing_size":
+            rules.setdefault((name, found), []).append("be an integer of at most 4300 digits")
         else:
             rule = re.sub(r"^\w+ should (be )?", r"", message).partition(", unable to")[0]
             if item["type"] == "literal_error":
                 found += nearest(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
             rules.setdefault((name, found), []).append(f"be {rule}" if " should be " in message else rule)
     for (name, found), parts in rules.items():
-        whole.append(f"{name or 'the configuration'} must {' or '.join(dict.fromkeys(parts))}, {found}")
-    return "; ".join(dict.fromkeys(whole))
+        field = spelled.get(name, name) or "the configuration"
+        whole.append(f"{field} must {' or '.join(dict.fromkeys(parts))}, {found}")
+    distinct = list(dict.fromkeys(whole))
+    more = f"; and {len(distinct) - SHOWN} more like these" if len(distinct) > SHOWN else ""
+    return "; ".join(distinct[:SHOWN]) + more
 
 
 def _name(location: tuple[int | str, ...], known: dict[str, Any]) -> str:
@@ -63,13 +73,14 @@ def _name(location: tuple[int | str, ...], known: dict[str, Any]) -> str:
     return name
 
 
-def _placed(message: str, name: str, known: dict[str, Any], kind: type[BaseModel]) -> str:
+def _placed(message: str, name: str, known: dict[str, Any], kind: type[BaseModel], spelled: Mapping[str, str]) -> str:
     """A sentence of our own validators: they name a field of their table, the reader needs its place from the top."""
     tables = known[name].tables if name in known else (kind,) if not name else ()
     first = message.split()[0] if message else ""
     if any(first in table.model_fields for table in tables):
-        return f"{name}.{message}" if name else message
-    table, _, last = name.rpartition(".")
-    if first == last:
-        return f"{table}.{message}" if table else message
-    return f"{name}: {message}" if name else message
+        field = f"{name}.{first}" if name else first
+    elif first == name.rpartition(".")[2]:
+        field = name
+    else:
+        return f"{spelled.get(name, name)}: {message}" if name else message
+    return spelled.get(field, field) + message[len(first) :]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, brief
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
 from thalweg.experiments.fields import closest, rows
@@ -144,13 +144,16 @@ def replan(experiment: str, settings: Mapping[str, Any]) -> Plan:
     shared = dict(settings)
     sweeps, plot = shared.pop("sweep", None), shared.pop("plot", ())
     if not isinstance(sweeps, Mapping) or not all(isinstance(values, list) and values for values in sweeps.values()):
-        raise InputError(f"settings of a sweep must have a table 'sweep' of lists, found {sweeps!r}")
+        raise InputError(f"settings of a sweep must have a table 'sweep' of lists, found {brief(sweeps)}")
     kind = find(experiment).config
     for key, values in sweeps.items():
         *tables, last = key.split(".")
         table = shared
         for name in tables:
-            table[name] = dict(table.get(name) or {})
+            inner = table.get(name) or {}
+            if not isinstance(inner, Mapping):
+                raise InputError(f"settings of a sweep must have a table {name} for {key}, found {brief(inner)}")
+            table[name] = dict(inner)
             table = table[name]
         table[last] = values[0]
     return _product(experiment, validated(kind, shared), sweeps, tuple(plot))
@@ -176,7 +179,7 @@ def read_settings(
         data = read_toml(file)
         table = data.pop("sweep", {})
         if not isinstance(table, Mapping):
-            raise InputError(f"{file}: sweep must be a table of fields, found {table!r}")
+            raise InputError(f"{file}: sweep must be a table of fields, found {brief(table)}")
         try:
             config, sweeps = override(config, flatten(data, type(config))), flatten(table, type(config))
         except InputError as error:
