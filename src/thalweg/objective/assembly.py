@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, copying, differentiable, normalization, targets
+from thalweg.objective import checks, copying, differentiable, naming, normalization, targets
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
@@ -124,19 +124,45 @@ class Assembly:
 
     # -- θ
 
-    def ravel(self, model: nn.Module) -> Tensor:
-        """Returns the parameters of a model of the same architecture as θ (P,)."""
-        theta = self.layout.ravel({name: p.detach() for name, p in copying.plain(model).named_parameters()})
-        return theta.to(self.device, self.dtype)
+    def ravel(self, model: Any) -> Tensor:
+        """Returns θ (P,) of a model of the same architecture, in the dtype and on the device of the objective.
+
+        Args:
+            model: A model; or its state_dict, as it is or as wrappers write it ("module.", "model.", "_orig_mod."
+                anywhere in the names, nested under "state_dict", "model_state_dict", "model"); or a list of these,
+                which becomes (R, P). Parameters are found by name. Buffers, and parameters that θ does not hold, stay
+                those of the objective's own model; where others are found, a warning is logged.
+
+        Raises:
+            InputError: Names that are missing or unexpected, or other shapes than the model's.
+        """
+        return self.as_theta(model, "model").to(self.device, self.dtype)
+
+    def as_theta(self, value: Any, name: str = "theta") -> Tensor:
+        """Returns θ (…, P) of what every function and instrument takes for θ; a tensor comes back as it is.
+
+        Args:
+            value: A tensor or a floating-point array (…, P), or whatever `ravel` takes.
+            name: Of the argument, for messages.
+
+        Raises:
+            InputError: Something else, or another length than P.
+        """
+        if not isinstance(value, Tensor):
+            names = naming.Names.of(self._model, self.layout)
+            unread = () if self.batchnorm == "frozen" else ("running_mean", "running_var")
+            value = naming.theta_of(names, value, name, self.device, self.dtype, unread)
+        self.layout.check(value, name)
+        return value
 
     @property
     def theta(self) -> Tensor:
         """θ (P,) of the model that the objective was made with."""
         return self.ravel(self._model)
 
-    def module(self, theta: Tensor) -> nn.Module:
-        """Returns a copy of the model with the parameters θ (P,)."""
-        self.layout.check(theta)
+    def module(self, theta: Any) -> nn.Module:
+        """Returns a copy of the model with the parameters θ (P,), given as a tensor or as `as_theta` takes it."""
+        theta = self.as_theta(theta)
         if theta.dim() != 1:
             raise InputError(f"theta must have shape ({self.size},) to make one module, found {tuple(theta.shape)}")
         model = copying.placed(self._model, self.device, self.dtype)

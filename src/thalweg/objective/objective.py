@@ -196,7 +196,7 @@ class Objective(Assembly):
         return theta.reshape(-1, self.size), theta.shape[:-1]
 
     def _checked(self, theta: Tensor, name: str) -> Tensor:
-        self.layout.check(theta, name)
+        theta = self.as_theta(theta, name)
         checks.vector(theta, name, self.dtype, self.device)
         self.batches.agree(theta, name)
         return theta.to(self.dtype)
