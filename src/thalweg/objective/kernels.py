@@ -1,0 +1,197 @@
+"""Which functions of torch a computation calls, and the exact ones in place of fused kernels with wrong derivatives.
+
+Both are modes of `__torch_function__`: for a `with` block, every call of a torch function in this thread passes through
+them, from modules, inside of `torch.vmap` and `torch.func`, and in what runs during a backward pass (checkpointed
+segments, custom functions). A mode costs about a microsecond for each call of torch: use one only where it is needed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from thalweg.objective.compositions import COMPOSITIONS
+
+__all__ = ["Observed", "exact_kernels", "observed", "unreached"]
+
+Result = TypeVar("Result")
+# Nodes that the fused kernels leave in a graph of autograd, as `unreached` finds them.
+NODES = {
+    "NativeLayerNormBackward": "layer_norm",
+    "NativeBatchNormBackward": "batch_norm",
+    "NativeBatchNormLegitBackward": "batch_norm",
+    "BatchNormWithUpdateBackward": "batch_norm",
+    "CudnnBatchNormBackward": "batch_norm",
+    "MiopenBatchNormBackward": "batch_norm",
+    "WeightNormInterfaceBackward": "weight_norm",
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a computation called.
+
+    Args:
+        fused: Names of the functions with wrong higher derivatives, which `exact_kernels` computes rightly.
+        differentiates: Whether it differentiates anything, in reverse or forward mode.
+        backward: Whether it does so by `backward`, which writes into `.grad`.
+        forward: Whether it does so in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers).
+    """
+
+    fused: frozenset[str] = frozenset()
+    differentiates: bool = False
+    backward: bool = False
+    forward: bool = False
+
+
+def exact_kernels() -> AbstractContextManager[object]:
+    """Within `with`, in this thread: computes the functions of `COMPOSITIONS` so that every derivative is right.
+
+    The derivatives too must be taken inside: a checkpointed segment runs again in the backward pass.
+
+    Example:
+        >>> x = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64, requires_grad=True)
+        >>> with exact_kernels():
+        ...     y = torch.nn.functional.layer_norm(x, (3,))
+        >>> torch.allclose(y, torch.nn.functional.layer_norm(x, (3,)))
+        True
+    """
+    return _Exact()
+
+
+def observed(function: Callable[[], Result]) -> tuple[Result, Observed]:
+    """Calls a function once and reports what it called; what it computes stays as it is.
+
+    Args:
+        function: Takes nothing.
+
+    Returns:
+        What the function returned, and the report.
+
+    Example:
+        >>> x = torch.ones(3, requires_grad=True)
+        >>> observed(lambda: torch.autograd.grad(x.square().sum(), x))[1].differentiates
+        True
+    """
+    with _Observer() as observer:
+        result = function()
+    differentiates = observer.reverse or observer.backward or observer.forward
+    return result, Observed(frozenset(observer.fused), differentiates, observer.backward, observer.forward)
+
+
+def unreached(value: Tensor) -> frozenset[str]:
+    """Names of the fused kernels in the graph of a value that was computed under `exact_kernels`.
+
+    Calls from compiled code (TorchScript, extensions in C++) do not pass through a mode.
+    """
+    found: set[str] = set()
+    seen: set[object] = set()
+    waiting = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        name = NODES.get(type(node).__name__.rstrip("0123456789"))
+        if name and getattr(node, "_saved_training", True):
+            found.add(name)
+        waiting += [following for following, _ in node.next_functions]
+    return frozenset(found)
+
+
+class _Everywhere(TorchFunctionMode):
+    """A mode that stays on inside of a backward pass: torch takes a mode off for a call of `grad` or `backward`."""
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.autograd.grad:
+            return self._differentiate(func, "grad_outputs", 2, args, kwargs)
+        if func is torch.autograd.backward:
+            return self._differentiate(func, "grad_tensors", 1, args, kwargs)
+        if func is Tensor.backward:
+            tensor, *rest = args
+            names = ("gradient", "retain_graph", "create_graph", "inputs")
+            kwargs = dict(zip(names, rest, strict=False)) | kwargs
+            return self._differentiate(
+                torch.autograd.backward, "grad_tensors", 1, (tensor, kwargs.pop("gradient", None)), kwargs
+            )
+        return self.called(func, args, kwargs)
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answers a call."""
+        raise NotImplementedError
+
+    def _differentiate(
+        self, func: Callable[..., Any], name: str, place: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Calls `grad` or `backward` so that this mode is on again as soon as torch reads the outer gradients.
+
+        That is the first thing which torch does after it has asked for modes, and before it runs the backward pass.
+        """
+        given = args[place] if len(args) > place else kwargs.pop(name, None)
+        one = isinstance(args[0], Tensor | torch.autograd.graph.GradientEdge)
+        if isinstance(given, Tensor):
+            given = (given,)
+        elif given is None:
+            given = (None,) * (1 if one else len(args[0]))
+        entered = False
+
+        def entering() -> Iterator[Tensor | None]:
+            nonlocal entered
+            self.__enter__()
+            entered = True
+            yield from given
+
+        before, after = args[:place], args[place + 1 :]
+        try:
+            return func(*before, entering(), *after, **kwargs)
+        finally:
+            if entered:
+                self.__exit__(None, None, None)
+
+
+class _Exact(_Everywhere):
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = COMPOSITIONS.get(func)
+        if found is not None:
+            out = found[1](*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        return func(*args, **kwargs)
+
+
+class _Observer(_Everywhere):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused: set[str] = set()
+        self.reverse = self.backward = self.forward = False
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.reverse = self.reverse or func is torch.autograd.grad
+        self.backward = self.backward or func in (torch.autograd.backward, Tensor.backward)
+        self.forward = self.forward or func is torch._make_dual
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = COMPOSITIONS.get(func)
+        if found is not None and _by_own_statistics(found[1], args, kwargs):
+            self.fused.add(found[0])
+        return func(*args, **kwargs)
+
+
+def _by_own_statistics(composition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a normalization computes its statistics from its input: with constants the kernels are right."""
+    bound = inspect.signature(composition).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bool(bound.arguments.get("training", bound.arguments.get("use_input_stats", True)))
