@@ -67,7 +67,7 @@ def test_bad_input(matrix: torch.Tensor) -> None:
         operator.restrict(torch.tensor([], dtype=torch.int64))
     with pytest.raises(InputError, match="size must be at least 1, found 0"):
         Operator.dense(matrix[:0, :0])
-    with pytest.raises(InputError, match=r"floating-point type, found torch\.int64"):
+    with pytest.raises(InputError, match=r"real floating-point numbers, found torch\.int64"):
         Operator.dense(matrix.long())
 
 

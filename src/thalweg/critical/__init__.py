@@ -34,7 +34,7 @@ from thalweg.critical.levenberg import levenberg_on_gradient, levenberg_on_loss
 from thalweg.critical.matrix_free import LargeSearch, LargeStatus, newton_cg
 from thalweg.critical.minimising import minimise
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
-from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem
+from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem, as_starts
 from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
 from thalweg.critical.steepest import steepest_descent
@@ -110,7 +110,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
 
     Args:
         objective: A loss, or any `Problem`; everything is computed in float64, on the CPU.
-        theta: Starts (R, P) or (P,).
+        theta: Starts (R, P) or (P,); or what `Objective.as_theta` takes, such as a model or a list of state_dicts.
         method: One of `METHODS`; "follow" takes `index` and `restarts`, most take `steps` and `tolerance`.
         **options: Passed to the method.
 
@@ -130,10 +130,7 @@ def search(objective: Objective | Problem, theta: Tensor, method: str = "minimis
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, found '{method}'{nearest(method, METHODS)}")
     problem = as_problem(objective)
-    theta = theta.detach().double().cpu()
-    theta = theta[None] if theta.dim() == 1 else theta
-    if theta.dim() != 2 or theta.shape[1] != problem.size:
-        raise InputError(f"theta must have shape (R, {problem.size}), found {tuple(theta.shape)}")
+    theta = as_starts(problem, theta)
     if not len(theta):
         raise InputError("theta must hold at least one start, found none")
     _check_index(options.get("index", 0), problem.size, len(theta))

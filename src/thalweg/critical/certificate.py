@@ -8,7 +8,7 @@ from torch import Tensor
 from thalweg.critical.kinds import kinds
 from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
-from thalweg.critical.problem import ObjectiveProblem, Problem
+from thalweg.critical.problem import ObjectiveProblem, Problem, as_problem, as_starts
 
 __all__ = ["certify"]
 
@@ -43,7 +43,8 @@ def certify(
         kind: How the points were made, for those that are none of the recognised kinds.
         seed: Of the directions in which H's Lipschitz constant is sampled.
     """
-    theta = (found.theta if isinstance(found, Search) else found).clone()
+    problem = as_problem(problem)
+    theta = as_starts(problem, found.theta if isinstance(found, Search) else found).clone()
     iterations = found.iterations if isinstance(found, Search) else torch.zeros(len(theta), dtype=torch.long)
     per_batch = max(1, BATCH_BYTES // (8 * theta.shape[1] ** 2 * 4))
     parts = []

@@ -11,7 +11,7 @@ from torch import Tensor
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints
-from thalweg.critical.problem import ObjectiveProblem
+from thalweg.critical.problem import ObjectiveProblem, as_starts
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -53,6 +53,7 @@ def continue_in_decay(
     """
     if not decays or any(not 0 <= decay < float("inf") for decay in decays):
         raise InputError(f"decays must be finite numbers, at least one and none negative, found {list(decays)}")
+    theta = as_starts(ObjectiveProblem(objective), theta)
     lost = torch.full((len(theta),), -1)
     found: list[CriticalPoints] = []
     before: float | None = None

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
-from thalweg.critical.points import CriticalPoints, Search, Status
-from thalweg.critical.problem import Problem
+from thalweg.critical.points import CriticalPoints, Search, Status, as_points
+from thalweg.critical.problem import Problem, as_problem
 from thalweg.critical.steepest import steepest_descent
 from thalweg.errors import InputError
 
@@ -95,6 +95,7 @@ def descend(
         >>> descend(problem, saddle).ends.theta[:, 0].abs().tolist()
         [1.0, 1.0]
     """
+    problem = as_problem(problem)
     directions, labels = [], []
     for r in _saddles(points):
         vectors = problem.modes(points.theta[r : r + 1])[1][0]
@@ -117,6 +118,9 @@ def solution_landscape(points: CriticalPoints, descents: Descents) -> SolutionLa
         points: Those from which the descents were made, and any others, minima for example.
         descents: Made from these points.
     """
+    as_points(points)
+    if not isinstance(descents, Descents):
+        raise InputError(f"descents must be Descents (of descend), found {type(descents).__name__}")
     fine = [i for i, status in enumerate(descents.ends.status) if status is Status.MINIMUM]
     count = len(points.status)
     merged, place = distinct(points.joined(descents.ends.only(fine)))
@@ -141,6 +145,7 @@ def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-
     Raises:
         InputError: No point is a certified saddle.
     """
+    problem = as_problem(problem)
     starts, wanted = [], []
     for r in _saddles(points):
         vectors, index = problem.modes(points.theta[r : r + 1])[1][0], int(points.certificate.negative[r])
@@ -163,7 +168,7 @@ def _lower(problem: Problem, theta: Tensor, directions: Tensor, push: float) -> 
 
 
 def _saddles(points: CriticalPoints) -> list[int]:
-    rows = [r for r, status in enumerate(points.status) if status is Status.SADDLE]
+    rows = [r for r, status in enumerate(as_points(points).status) if status is Status.SADDLE]
     if not rows:
         raise InputError(f"points must contain a certified saddle, found {', '.join(sorted(set(points.status)))}")
     return rows
@@ -182,11 +187,12 @@ def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, toleran
         s: Position.
         tolerance: On the losses, relative to them, and on the eigenvalues, relative to the largest.
     """
-    return bool(_same(a, [r], b, s, tolerance)[0])
+    return bool(_same(as_points(a, "a"), [r], as_points(b, "b"), s, tolerance)[0])
 
 
 def distinct(points: CriticalPoints, *, tolerance: float = 1e-7) -> tuple[CriticalPoints, list[int]]:
     """The points without copies (see `same_points`), in order, and for each of the points its position among them."""
+    as_points(points)
     unique: list[int] = []
     place: list[int] = []
     for s in range(len(points.status)):

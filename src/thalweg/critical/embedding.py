@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective
 from thalweg.objective.structure import LinearStack
 
 __all__ = ["embed", "split", "subnetwork", "widths"]
@@ -86,6 +87,7 @@ def embed(narrow: Objective, wide: Objective, theta: Tensor) -> Tensor:
         raise InputError(f"activation must vanish at 0 for dead units, found {bad[0]}")
     if len(source.weights) != len(target.weights):
         raise InputError(f"narrow must have the {len(target.weights)} layers of wide, found {len(source.weights)}")
+    theta = torch.atleast_2d(narrow.as_theta(theta))
     parts = narrow.layout.unravel(theta)
     shapes = dict(zip(wide.layout.names, wide.layout.shapes, strict=True))
     out = {name: theta.new_zeros(len(theta), *shape) for name, shape in shapes.items()}
@@ -111,13 +113,14 @@ def split(objective: Objective, theta: Tensor, layer: int, unit: int, share: flo
     Returns:
         The objective of the network with one more unit, and its θ (R, P').
     """
-    if objective.l2 > 0:
+    if as_objective(objective).l2 > 0:
         raise InputError(f"objective must have l2 = 0 for split units (a copy is penalised anew), found {objective.l2}")
     stack, sizes = _stack(objective), widths(objective)
     if not 0 <= layer < len(sizes) - 2 or not 0 <= unit < sizes[layer + 1]:
         raise InputError(f"layer and unit must name one of the hidden units {sizes[1:-1]}, found {layer} and {unit}")
     if share in (0.0, 1.0):
         raise InputError(f"share must be neither 0 nor 1, found {share}")
+    theta = torch.atleast_2d(objective.as_theta(theta))
     parts = {name: value.clone() for name, value in objective.layout.unravel(theta).items()}
     first, bias, second = stack.weights[layer], stack.biases[layer], stack.weights[layer + 1]
     parts[first] = torch.cat([parts[first], parts[first][:, unit : unit + 1]], 1)
@@ -161,7 +164,7 @@ def _data(objective: Objective) -> Any:
 
 
 def _stack(objective: Objective) -> LinearStack:
-    stack = objective.stack
+    stack = as_objective(objective).stack
     if stack is None or any(name not in objective.layout.slices for name in _names(stack)):
         raise InputError("objective must be of a stack of linear layers with all parameters in theta, found another")
     return stack

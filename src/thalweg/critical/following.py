@@ -17,7 +17,7 @@ from thalweg import progress
 from thalweg.critical import trust_region
 from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 
 __all__ = ["follow"]
 
@@ -58,7 +58,7 @@ def follow(
 
     Args:
         problem: The function.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         index: k, or one per replica (R,): how many modes to climb; 0 searches a minimum.
         natural: Lower a replica's k to the number of negative modes once that was smaller `patience` times in a row;
             it never rises.
@@ -80,6 +80,7 @@ def follow(
         >>> found.theta.abs().max().item() < 1e-12
         True
     """
+    problem, theta = as_search(problem, theta)
     k = torch.full((len(theta),), index) if isinstance(index, int) else index.clone().long()
     options = {"natural": natural, "gauss_newton": gauss_newton, "tolerance": tolerance, "patience": patience}
     found = _search(problem, theta, k, radius, longest, steps, label, **options)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 from thalweg.errors import InputError
 
 __all__ = ["gradient_norm_adam", "gradient_norm_lbfgs"]
@@ -26,13 +26,14 @@ def gradient_norm_adam(
 
     Args:
         problem: Any.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         steps: Number of steps; replicas stop early at ‖g‖ ≤ tolerance.
         lr: Learning rate; Adam's other constants are torch's defaults.
         tolerance: On ‖g‖.
     """
     if steps < 0:
         raise InputError(f"steps must not be negative, found {steps}")
+    problem, theta = as_search(problem, theta)
     leaf = theta.clone().requires_grad_()
     optimizer = torch.optim.Adam([leaf], lr=lr)
     value, gradient, product = problem.value_gradient_product(theta)
@@ -60,10 +61,11 @@ def gradient_norm_lbfgs(problem: Problem, theta: Tensor, *, steps: int = 2000, t
 
     Args:
         problem: Any.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         steps: Budget of iterations of each replica.
         tolerance: On the largest element of H g.
     """
+    problem, theta = as_search(problem, theta)
     ends, counts, rows = [], [], []
     with progress.track("gradient norm by L-BFGS", total=len(theta)) as advance:
         for r, start in enumerate(theta):

@@ -8,7 +8,7 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 
 __all__ = ["levenberg_on_gradient", "levenberg_on_loss"]
 
@@ -23,11 +23,12 @@ def levenberg_on_loss(
 
     Args:
         problem: One with a Gauss–Newton matrix.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         steps: Budget of iterations.
         tolerance: A replica stops at ‖g‖ ≤ tolerance.
         damping: First λ.
     """
+    problem, theta = as_search(problem, theta)
     theta = theta.clone()
     lam, growth = theta.new_full((len(theta),), damping), theta.new_full((len(theta),), 2.0)
     done = torch.zeros(len(theta), dtype=torch.long)
@@ -70,7 +71,7 @@ def levenberg_on_gradient(
 
     Args:
         problem: Any.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         steps: Budget of iterations.
         tolerance: A replica stops at ‖g‖ ≤ tolerance.
         damping: First λ.
@@ -82,5 +83,6 @@ def levenberg_on_gradient(
     def better(before: Values, after: Values, promised: Tensor) -> Tensor:
         return after[1] < before[1]
 
+    problem, theta = as_search(problem, theta)
     label = "Levenberg–Marquardt on the gradient"
     return damped_steps(problem, theta, step, better, steps=steps, tolerance=tolerance, damping=damping, label=label)

@@ -17,6 +17,7 @@ from thalweg import progress
 from thalweg.curvature import Operator, eigenpairs
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective
 
 __all__ = ["LargeSearch", "LargeStatus", "newton_cg"]
 
@@ -84,8 +85,8 @@ def newton_cg(
     """
     if index not in (0, 1):
         raise InputError(f"index must be 0 or 1 without a dense Hessian, found {index}")
-    objective = objective.double()
-    theta = torch.atleast_2d(theta).double()
+    objective = as_objective(objective).double()
+    theta = torch.atleast_2d(objective.as_theta(theta)).detach().double()
     ends = []
     with progress.track("Newton–CG", total=len(theta)) as advance:
         for r, start in enumerate(theta):

@@ -8,7 +8,7 @@ from torch import Tensor
 from thalweg.critical.following import follow
 from thalweg.critical.levenberg import levenberg_on_loss
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 
 __all__ = ["minimise"]
 
@@ -22,11 +22,12 @@ def minimise(
 
     Args:
         problem: Any; without a Gauss–Newton matrix only Newton runs.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         tolerance: A replica is done at ‖g‖ ≤ tolerance.
         first: Budget of Gauss–Newton iterations in a round.
         second: Budget of Newton iterations in a round.
     """
+    problem, theta = as_search(problem, theta)
     theta = theta.clone()
     done = torch.zeros(len(theta), dtype=torch.long)
     todo = torch.arange(len(theta))

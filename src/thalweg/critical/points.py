@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Certificate", "CriticalPoints", "Search", "Status"]
+from thalweg.errors import InputError
+
+__all__ = ["Certificate", "CriticalPoints", "Search", "Status", "as_points"]
 
 
 class Status(StrEnum):
@@ -140,3 +143,14 @@ class CriticalPoints:
 
 
 NOT_CRITICAL = (Status.GRADIENT_FLAT, Status.DESCENDING, Status.DIVERGED)
+
+
+def as_points(value: Any, name: str = "points") -> CriticalPoints:
+    """The certified points that were given.
+
+    Raises:
+        InputError: Something else.
+    """
+    if isinstance(value, CriticalPoints):
+        return value
+    raise InputError(f"{name} must be CriticalPoints (of certify or search), found {type(value).__name__}")

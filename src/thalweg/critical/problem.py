@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from thalweg.critical.symmetry import Symmetry, symmetry_of
 from thalweg.curvature.exact import exact_curvature
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective, floating
 
-__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem"]
+__all__ = ["FunctionProblem", "ObjectiveProblem", "Problem", "as_problem", "as_search", "as_starts"]
 
 
 class Problem(ABC):
@@ -62,7 +63,7 @@ class ObjectiveProblem(Problem):
     """
 
     def __init__(self, objective: Objective) -> None:
-        objective = objective.double()
+        objective = as_objective(objective).double()
         self.objective = objective if objective.device.type == "cpu" else objective.to(device="cpu")
         self.size = objective.size
         self.has_ggn = objective.loss_on == "output"
@@ -101,6 +102,8 @@ class FunctionProblem(Problem):
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], size: int) -> None:
+        if not callable(function):
+            raise InputError(f"function must take (P,) and return a number, found {type(function).__name__}")
         self.size = size
         self._both = torch.func.vmap(torch.func.grad_and_value(function))
         # Reverse twice: no operation needs a forward-mode rule.
@@ -108,7 +111,7 @@ class FunctionProblem(Problem):
 
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """See `Problem`."""
-        gradient, value = self._both(theta)
+        gradient, value = self._both(as_starts(self, theta))
         return value, gradient
 
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,14 +121,44 @@ class FunctionProblem(Problem):
 
     def hessian(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Problem`."""
+        theta = as_starts(self, theta)
         matrix = self._hessian(theta)
         return *self.value_and_gradient(theta), 0.5 * (matrix + matrix.mT)
 
 
 def as_problem(target: Objective | Problem) -> Problem:
-    """An objective as a problem; a problem stays as it is."""
+    """An objective as a problem; a problem stays as it is.
+
+    Raises:
+        InputError: Something else.
+    """
     if isinstance(target, Objective):
         return ObjectiveProblem(target)
     if isinstance(target, Problem):
         return target
     raise InputError(f"objective must be an Objective or a Problem, found {type(target).__name__}")
+
+
+def as_starts(problem: Problem, theta: Any) -> Tensor:
+    """Starts (R, P) of a search, float64 on the CPU.
+
+    Args:
+        problem: The function.
+        theta: (R, P) or (P,); for the loss of a network whatever `Objective.as_theta` takes.
+
+    Raises:
+        InputError: Another shape.
+    """
+    named = isinstance(problem, ObjectiveProblem) and not isinstance(theta, Tensor)
+    theta = problem.objective.as_theta(theta) if named else floating(theta, "theta")
+    theta = theta.detach().double().cpu()
+    theta = theta[None] if theta.dim() == 1 else theta
+    if theta.dim() != 2 or theta.shape[1] != problem.size:
+        raise InputError(f"theta must have shape (R, {problem.size}), found {tuple(theta.shape)}")
+    return theta
+
+
+def as_search(target: Any, theta: Any) -> tuple[Problem, Tensor]:
+    """The problem and the starts (R, P) of a search; see `as_problem` and `as_starts`."""
+    problem = as_problem(target)
+    return problem, as_starts(problem, theta)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thalweg.critical.following import follow
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 from thalweg.critical.steepest import steepest_descent
 from thalweg.objective.seeds import replica_seed
 
@@ -37,7 +37,7 @@ def follow_again(
 
     Args:
         problem: The function.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         index: k, or one per replica (R,).
         restarts: At most so many new starts of a replica; `iterations` sums over all.
         approach: Steps of steepest descent, none longer than 0.3, before every search. Fresh networks lie so high that
@@ -59,6 +59,7 @@ def follow_again(
         last = follow(problem, down.theta, wanted, **options)
         return Search(last.theta, down.iterations + last.iterations, last.index, down.history + last.history)
 
+    problem, theta = as_search(problem, theta)
     found = attempted(theta, index)
     every = index if isinstance(index, Tensor) else torch.full((len(theta),), index)
     ends, iterations, last, history = found.theta.clone(), found.iterations.clone(), found.index.clone(), found.history

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 
 __all__ = ["saddle_free"]
 
@@ -19,7 +19,7 @@ def saddle_free(
 
     Args:
         problem: Any.
-        theta: Starts (R, P), float64.
+        theta: Starts (R, P), float64; or what `search` takes.
         steps: Budget of iterations.
         tolerance: A replica stops at ‖g‖ ≤ tolerance.
         damping: First λ.
@@ -32,5 +32,6 @@ def saddle_free(
         resolved = promised > 1e-11 * before[0].abs()  # below it the loss cannot tell: the gradient must fall
         return torch.where(resolved, after[0] < before[0], after[1] < before[1])
 
+    problem, theta = as_search(problem, theta)
     label = "saddle-free Newton"
     return damped_steps(problem, theta, step, better, steps=steps, tolerance=tolerance, damping=damping, label=label)

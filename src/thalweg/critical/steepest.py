@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.points import Search
-from thalweg.critical.problem import Problem
+from thalweg.critical.problem import Problem, as_search
 
 __all__ = ["steepest_descent"]
 
@@ -36,7 +36,7 @@ def steepest_descent(
 
     Args:
         problem: Any.
-        theta: Starts (R, P), float64; at a critical point nothing moves.
+        theta: Starts (R, P), float64, or what `search` takes; at a critical point nothing moves.
         steps: Budget of steps.
         length: Of the longest step; shorter ones are taken where the quadratic model errs.
         tolerance: A replica stops at ‖g‖ ≤ tolerance, where all that is left is Newton's method.
@@ -49,6 +49,7 @@ def steepest_descent(
         >>> found.theta[:, 0].round(decimals=6).tolist()
         [1.0, -1.0]
     """
+    problem, theta = as_search(problem, theta)
     theta = theta.clone()
     longest = theta.new_full((len(theta),), 0.1 * length)
     done = torch.zeros(len(theta), dtype=torch.long)

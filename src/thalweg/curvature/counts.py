@@ -16,6 +16,7 @@ from torch import Tensor
 from thalweg.curvature.density import Quadrature, quadrature, share_interval
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 __all__ = ["CountEstimate", "estimate_counts"]
 
@@ -55,7 +56,7 @@ class CountEstimate:
 
 
 def estimate_counts(
-    operator: Operator,
+    operator: Operator | Objective,
     band: float,
     *,
     probes: int = 10,
@@ -68,7 +69,7 @@ def estimate_counts(
     """Estimates how many eigenvalues lie below −band, within the band and above it.
 
     Args:
-        operator: The symmetric operator.
+        operator: The symmetric operator; an objective stands for its Hessian at `objective.theta`.
         band: Half-width of the zero band, > 0 in the units of the eigenvalues.
         probes: Number of random vectors.
         steps: Lanczos steps each; more of them resolve eigenvalues nearer to the thresholds.

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
 
@@ -77,7 +78,7 @@ class SpectralDensity:
 
 
 def quadrature(
-    operator: Operator,
+    operator: Operator | Objective,
     *,
     probes: int = 10,
     steps: int = 80,
@@ -88,7 +89,7 @@ def quadrature(
     """Runs Lanczos from random unit vectors, several at once.
 
     Args:
-        operator: The symmetric operator.
+        operator: The symmetric operator; an objective stands for its Hessian at `objective.theta`.
         probes: Number of random vectors, uniform on the sphere, at least 2.
         steps: Lanczos steps each; at most P are taken.
         reorthogonalise: Keep all Lanczos vectors and orthogonalise against them. Without, three vectors a probe are
@@ -102,6 +103,7 @@ def quadrature(
     """
     _at_least("probes", probes, 2)
     _at_least("steps", steps, 1)
+    operator = as_operator(operator)
     steps = min(steps, operator.size)
     held = steps + 1 if reorthogonalise else 3
     together = max(1, min(probes, memory // (held * operator.size * operator.dtype.itemsize)))
@@ -128,7 +130,7 @@ def quadrature(
 
 
 def spectral_density(
-    operator: Operator,
+    operator: Operator | Objective,
     *,
     probes: int = 10,
     steps: int = 80,
@@ -143,7 +145,7 @@ def spectral_density(
     """Estimates the density of the eigenvalues of a symmetric operator. Costs probes × steps products.
 
     Args:
-        operator: The symmetric operator.
+        operator: The symmetric operator; an objective stands for its Hessian at `objective.theta`.
         probes: Number of random vectors. The band needs some; its width falls like 1/√(probes · P).
         steps: Lanczos steps each. The resolution is about the range of the spectrum divided by `steps`.
         width: Standard deviation of the Gaussian kernel; by default 1.2 · range / steps, just wide enough to blur the

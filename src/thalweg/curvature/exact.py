@@ -20,6 +20,7 @@ from thalweg.curvature.rows import row_hessian
 from thalweg.curvature.stack_hessian import Curvature, stack_curvature, stack_supports
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective, checks
+from thalweg.objective.arguments import as_theta
 from thalweg.objective.derivatives import penalty
 
 __all__ = ["ExactCurvature", "exact_curvature", "fisher", "ggn", "hessian", "layer_blocks"]
@@ -67,7 +68,7 @@ def exact_curvature(
 
     Args:
         objective: Any; `kind` "ggn" and "fisher" need a loss on (output, target).
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         kind: "hessian": ∇²L. "ggn": (1/N) Σ_n J_nᵀ (∇²_f ℓ_n) J_n + l2·I with J_n the Jacobian of the outputs
             (Schraudolph 2002); for cross-entropy it is the Fisher matrix under the model's own predictions, for a
             squared error the same up to a factor. "fisher": the empirical Fisher matrix (1/N) Σ_n g_n g_nᵀ of the
@@ -96,7 +97,7 @@ def exact_curvature(
         if found not in options:
             near = nearest(str(found), options)
             raise InputError(f"{name} must be one of {', '.join(options)}, found '{found}'{near}")
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     checks.vector(theta, "theta", torch.float64, objective.device)
     objective = objective.to(dtype=dtype) if objective.dtype != checks.floating(dtype, "dtype") else objective
     layout = objective.layout.only(parameters)
@@ -204,6 +205,7 @@ def layer_blocks(
         >>> {name: tuple(block.shape) for name, block in layer_blocks(objective, objective.theta).items()}
         {'0': (9, 9), '2': (4, 4)}
     """
+    theta = as_theta(objective, theta)
     objective = objective.to(dtype=dtype) if objective.dtype != checks.floating(dtype, "dtype") else objective
     layers: dict[str, list[str]] = {}
     for name in objective.layout.names:

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
 from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.arguments import as_theta, as_vector
 from thalweg.objective.derivatives import PRODUCT
 from thalweg.objective.program import twice_differentiable
 
@@ -113,9 +114,7 @@ def dense_factor_matrix(
 def _operator(
     objective: Objective, theta: Tensor, parameters: str | Sequence[str], kind: Factored, label: str
 ) -> Operator:
-    objective.layout.check(theta)
-    if theta.dim() != 1:
-        raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
+    theta = as_vector(objective, theta)
     product = _products(objective, theta.detach(), parameters, True, kind)
     size = objective.layout.only(parameters).size
     name = label if size == objective.size else f"{label} of {parameters}"
@@ -125,7 +124,7 @@ def _operator(
 def _products(
     objective: Objective, theta: Tensor, parameters: str | Sequence[str], retain: bool, kind: Factored
 ) -> Callable[[Tensor], Tensor]:
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     layout = objective.layout.only(parameters)
     lead = theta.shape[:-1]
     flat = theta.detach().to(objective.device, objective.dtype).reshape(-1, objective.size)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.objective.arguments import floating
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -70,6 +71,7 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
         >>> int(found.negative), int(found.within), int(found.positive)
         (1, 1, 2)
     """
+    matrix = floating(matrix, "matrix")
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise InputError(f"matrix must have shape (…, P, P), found {tuple(matrix.shape)}")
     if method not in get_args(Method):

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.krylov import Subspace
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.search import Search, Which
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 __all__ = ["Eigenpairs", "Which", "eigenpairs"]
 
@@ -61,7 +62,7 @@ class Eigenpairs:
 
 
 def eigenpairs(
-    operator: Operator,
+    operator: Operator | Objective,
     k: int = 1,
     *,
     which: Which = "largest",
@@ -78,7 +79,7 @@ def eigenpairs(
     """Finds k extreme eigenpairs of a symmetric operator from its products alone.
 
     Args:
-        operator: The symmetric operator, of size P.
+        operator: The symmetric operator, of size P; an objective stands for its Hessian at `objective.theta`.
         k: How many, at each end for "both"; at most P are returned.
         which: "largest", "smallest", "both" ends, or largest "magnitude".
         tolerance: Relative residual at which a pair is converged. The error of a value is at most its residual, and of
@@ -104,6 +105,7 @@ def eigenpairs(
         ([3.0, 3.0, 0.5], True)
     """
     _check_arguments(k, which, tolerance, relative_to, margin, max_products)
+    operator = as_operator(operator)
     wanted = min(operator.size, 2 * k if which == "both" else k)
     capacity = _capacity(operator, wanted, subspace, memory)
     space = Subspace(operator, capacity, torch.Generator().manual_seed(seed))

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import hessian_operator
+from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta
 
 __all__ = ["leading_eigenvalues"]
 
@@ -32,7 +34,7 @@ def leading_eigenvalues(
 
     Args:
         objective: The loss; in float64 where small eigenvalues matter.
-        theta: (B, P).
+        theta: (B, P); or what `Objective.as_theta` takes, such as a list of models.
         tolerance: Relative residual at which a value has converged.
         steps: Lanczos vectors held for one θ; what has not converged then is done by `eigenpairs`.
         memory: Bytes for these vectors: decides how many θ advance together.
@@ -49,6 +51,9 @@ def leading_eigenvalues(
         >>> torch.allclose(values, torch.full_like(values, 4.0)), bool((residuals < 1e-3).all())
         (True, True)
     """
+    theta = as_theta(objective, theta)
+    if theta.dim() != 2:
+        raise InputError(f"theta must have shape (B, {objective.size}), found {tuple(theta.shape)}")
     steps, vector = min(steps, objective.size), objective.size * objective.dtype.itemsize
     together = max(1, memory // (2 * steps * vector))
     if objective.device.type == "cpu":

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
 
 __all__ = ["NeighbourRatio", "Scale", "neighbour_ratio", "wilson_interval"]
@@ -100,7 +101,7 @@ def neighbour_ratio(
         [1.0]
     """
     _check_arguments(radii, samples, scale, rounding, confidence)
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     if theta.numel() == 0:
         raise InputError(f"theta must hold at least one vector, found shape {tuple(theta.shape)}")
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.objective import Objective
+from thalweg.objective.arguments import as_vector, floating
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-    from thalweg.objective import Objective
-
-__all__ = ["Operator", "hessian_operator"]
+__all__ = ["Operator", "as_operator", "hessian_operator"]
 
 
 class _Counter:
@@ -67,12 +67,13 @@ class Operator:
             raise InputError(f"dtype must be a real floating-point type, found {self.dtype}")
 
     @classmethod
-    def dense(cls, matrix: Tensor, label: str = "dense matrix") -> Operator:
+    def dense(cls, matrix: Tensor | np.ndarray, label: str = "dense matrix") -> Operator:
         """Wraps a symmetric matrix (P, P); it is neither copied nor symmetrised.
 
         Raises:
             InputError: The matrix is not square.
         """
+        matrix = floating(matrix, "matrix").detach()
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
             raise InputError(f"matrix must have shape (P, P), found {tuple(matrix.shape)}")
         return cls(matrix.shape[0], matrix.dtype, matrix.device, lambda rows: rows @ matrix.mT, label)
@@ -88,6 +89,7 @@ class Operator:
         Raises:
             InputError: The rows have another length, dtype or device than the operator.
         """
+        vectors = floating(vectors, "vectors")
         if vectors.dim() == 0 or vectors.shape[-1] != self.size:
             raise InputError(f"vectors must have shape (…, {self.size}), found {tuple(vectors.shape)}")
         if vectors.dtype != self.dtype or vectors.device.type != self.device.type:
@@ -160,17 +162,37 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
 
     Args:
         objective: The loss as a function of theta.
-        theta: Where, (P,).
+        theta: Where, (P,); or what `Objective.as_theta` takes, such as a model.
         parameters: Glob or globs over parameter names; "*" is the whole Hessian.
 
     Raises:
         InputError: theta is no single vector of length P, or a glob matches nothing.
     """
-    objective.layout.check(theta)
-    if theta.dim() != 1:
-        raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
-    theta = theta.detach()
+    theta = as_vector(objective, theta).detach()
     product = objective.products(theta)  # the differentiated graph stays between products where memory allows
     whole = Operator(objective.size, objective.dtype, objective.device, product, "Hessian")
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
+
+
+def as_operator(value: Any, name: str = "operator") -> Operator:
+    """Returns the operator that a caller means.
+
+    Args:
+        value: An operator; an objective, which stands for its Hessian at the θ of the model that it was made with; or a
+            symmetric matrix (P, P).
+        name: Of the argument, for messages.
+
+    Raises:
+        InputError: Something else.
+    """
+    if isinstance(value, Operator):
+        return value
+    if isinstance(value, Objective):
+        return hessian_operator(value, value.theta)
+    if isinstance(value, Tensor | np.ndarray):
+        return Operator.dense(value)
+    raise InputError(
+        f"{name} must be an Operator (hessian_operator(objective, theta), say), an objective or a matrix (P, P), "
+        f"found {type(value).__name__}"
+    )

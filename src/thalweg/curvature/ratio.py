@@ -21,6 +21,7 @@ from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.curvature.signs import count_signs
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta
 
 __all__ = ["MinimalRatio", "minimal_ratio"]
 
@@ -110,7 +111,7 @@ def minimal_ratio(
 
     Args:
         objective: The loss; evaluated in float64 whatever its dtype.
-        theta: Where, (…, P).
+        theta: Where, (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         method: "eigvalsh" or "ldl" count; "estimate" never forms the Hessian and gives intervals. "auto" counts while
             three matrices of P × P fit into `memory` (P = 16,750 at the default), and estimates beyond.
         permute: Evaluate each Hessian a second time with the samples in another order, to measure that error. Twice the
@@ -134,7 +135,7 @@ def minimal_ratio(
     """
     if method not in get_args(RatioMethod):
         raise InputError(f"method must be one of {', '.join(get_args(RatioMethod))}, found '{method}'")
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     if theta.numel() == 0:
         raise InputError(f"theta must hold at least one vector, found shape {tuple(theta.shape)}")
     matrix_bytes = 8 * objective.size**2

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective
 
 __all__ = ["SubsetEstimate", "over_subsets"]
 
@@ -73,6 +74,9 @@ def over_subsets(
         >>> torch.allclose(found.mean, objective.value(objective.theta)), float(found.standard_error)
         (True, 0.0)
     """
+    as_objective(objective)
+    if not callable(function):
+        raise InputError(f"function must take an objective and return a tensor, found {type(function).__name__}")
     if subsets < 2:
         raise InputError(f"subsets must be at least 2 to show an error, found {subsets}")
     if size < 1 or size * subsets > objective.samples:

@@ -18,6 +18,7 @@ from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, inertia
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
+from thalweg.objective.arguments import floating
 
 __all__ = ["Signs", "count_signs"]
 
@@ -91,10 +92,10 @@ def count_signs(
         >>> int(signs.positive), int(signs.undecided), int(signs.negative), float(signs.ratio)
         (2, 1, 1, 0.5)
     """
+    hessian = floating(hessian, "hessian")
+    permuted = None if permuted is None else floating(permuted, "permuted")
     if hessian.dim() < 2 or hessian.shape[-1] != hessian.shape[-2] or hessian.shape[-1] == 0:
         raise InputError(f"hessian must have shape (…, P, P), found {tuple(hessian.shape)}")
-    if not hessian.is_floating_point():
-        raise InputError(f"hessian must hold real floating-point numbers, found {hessian.dtype}")
     if permuted is not None and permuted.shape != hessian.shape:
         raise InputError(
             f"permuted must have the shape of hessian {tuple(hessian.shape)}, found {tuple(permuted.shape)}"

@@ -17,8 +17,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.operator import Operator, as_operator
 from thalweg.errors import InputError
+from thalweg.objective import Objective
 
 __all__ = ["DiagonalEstimate", "TraceEstimate", "diagonal", "trace"]
 
@@ -62,11 +63,13 @@ class DiagonalEstimate:
     products: int
 
 
-def trace(operator: Operator, *, method: TraceMethod = "xtrace", products: int = 60, seed: int = 0) -> TraceEstimate:
+def trace(
+    operator: Operator | Objective, *, method: TraceMethod = "xtrace", products: int = 60, seed: int = 0
+) -> TraceEstimate:
     """Estimates the trace of a symmetric operator.
 
     Args:
-        operator: The symmetric operator.
+        operator: The symmetric operator; an objective stands for its Hessian at `objective.theta`.
         method: "xtrace" is the most accurate when eigenvalues decay; "hutchinson" holds one vector at a time and is as
             good on flat spectra; "hutch++" lies between.
         products: Budget, at least 6 (4 for "hutchinson"). With P or more of them the trace is computed exactly.
@@ -82,6 +85,7 @@ def trace(operator: Operator, *, method: TraceMethod = "xtrace", products: int =
         True
     """
     _check("method", method, get_args(TraceMethod), products, 4 if method == "hutchinson" else 6)
+    operator = as_operator(operator)
     before = operator.products
     if products >= operator.size:
         value, error, name = float(_identity_diagonal(operator).sum()), 0.0, "exact"
@@ -95,12 +99,12 @@ def trace(operator: Operator, *, method: TraceMethod = "xtrace", products: int =
 
 
 def diagonal(
-    operator: Operator, *, method: DiagonalMethod = "xdiag", products: int = 60, seed: int = 0
+    operator: Operator | Objective, *, method: DiagonalMethod = "xdiag", products: int = 60, seed: int = 0
 ) -> DiagonalEstimate:
     """Estimates the diagonal of a symmetric operator.
 
     Args:
-        operator: The symmetric operator.
+        operator: The symmetric operator; an objective stands for its Hessian at `objective.theta`.
         method: "xdiag", or "hutchinson" (the mean of g ∘ Ag over random signs g), which holds one vector at a time.
         products: Budget, at least 4. With P or more of them the diagonal is computed exactly.
         seed: Of the random vectors.
@@ -115,6 +119,7 @@ def diagonal(
         True
     """
     _check("method", method, get_args(DiagonalMethod), products, 4)
+    operator = as_operator(operator)
     before = operator.products
     if products >= operator.size:
         values, name = _identity_diagonal(operator), "exact"

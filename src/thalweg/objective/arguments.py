@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective.objective import Objective
 
-__all__ = ["as_objective", "as_objectives", "as_theta", "as_vector"]
+__all__ = ["as_objective", "as_objectives", "as_theta", "as_vector", "floating", "same_shape"]
 
 
 def as_objective(value: Any, name: str = "objective") -> Objective:
@@ -85,10 +86,10 @@ def floating(value: Any, name: str) -> Tensor:
     """
     if isinstance(value, nn.Module | Mapping | Objective | str | bytes) or value is None or callable(value):
         raise InputError(f"{name} must be a tensor or an array, found {type(value).__name__}")
-    try:
-        tensor = torch.as_tensor(value)
+    try:  # numbers of Python have the precision of float64, which torch.as_tensor would not keep
+        tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} must be a tensor or an array, found {type(value).__name__}") from error
     if not tensor.is_floating_point():
-        raise InputError(f"{name} must hold floating-point numbers, found {str(tensor.dtype).removeprefix('torch.')}")
+        raise InputError(f"{name} must hold real floating-point numbers, found {tensor.dtype}")
     return tensor
