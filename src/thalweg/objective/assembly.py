@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, copying, differentiable, naming, normalization, targets
+from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.normalization import BatchNormPolicy
-from thalweg.objective.program import Program, twice_differentiable
+from thalweg.objective.program import Needs, Program
 from thalweg.objective.structure import LinearStack, linear_stack, loss_kind
 
 __all__ = ["Assembly", "Metric"]
@@ -49,7 +49,7 @@ class Assembly:
         check: bool = True,
     ) -> None:
         checks.arguments(model, loss, loss_on, l2, batchnorm, batch_size, memory)
-        model = copying.plain(model)
+        original, model = model, copying.plain(model)
         self.layout = ParameterLayout.of(model, parameters)
         reference = model.get_parameter(self.layout.names[0])
         given = "dtype" if dtype else "dtype (give it for a model of another precision)"
@@ -57,11 +57,17 @@ class Assembly:
         self.device = torch.empty(0, device=device or reference.device).device
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
-        self._model, self._twice, self.mutates = copying.copied(model), False, False
+        self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
+        self._model, self._twice, self.needs = copying.copied(model), False, Needs()
+        self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
+            checks.target_shape(self)
+            agreement.settle(self, original)
             checks.loss(self)
+            self.slope = slope.measured(self)
+            slope.say(self.slope, self.dtype)
 
     # -- what it is made of
 
@@ -69,6 +75,12 @@ class Assembly:
     def size(self) -> int:
         """P, the length of θ."""
         return self.layout.size
+
+    @property
+    def epsilon(self) -> float:
+        """Relative rounding error of L: that of the dtype, or of the lower precision that was found inside."""
+        own = torch.finfo(self.dtype).eps
+        return own if self.slope is None else max(own, self.slope.epsilon)
 
     @property
     def samples(self) -> int:
@@ -94,7 +106,7 @@ class Assembly:
     def kinks(self) -> tuple[str, ...]:
         """Names of the piecewise-linear operations found: autograd's Hessian misses the jumps of the gradient there."""
         params = {name: value.requires_grad_() for name, value in self.layout.unravel(self.theta.clone()).items()}
-        with torch.enable_grad(), twice_differentiable():
+        with torch.enable_grad(), self.program.surroundings(twice=True):
             return differentiable.kinks(self.program.loss_one(params, self.batches.first(8)))
 
     @cached_property
@@ -115,7 +127,16 @@ class Assembly:
         if isinstance(loss, nn.Module):
             loss = copying.placed(loss, self.device, self.dtype)
         stack = linear_stack(model) if self.loss_on == "output" else None
-        return Program(model, loss, self.loss_on == "batch", fixed, stack, kind=self.loss_kind, mutates=self.mutates)
+        return Program(
+            model,
+            loss,
+            self.loss_on == "batch",
+            fixed,
+            stack,
+            kind=self.loss_kind,
+            theta=frozenset(self.layout.names),
+            **asdict(self.needs),
+        )
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -242,6 +263,8 @@ class Assembly:
         new = self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
         if self._check and new_dtype != self.dtype:
             checks.computes(new)
+            if new.slope is not None and new.slope.agrees:
+                slope.say(new.slope, new_dtype)
         return new
 
     def double(self) -> Self:
@@ -255,7 +278,7 @@ class Assembly:
     def _changed(self, **changes: Any) -> Self:
         new = copy.copy(self)
         stale = {"evaluation", "_pair_bytes"}
-        stale |= {"program"} if {"dtype", "device", "batchnorm", "_model"} & set(changes) else set()
+        stale |= {"program"} if {"dtype", "device", "batchnorm", "_model", "needs"} & set(changes) else set()
         new.__dict__.update(changes)
         for name in stale:
             new.__dict__.pop(name, None)
@@ -270,6 +293,7 @@ class Assembly:
             memory=self.memory,
             count=self._count or (targets.counted(self.loss) if self.loss_on == "output" else None),
             divisible=self._count is None,
+            prepare=targets.prepared(self.loss) if self.loss_on == "output" else None,
             place=data_batches.placer(self.device, self.dtype),
         )
         whole = self.batchnorm != "frozen" and bool(normalization.layers(self._model))

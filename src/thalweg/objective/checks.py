@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
-from thalweg.objective import normalization, reading, targets
+from thalweg.objective import normalization, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
-from thalweg.objective.program import check_scalar
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -117,20 +115,13 @@ def loss(objective: Assembly) -> None:
     drawn = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=theta.dtype).to(theta.device)
     points = [objective.layout.unravel(theta), objective.layout.unravel(theta + 0.05 * drawn)]
     moved = {name: value.clone() for name, value in points[1].items()}
-    before = {name: value.clone() for name, value in program.fixed.items()}
     devices = [objective.device] if objective.device.type == "cuda" else []
 
     def evaluate(part: Any, params: dict[str, Tensor] = points[1]) -> float:
-        value = program.loss_one(params, part)
-        check_scalar(value)
-        return float(value)
+        return float(program.loss_alone(params, part))
 
-    with torch.no_grad(), torch.random.fork_rng(devices=devices):
-        _target_shape(objective, points[0], batch)
+    with torch.no_grad(), torch.random.fork_rng(devices=devices), program.surroundings():
         evaluate(batch)
-        if any(not torch.equal(before[name], value) for name, value in program.fixed.items()):
-            objective.mutates = program.mutates = True
-            program.fixed.update(before)
         if any(not torch.equal(moved[name], value) for name, value in points[1].items() if value.isfinite().all()):
             raise InputError("model must not write into its parameters, found a forward pass that does (max_norm, say)")
         once, first = evaluate(batch, points[0]), _drawn(devices)
@@ -151,7 +142,7 @@ def computes(objective: Assembly) -> None:
     """Evaluates a few samples in another dtype, in which constants of the model may not follow."""
     params = objective.layout.unravel(objective.theta)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
             objective.program.loss_one(params, objective.batches.first(8))
     except RuntimeError as error:
         dtype = str(objective.dtype).removeprefix("torch.")
@@ -173,19 +164,18 @@ def _probe(held: data_batches.Batches) -> Any:
         return held.first(PROBE)
     count = held.count(held.held[0])
     spread = torch.linspace(0, count - 1, min(PROBE, count), dtype=torch.float64).round().long()
-    return pytree.tree_map_only(Tensor, lambda leaf: leaf[spread.to(leaf.device)], held.held[0])
+    return samples.taken(held.held[0], spread)
 
 
 def _mean(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) -> None:
     held, once = objective.batches, evaluate(batch)
-    rows = {leaf.shape[0] if leaf.dim() else 0 for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)}
-    if len(rows) != 1 or not math.isfinite(once):
+    length = samples.common_length(batch)
+    if length is None or not math.isfinite(once):
         return
-    length = rows.pop()
     bounds = [0, *([2] if length >= 8 else []), *([length // 2] if length > 1 else []), length]
     parts = [data_batches.cut(batch, slice(start, stop)) for start, stop in pairwise(bounds)]
     try:
-        doubled = evaluate(pytree.tree_map_only(Tensor, lambda leaf: torch.cat([leaf, leaf]), batch))
+        doubled = evaluate(samples.joined([batch, batch]))
         weighted = sum(held.count(part) * evaluate(part) for part in parts if held.count(part)) / held.count(batch)
     except Exception:
         if held.indexable:
@@ -227,7 +217,9 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
         )
 
 
-def _target_shape(objective: Assembly, params: dict[str, Tensor], batch: Any) -> None:
+def target_shape(objective: Assembly) -> None:
+    """Checks that targets are what a loss on the output can be compared with."""
+    batch, params = objective.batches.first(PROBE), objective.layout.unravel(objective.theta)
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -235,13 +227,10 @@ def _target_shape(objective: Assembly, params: dict[str, Tensor], batch: Any) ->
             "data must be pairs (input, target) for a loss on the output; for other batches pass "
             "loss_on='batch' and a loss that takes (model, batch)"
         )
-    if objective.loss_kind == "mse":
-        output = objective.program.output_one(params, batch)
-        if output.shape != batch[1].shape:
-            raise InputError(
-                "data targets must have the shape of the model's output for a squared error, "
-                f"found targets {tuple(batch[1].shape)} and outputs {tuple(output.shape)}"
-            )
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
+        with targets.explained(batch):
+            output = objective.program.output_one(params, batch)
+    targets.check(objective, output)
 
 
 def _same_pass(objective: Assembly) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
+from torch import Tensor, nn
 
 from thalweg.errors import InputError
-from thalweg.objective.batches import Batch, Batches
+from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Program, saved_bytes, twice_differentiable
+from thalweg.objective.program import Program, saved_bytes
 from thalweg.objective.stack_products import StackProduct
 
 # Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
@@ -93,8 +92,9 @@ class Evaluation:
         # A product has so many small steps that short pieces cost more than the cache gains (1.5 times, transformer).
         cached = CPU_WORKING_SET * (4 if factor == PRODUCT and replicas == 1 else 1)
         memory = min(self.memory, cached) if on_cpu else self.memory
+        together = 1 if self.program.held else replicas
         return plan(
-            replicas, self.batches.samples, factor * self.pair_bytes, 2 * factor * self.layout.size * element, memory
+            together, self.batches.samples, factor * self.pair_bytes, 2 * factor * self.layout.size * element, memory
         )
 
     @property
@@ -112,8 +112,26 @@ class Evaluation:
         """The buffers of theta[rows], which is `part`."""
         return {**{name: value[rows] for name, value in self.own.items()}, **self.extra(part)}
 
-    def _leaves(self, theta: Tensor) -> list[Tensor]:
-        return [value.clone().requires_grad_() for value in self.layout.unravel(theta).values()]
+    def leaves(self, theta: Tensor, layout: ParameterLayout | None = None) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """What to differentiate with respect to, and the parameters that are made of it.
+
+        Args:
+            theta: (B, P).
+            layout: The parameters to differentiate in; default: all.
+
+        Returns:
+            One tensor for each parameter, in order: (B, *shape), or (*shape) for a model that must hold θ; and name ->
+            (B, *shape).
+        """
+        given = self.layout.unravel(theta)
+        names = (layout or self.layout).names
+        if self.program.held:  # one θ at a time: `plan`
+            leaves: list[Tensor] = [nn.Parameter(given[name][0].clone()) for name in names]
+            made = {name: leaf.unsqueeze(0) for name, leaf in zip(names, leaves, strict=True)}
+        else:
+            leaves = [given[name].clone().requires_grad_() for name in names]
+            made = dict(zip(names, leaves, strict=True))
+        return leaves, {**given, **made}
 
     def means(
         self, theta: Tensor, function: Callable[[dict[str, Tensor], Batch], dict[str, Tensor]]
@@ -128,7 +146,7 @@ class Evaluation:
             name -> (B,).
         """
         out: list[dict[str, Tensor]] = []
-        with torch.no_grad():
+        with torch.no_grad(), self.program.surroundings():
             for rows, part, cut in self._pieces(theta, VALUE):
                 params = {**self.layout.unravel(part), **self._buffers(rows, part)}
                 total: dict[str, Tensor] = {}
@@ -143,7 +161,7 @@ class Evaluation:
     def outputs(self, theta: Tensor, batches: Batches) -> Tensor:
         """The model's outputs on other batches of the same kind: (B, P) -> (B, N, …)."""
         rows = []
-        with torch.no_grad():
+        with torch.no_grad(), self.program.surroundings():
             for own, part, cut in self._pieces(theta, VALUE):
                 params = {**self.layout.unravel(part), **self._buffers(own, part)}
                 pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
@@ -163,10 +181,10 @@ class Evaluation:
         """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
         values, gradients = theta.new_zeros(len(theta)), torch.zeros_like(theta)
         for rows, part, cut in self._pieces(theta, GRADIENT):
-            leaves = self._leaves(part)
-            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self._buffers(rows, part)}
+            leaves, params = self.leaves(part)
+            params |= self._buffers(rows, part)
             for batch, count in self.batches.summands(cut.samples):
-                with torch.enable_grad():
+                with torch.enable_grad(), self.program.surroundings():
                     losses = self.program.losses(params, batch)
                     slopes = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
                 weight = count / self.batches.samples
@@ -187,22 +205,17 @@ class Evaluation:
             return value, gradient, self.products(theta, retain=False)(gradient[None])[0]
         values, gradients, products = [], [], []
         for rows, part, cut in self._pieces(theta, PRODUCT):
-            leaves = self._leaves(part)
-            params = {**dict(zip(self.layout.names, leaves, strict=True)), **self._buffers(rows, part)}
+            leaves, params = self.leaves(part)
+            params |= self._buffers(rows, part)
             batch, _ = next(self.batches.chunks(cut.samples))
-            with torch.enable_grad(), twice_differentiable():
-                losses = self.program.losses(params, batch)
-                first = torch.autograd.grad(
-                    losses.sum(), leaves, create_graph=True, allow_unused=True, materialize_grads=True
-                )
-            gradient = self._flat(list(first), len(part)) + self.l2 * part
-            vectors = self.layout.unravel(gradient)
-            linked = [(g, vectors[name]) for name, g in zip(self.layout.names, first, strict=True) if g.requires_grad]
-            product = self.l2 * gradient
-            if linked:
-                slopes, directions = zip(*linked, strict=True)
-                second = torch.autograd.grad(slopes, leaves, directions, allow_unused=True, materialize_grads=True)
-                product = product + self._flat(list(second), len(part))
+            with self.program.surroundings(twice=True):
+                with torch.enable_grad():
+                    losses = self.program.losses(params, batch)
+                    first = torch.autograd.grad(
+                        losses.sum(), leaves, create_graph=True, allow_unused=True, materialize_grads=True
+                    )
+                gradient = self._flat(list(first), len(part)) + self.l2 * part
+                product = self.l2 * gradient + self._second(first, leaves, gradient, again=False)
             values.append(losses.detach() + penalty(self.l2, part))
             gradients.append(gradient)
             products.append(product)
@@ -260,29 +273,35 @@ class Evaluation:
         self, theta: Tensor, buffers: dict[str, Tensor], batch: Batch, weight: float
     ) -> Callable[[Tensor, bool], Tensor]:
         """Products by differentiating the graph of the gradient; it is kept while it will be used again."""
-        leaves = self._leaves(theta)
-        params = {**dict(zip(self.layout.names, leaves, strict=True)), **buffers}
-        with torch.enable_grad(), twice_differentiable():
+        leaves, params = self.leaves(theta)
+        params |= buffers
+        with torch.enable_grad(), self.program.surroundings(twice=True):
             losses = self.program.losses(params, batch)
             first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
-        linked = [(name, g) for name, g in zip(self.layout.names, first, strict=True) if g is not None]
-        linked = [(name, g) for name, g in linked if g.requires_grad]
 
         def apply(v: Tensor, again: bool) -> Tensor:
-            if not linked:
-                return torch.zeros_like(v)
-            vectors = self.layout.unravel(v)
-            second = torch.autograd.grad(
-                [g for _, g in linked],
-                leaves,
-                [vectors[name] for name, _ in linked],
-                retain_graph=again,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            return weight * self._flat(list(second), len(v))
+            with self.program.surroundings(twice=True):
+                return weight * self._second(first, leaves, v, again=again)
 
         return apply
+
+    def _second(self, first: Sequence[Tensor | None], leaves: list[Tensor], v: Tensor, *, again: bool) -> Tensor:
+        """The derivative of Σ v·first: (B, P) -> (B, P); zero where the gradient does not depend on the leaves."""
+        vectors = self.layout.unravel(v)
+        linked = {
+            name: g for name, g in zip(self.layout.names, first, strict=True) if g is not None and g.requires_grad
+        }
+        if not linked:
+            return torch.zeros_like(v)
+        second = torch.autograd.grad(
+            list(linked.values()),
+            leaves,
+            [vectors[name].reshape(g.shape) for name, g in linked.items()],
+            retain_graph=again,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return self._flat(list(second), len(v))
 
     def _flat(self, parts: list[Tensor], replicas: int) -> Tensor:
         return torch.cat([part.detach().reshape(replicas, -1) for part in parts], dim=1)
@@ -297,8 +316,9 @@ def activation_bytes(
 ) -> int:
     """Bytes that one replica and sample keep for the backward pass, measured on a few samples; theta (1, P)."""
     # Cloned: a view would be charged with the whole data that it looks at.
-    batch = pytree.tree_map_only(Tensor, Tensor.clone, batches.first(8))
+    batch = cloned(batches.first(8))
     leaves = {name: value.clone().requires_grad_() for name, value in layout.unravel(theta).items()}
     params = {**leaves, **extra(theta)}
-    saved = saved_bytes(lambda: program.losses(params, batch).sum(), params)
+    with program.surroundings():
+        saved = saved_bytes(lambda: program.losses(params, batch).sum(), params)
     return batches.largest(max(64, saved // max(1, batches.count(batch))))

@@ -19,9 +19,9 @@ from torch.autograd.function import BackwardCFunction
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Program, twice_differentiable
+from thalweg.objective.program import Program, nodes, twice_differentiable
 
-__all__ = ["check", "custom_functions", "kinks", "naming_refusals"]
+__all__ = ["check", "custom_functions", "first_line", "kinks", "naming_refusals"]
 
 # Nodes of piecewise-linear operations: autograd's Hessian misses the jumps of the gradient there.
 KINKED = {
@@ -69,6 +69,11 @@ def naming_refusals() -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
+        if "compatible with .grad()" in text:
+            raise InputError(
+                "model must use checkpoints that torch.autograd.grad can differentiate, found "
+                "torch.utils.checkpoint with use_reentrant=True: pass use_reentrant=False"
+            ) from error
         missing = re.search(r"derivative for (\S+) is not implemented", text)
         if missing:
             operation = missing[1].removeprefix("aten::")
@@ -84,6 +89,12 @@ def naming_refusals() -> Iterator[None]:
         ) from error
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, of bounded length."""
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
+
+
 def custom_functions(value: Tensor) -> tuple[str, ...]:
     """Names of the `torch.autograd.Function` subclasses (and of `WRONG` operations) in the graph of a value, sorted.
 
@@ -93,7 +104,7 @@ def custom_functions(value: Tensor) -> tuple[str, ...]:
     """
     names = {
         type(node).__name__.removesuffix("Backward")
-        for node in _nodes(value)
+        for node in nodes(value)
         if isinstance(node, BackwardCFunction) or type(node).__name__ in WRONG
     }
     return tuple(sorted(names))
@@ -106,26 +117,13 @@ def kinks(value: Tensor) -> tuple[str, ...]:
         >>> kinks(torch.nn.functional.l1_loss(torch.ones(2, requires_grad=True).relu(), torch.zeros(2)))
         ('ReLU', 'abs')
     """
-    names = {KINKED[type(node).__name__] for node in _nodes(value) if type(node).__name__ in KINKED}
+    names = {KINKED[type(node).__name__] for node in nodes(value) if type(node).__name__ in KINKED}
     if any(
         type(node).__name__ == "EluBackward0" and node._saved_alpha * node._saved_input_scale != 1
-        for node in _nodes(value)
+        for node in nodes(value)
     ):
         names.add("ELU")  # its slopes on the two sides of 0 differ; SELU is one
     return tuple(sorted(names))
-
-
-def _nodes(value: Tensor) -> Iterator[Any]:
-    """All nodes of the graph of a value."""
-    seen: set[object] = set()
-    waiting = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        waiting += [following for following, _ in node.next_functions]
 
 
 def check(program: Program, layout: ParameterLayout, theta: Tensor, batch: Batch) -> None:

@@ -144,6 +144,12 @@ class Objective(Assembly):
     def second_derivatives(self) -> Iterator[None]:
         """Raises InputError where model or loss have no second derivative: found once, and on autograd's refusal."""
         with differentiable.naming_refusals():
+            if self.slope is not None and not self.slope.agrees:
+                raise InputError(
+                    "model and loss must have a gradient that is that of L for second derivatives, found "
+                    f"{self.slope.autograd:.6g} by autograd and {self.slope.difference:.6g} by differences of L along "
+                    "one direction"
+                )
             if not self._twice:
                 differentiable.check(self.program, self.layout, self.theta, self.batches.first(8))
                 self._twice = True

@@ -2,14 +2,19 @@
 
 Three ways, tried in this order and equal to rounding: the layer-by-layer formula of a `LinearStack`; `torch.vmap` over
 `functional_call`; a plain loop. The first call that `vmap` refuses switches to the loop and says so in the log.
+
+Code that looks at more than the values of its parameters (whether they require gradients, whether gradients are on) or
+that computes with them after the forward pass (checkpoints) must not notice any of this: `Program.held` and
+`Program.graded` say what such a model needs, and construction finds it out (`thalweg.objective.agreement`).
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
+from thalweg.objective import containers, copying
 from thalweg.objective.structure import LinearStack
 
 log = logging.getLogger("thalweg")
@@ -39,6 +45,17 @@ class LossOnBatch(nn.Module):
         return self.loss(self.model, batch)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """How a model must be evaluated so that its code computes what it computes in plain PyTorch; see `Program`."""
+
+    mutates: bool = False
+    vectorized: bool = True
+    held: bool = False
+    graded: bool = False
+    exact: bool = False
+
+
 @dataclass
 class Program:
     """Loss and outputs of one model as functions of its parameters.
@@ -53,6 +70,10 @@ class Program:
         randomness: vmap's rule for random operations: "error" in analyses; a training may allow "different".
         kind: "mse" or "cross_entropy" where the loss has a closed formula (`loss_kind`), else None.
         mutates: Whether the forward pass writes into buffers; then every evaluation gets a copy of all of them.
+        theta: Names of the parameters that θ consists of.
+        held: Whether every evaluation needs a copy of the model that really holds θ, as parameters that stay in it.
+        graded: Whether values are to be computed as derivatives are, with gradients on and parameters that require them.
+        exact: Whether fused kernels are replaced by compositions of operations whose derivatives are right to any order.
     """
 
     model: nn.Module
@@ -64,6 +85,10 @@ class Program:
     randomness: str = "error"
     kind: str | None = None
     mutates: bool = False
+    theta: frozenset[str] = frozenset()
+    held: bool = False
+    graded: bool = False
+    exact: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
     _tried: set[str] = field(default_factory=set, init=False, repr=False)  # functions that vmap takes
     _looped: set[str] = field(default_factory=set, init=False, repr=False)  # and those it refused
@@ -73,20 +98,38 @@ class Program:
         if self.on_batch:
             self._closure = LossOnBatch(self.model, self.loss)
 
+    @contextmanager
+    def surroundings(self, *, twice: bool = False) -> Iterator[None]:
+        """What forward and backward passes both need around them, as the backward pass may evaluate parts again.
+
+        Args:
+            twice: Whether second derivatives are asked for.
+        """
+        with ExitStack() as entered:
+            entered.enter_context(twice_differentiable() if twice else without_fused_layers())
+            yield
+
     def output_one(self, params: Params, batch: Any) -> Any:
         """The model's output at one parameter set (name -> shape), buffers included in `params` or `fixed`."""
-        inputs = batch[0]
-        values = self._values(params)
-        if isinstance(inputs, Mapping):
-            return functional_call(self.model, values, (), dict(inputs))
-        return functional_call(self.model, values, tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,))
+        inputs, values = batch[0], self._values(params)
+        args, kwargs = containers.arguments(inputs)
+        if self.held:
+            return copying.holding(self.model, values)(*args, **kwargs)
+        return functional_call(self.model, values, args, kwargs)
 
     def loss_one(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set."""
+        batch = containers.fresh(batch)
         if self._closure is None:
             return self.loss(self.output_one(params, batch), batch[1])
+        if self.held:
+            return self.loss(copying.holding(self.model, self._values(params)), batch)
         values = {f"model.{name}": value for name, value in self._values(params).items()}
         return functional_call(self._closure, values, (batch,))
+
+    def loss_alone(self, params: Params, batch: Any) -> Tensor:
+        """The mean loss at one parameter set by the model's own forward pass, even where there is a formula."""
+        return self._each(self.loss_one, {name: value[None] for name, value in params.items()}, batch, False)[0]
 
     def losses(self, params: Params, batch: Any, *, own_batch: bool = False) -> Tensor:
         """Mean losses of R parameter sets.
@@ -149,9 +192,17 @@ class Program:
 
     def _values(self, params: Params) -> dict[str, Tensor]:
         values = {**self.fixed, **params}
-        if not self.mutates:
+        if self.mutates:
+            values = {name: value.clone() if name in self.fixed else value for name, value in values.items()}
+        if not self.held:
             return values
-        return {name: value.clone() if name in self.fixed else value for name, value in values.items()}
+        own = dict(self.model.named_parameters())  # those outside theta stay the parameters that they are
+        for name, value in list(values.items()):
+            if name in own and value is self.fixed.get(name):
+                values[name] = own[name]
+            elif name in own and not isinstance(value, nn.Parameter):
+                values[name] = _parameter(value, name in self.theta)
+        return values
 
     def losses_of(self, output: Any, target: Any, own_batch: bool = False) -> Tensor:
         """Mean losses (R,) of outputs (R, N, C): a few kernels for the common losses, vmap for any other."""
@@ -178,7 +229,9 @@ class Program:
         return target.dim() == 2 and target.shape[1] == outputs
 
     def _uses_stack(self, batch: Any, own_batch: bool) -> bool:
-        return self.stack is not None and not self.on_batch and self.stack.accepts(batch[0], 1 + own_batch)
+        return (
+            self.stack is not None and not (self.on_batch or self.held) and self.stack.accepts(batch[0], 1 + own_batch)
+        )
 
     def _stack_output(self, params: Params, inputs: Tensor, own_batch: bool) -> Tensor:
         assert self.stack is not None  # noqa: S101 - narrows the type; callers asked _uses_stack
@@ -186,11 +239,18 @@ class Program:
 
     def _each(self, function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool) -> Any:
         replicas, name = pytree.tree_leaves(params)[0].shape[0], function.__name__
-        if not self.vectorized or replicas == 1 or name in self._looped:
+        if self.graded and not torch.is_grad_enabled():
+            with torch.inference_mode(False), torch.enable_grad():
+                out = self._each(function, params, batch, own_batch)
+            return pytree.tree_map_only(Tensor, Tensor.detach, out)
+        if self.graded:
+            params = {name: _trainable(value, name in self.theta) for name, value in params.items()}
+        texts = own_batch and any(isinstance(leaf, containers.Column) for leaf in containers.leaves(batch))
+        if not self.vectorized or replicas == 1 or name in self._looped or texts:
             with without_fused_layers():
                 return self._loop(function, params, batch, own_batch, replicas)
         with twice_differentiable():  # the fused attention kernels have no batching rule
-            mapped = torch.vmap(function, in_dims=(0, 0 if own_batch else None), randomness=self.randomness)
+            mapped = _vmapped(function, own_batch, self.randomness)
             if name in self._tried:
                 return mapped(dict(params), batch)
             try:
@@ -214,13 +274,45 @@ class Program:
     ) -> Any:
         out = []
         for r in range(replicas):
-            one, own = (
-                pytree.tree_map(lambda leaf, r=r: leaf[r], tree) for tree in (params, batch if own_batch else ())
-            )
-            out.append(function(one, own if own_batch else batch))
+            one = {name: _row(value, r) for name, value in params.items()}
+            own = containers.mapped(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
+            out.append(function(one, own))
         return pytree.tree_map(
             lambda *leaves: torch.stack(leaves) if isinstance(leaves[0], Tensor) else Rows(leaves), *out
         )
+
+
+def _parameter(value: Tensor, trained: bool) -> nn.Parameter:
+    """A tensor as a parameter: the link to what it was computed from stays, so that derivatives pass."""
+    if value.requires_grad:
+        return value.as_subclass(nn.Parameter)
+    return nn.Parameter(value, requires_grad=trained and value.is_floating_point())
+
+
+def _trainable(value: Tensor, trained: bool) -> Tensor:
+    return value.detach().requires_grad_() if trained and not value.requires_grad else value
+
+
+def _row(value: Tensor, r: int) -> Tensor:
+    """Row r of a stack; where the stack is a view of one parameter, that parameter, which is a leaf as users know it."""
+    base = value._base
+    if isinstance(base, nn.Parameter) and value.shape == (1, *base.shape):
+        return base
+    return value[r]
+
+
+def _vmapped(
+    function: Callable[[Params, Any], Any], own_batch: bool, randomness: str
+) -> Callable[[dict[str, Tensor], Any], Any]:
+    """Parameter sets at once; vmap sees tensors only, as it would take the containers of a batch apart."""
+
+    def call(params: dict[str, Tensor], batch: Any) -> Any:
+        if not own_batch:
+            return torch.vmap(lambda one: function(one, batch), randomness=randomness)(params)
+        each = torch.vmap(lambda one, own: function(one, containers.rebuilt(batch, own)), randomness=randomness)
+        return each(params, containers.leaves(batch))
+
+    return call
 
 
 class Rows(tuple[Any, ...]):
@@ -268,19 +360,49 @@ def saved_bytes(function: Callable[[], Tensor], ignore: Params) -> int:
             seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        kept = function()
+    with torch.enable_grad():
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                kept = function()
+        except RuntimeError:  # torch.func inside refuses such hooks: what the nodes of the graph show is counted
+            kept = function()
+            for node in nodes(kept):
+                for name in (one for one in dir(node) if one.startswith("_saved_")):
+                    with suppress(RuntimeError):  # freed by a derivative that was taken inside
+                        for tensor in pytree.tree_leaves(getattr(node, name)):
+                            if isinstance(tensor, Tensor):
+                                pack(tensor)
     del kept
     return sum(seen.values())
 
 
+def nodes(value: Tensor) -> Iterator[Any]:
+    """All nodes of the graph of a value."""
+    seen: set[object] = set()
+    waiting = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting += [following for following, _ in node.next_functions]
+
+
 @contextmanager
 def without_fused_layers() -> Iterator[None]:
-    """Switches off the fused transformer layers of inference, which vmap cannot batch, and restores them after."""
+    """Switches off what makes other kernels of a model's code: compilation, and the fused transformer layers.
+
+    vmap cannot batch those layers, and compiled code has no second derivative. Both are restored after.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        else:
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 

@@ -1,0 +1,139 @@
+"""Whether the gradient is that of the value, and how precise the value is: measured by one directional difference.
+
+Autograd differentiates what it is told to: a reversed gradient, a straight-through estimator, `detach` or NumPy inside
+the model give a gradient that is not that of L, and nothing says so. And a model may compute in fewer digits than its
+parameters have. Both show in how L changes along one direction.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.objective import batches as data_batches
+from thalweg.objective.agreement import Plain, moved, probe
+
+if TYPE_CHECKING:
+    from thalweg.objective.assembly import Assembly
+
+__all__ = ["Slope", "measured", "say"]
+
+log = logging.getLogger("thalweg")
+# Changes of L, relative to it. The tiny one is far below what float32 can tell and far above the rounding of float64;
+# the small one is spoilt neither by kinks of the network nor by rounding; the large one can be seen in float32.
+TINY, SMALL, LARGE = 1e-10, 1e-7, 1e-3
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How L changes along one direction.
+
+    Attributes:
+        autograd: What the gradient says.
+        difference: What central differences of L say.
+        agrees: Whether they are the same.
+        epsilon: Relative rounding error of L: that of float64, or of the lower precision found inside.
+    """
+
+    autograd: float
+    difference: float
+    agrees: bool
+    epsilon: float
+
+
+def measured(objective: Assembly) -> Slope | None:
+    """Measures at a θ beside the model's own, in float64 where model and loss can; None where L is not finite."""
+    wide = objective if objective.dtype == torch.float64 else objective._changed(dtype=torch.float64)
+    try:
+        return _measured(wide, probe(objective))
+    except RuntimeError:  # constants that do not follow the dtype
+        return None if wide is objective else _measured(objective, probe(objective))
+
+
+def say(slope: Slope | None, dtype: torch.dtype) -> None:
+    """Warns of what was found, with both numbers."""
+    if slope is None:
+        return
+    if not slope.agrees:
+        log.warning(
+            "the gradient is not that of L: along one direction autograd says %.6g and L changes by %.6g; something "
+            "between parameters and loss has a gradient of its own or none (reversal, straight-through, detach, "
+            "no_grad, NumPy), so that trainings follow it, but second derivatives and critical points are refused",
+            slope.autograd,
+            slope.difference,
+        )
+    if dtype == torch.float64 and slope.epsilon > torch.finfo(dtype).eps:
+        log.warning(
+            "L is computed in float64 only in part: changes below %.0e of it are lost, as in %s; something inside casts "
+            "to lower precision (.float(), .half(), autocast), and all errors are counted by that",
+            slope.epsilon,
+            _precision(slope.epsilon),
+        )
+
+
+def _precision(epsilon: float) -> str:
+    return "float32" if epsilon <= torch.finfo(torch.float32).eps else "bfloat16"
+
+
+def _measured(objective: Assembly, batch: data_batches.Batch) -> Slope | None:
+    dtype = objective.dtype
+    plain = Plain(objective.program, objective.layout, data_batches.placer(objective.device, dtype)(batch))
+    theta = moved(plain, objective.theta)
+    loss, gradient = plain.gradient(theta)
+    level = abs(float(loss))
+    if not math.isfinite(level) or not bool(torch.isfinite(gradient).all()):
+        return None
+    v = _direction(plain, gradient)
+    slope = float(gradient @ v)
+    wide = dtype == torch.float64
+
+    length = float(torch.linalg.vector_norm(v)) or 1.0
+    most = 1e-3 * max(1.0, float(torch.linalg.vector_norm(theta))) / length
+
+    def difference(change: float) -> tuple[float, float]:
+        """Central difference over a step that changes L by this share of it, and the noise that rounding puts there."""
+        step = min(change * max(level, 1e-8) / abs(slope), most) if slope else 1e3 * change * most
+        found = (plain.value(theta + step * v) - plain.value(theta - step * v)) / (2 * step)
+        return found, 10 * torch.finfo(dtype).eps * level / step
+
+    epsilon = torch.finfo(dtype).eps
+    if dtype != torch.float64:
+        found, noise = difference(LARGE)
+        return Slope(slope, found, _close(slope, found, 0.05, noise), epsilon)
+    found, noise = difference(SMALL)
+    if _close(slope, found, 1e-4, noise):
+        return Slope(slope, found, True, epsilon)
+    if _close(difference(TINY)[0], found, 0.2, noise):  # it is precise, then, down to the last digits
+        return Slope(slope, found, _close(slope, found, 1e-3, noise), epsilon)
+    coarse, finer = difference(LARGE)[0], difference(LARGE / 4)[0]
+    lower = torch.float32 if _close(coarse, finer, 0.05, noise) else torch.bfloat16
+    return Slope(slope, coarse, _close(slope, coarse, 0.05, noise), torch.finfo(lower).eps)
+
+
+def _close(a: float, b: float, tolerance: float, noise: float) -> bool:
+    return abs(a - b) <= tolerance * max(abs(a), abs(b)) + noise
+
+
+def _direction(plain: Plain, gradient: Tensor) -> Tensor:
+    """Along the gradient of every parameter, each with a drawn sign and a drawn part; rows of padding stay (P,)."""
+    generator = torch.Generator().manual_seed(1)
+    still = {
+        f"{name}.weight".lstrip("."): module.padding_idx
+        for name, module in plain.program.model.named_modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None
+    }  # constant in all derivatives by intention, though L depends on it
+    parts = {}
+    for name, part in plain.layout.unravel(gradient).items():
+        drawn = torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part)
+        sign = 1.0 if float(torch.rand((), generator=generator)) < 0.7 else -1.0
+        length = torch.linalg.vector_norm(part)
+        mixed = sign * part / length.clamp(min=1e-30) + drawn / math.sqrt(max(1, part.numel()))
+        if name in still:
+            mixed[still[name]] = 0
+        parts[name] = mixed
+    return plain.layout.ravel(parts)
