@@ -8,15 +8,21 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thalweg.errors import InputError
+from thalweg.objective import samples as rows
+from thalweg.objective.containers import is_record, leaves
 from thalweg.objective.reading import complete, read, steady
+from thalweg.objective.samples import cut, sample_count
+from thalweg.objective.tensors import check_finite, cloned, dense_parts, fingerprint, nbytes, placer
 
-Batch = Any  # a tensor, or any nesting of tuples, lists and dicts of tensors
+__all__ = ["Batch", "Batches", "cloned", "cut", "dense_parts", "fingerprint", "gather", "placer", "sample_count"]
+
+Batch = Any  # tensors in any structure: see `containers`
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Batches:
         place: Moves a batch to the objective's device and dtype.
         indexable: Whether the data came as single samples (tensors, datasets), which a training may put together to
             batches of its own, however `divisible` evaluations are.
+        prepare: What is done to a batch as it was given, before it is moved.
     """
 
     held: tuple[Batch, ...]
@@ -42,6 +49,7 @@ class Batches:
     count: Callable[[Batch], int]
     place: Callable[[Batch], Batch]
     indexable: bool = False
+    prepare: Callable[[Batch], Batch] | None = None
 
     sharded: ClassVar[bool] = False  # whether other processes have a part of the samples
 
@@ -55,11 +63,17 @@ class Batches:
         """The number of single samples that `take` chooses from, whatever `count` counts in each."""
         return sum(sample_count(batch) for batch in self.held)
 
+    def ready(self, batch: Batch) -> Batch:
+        """A batch as it was given -> as it is evaluated: arrays as tensors, on the device, in the dtype."""
+        prepared = batch if self.prepare is None else self.prepare(batch)
+        return self.place(rows.columned(prepared, rows.common_length(prepared), numbers=False))
+
     def chunks(self, size: int | None = None) -> Iterator[tuple[Batch, int]]:
         """Yields (batch, samples in it), cut to at most `size` samples where cutting is allowed."""
         if self.loader is not None:
             for batch in read(self.loader):
-                yield self.place(batch), self.count(batch)
+                ready = self.ready(batch)
+                yield ready, self.count(ready)
             return
         for batch, count in zip(self.held, self.counts, strict=True):
             if size is None or size >= count or not self.divisible:
@@ -96,18 +110,11 @@ class Batches:
 
     def take(self, index: Tensor) -> Batch:
         """Picks samples: index (…,) -> leaves (…, *sample). Only for indexable data."""
-        flat = index.flatten()
-        return pytree.tree_map_only(
-            Tensor,
-            lambda leaf: leaf.index_select(0, flat.to(leaf.device)).reshape(*index.shape, *leaf.shape[1:]),
-            self._joined,
-        )
+        return rows.taken(self._joined, index)
 
     @cached_property
     def _joined(self) -> Batch:
-        if len(self.held) == 1:
-            return self.held[0]
-        return pytree.tree_map(lambda *leaves: torch.cat(leaves), *self.held)
+        return rows.joined(self.held)
 
     def inputs_only(self, inputs: Any) -> Batches:
         """Other inputs in place of the data, without targets, never cut."""
@@ -140,6 +147,7 @@ def gather(
     count: Callable[[Batch], int] | None,
     place: Callable[[Batch], Batch],
     divisible: bool = True,
+    prepare: Callable[[Batch], Batch] | None = None,
 ) -> Batches:
     """Turns tensors, a Dataset, a DataLoader or a list of batches into `Batches`.
 
@@ -153,113 +161,93 @@ def gather(
         place: Moves a batch to the objective's device and dtype.
         divisible: Whether tensors and datasets may be cut where no `batch_size` is given, each piece weighing as many
             samples as it has.
+        prepare: What is done to a batch as it was given, before it is moved.
 
     Raises:
         InputError: The data are empty, differ from pass to pass, hold NaN or infinity, or their number of samples
             cannot be told.
     """
-    counter = count or sample_count
+    empty = Batches((), (), False, None, count or sample_count, place, prepare=prepare)
     if isinstance(data, DataLoader):
-        return _from_loader(data, memory, counter, place)
+        return _from_loader(data, memory, empty)
     if isinstance(data, Dataset):
         if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
         _nonempty(len(data))
-        steady(data)
-        loaded = _from_loader(DataLoader(data, batch_size=batch_size or 256), memory, counter, place)
-        if loaded.loader is not None:
+        loader = DataLoader(data, batch_size=batch_size or 256, collate_fn=rows.collated)
+        loaded = _from_loader(loader, memory, empty)
+        if loaded.loader is not None or any(rows.uncut(batch) for batch in loaded.held):
             return loaded
-        data = pytree.tree_map(lambda *leaves: torch.cat(leaves), *loaded.held)
-    elif isinstance(data, list):
-        held = tuple(place(batch) for batch in data)
-        _nonempty(len(held))
-        counts = tuple(counter(batch) for batch in held)
-        for number, batch in enumerate(held):
-            _finite(batch, f"data[{number}]")
-            _counted(counts[number], f"data[{number}]")
-        return Batches(held, counts, False, None, counter, place)
-    elif not isinstance(data, tuple | dict | Tensor):
+        data = rows.joined(loaded.held)
+    elif isinstance(data, list) or _one_batch(data):
+        return _from_list(data if isinstance(data, list) else [data], empty)
+    elif not (isinstance(data, tuple | Tensor | np.ndarray) or is_record(data)):
         raise InputError(
             f"data must be tensors, a Dataset, a DataLoader or a list of batches, found {type(data).__name__}"
         )
-    if not _leaves(data):
+    if not leaves(data):
         raise InputError("data must hold tensors (torch.as_tensor makes them of arrays), found none")
-    lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in _leaves(data)}
+    if rows.uncut(data):
+        if batch_size is not None:
+            raise InputError(
+                "batch_size must be left out for sparse or nested tensors and packed sequences, which are never cut, "
+                f"found {batch_size}: pass a list of batches"
+            )
+        return _from_list([data], empty)
+    lengths = rows.lengths(data)
     if len(lengths) != 1:
-        raise InputError(f"data must be tensors with one common first axis of samples, found lengths {sorted(lengths)}")
+        raise InputError(
+            f"data must be tensors with one common first axis of samples, found lengths {sorted(lengths)}: pass [data] "
+            "for one batch that is never cut"
+        )
     samples = lengths.pop()
     _nonempty(samples)
-    data = place(data)
-    _finite(data, "data")
+    data = empty.ready(rows.columned(data, samples))
+    check_finite(data, "data")
     if batch_size is None:
-        return Batches((data,), (samples,), divisible, None, sample_count, place, indexable=True)
+        return replace(empty, held=(data,), counts=(samples,), divisible=divisible, count=sample_count, indexable=True)
     starts = range(0, samples, batch_size)
     held = tuple(cut(data, slice(start, start + batch_size)) for start in starts)
-    return Batches(held, tuple(counter(batch) for batch in held), False, None, counter, place, indexable=True)
+    return replace(empty, held=held, counts=tuple(map(empty.count, held)), indexable=True)
 
 
-def _from_loader(
-    loader: DataLoader, memory: int, count: Callable[[Batch], int], place: Callable[[Batch], Batch]
-) -> Batches:
+def _one_batch(data: Any) -> bool:
+    """Whether the data are one object of another library (a graph): its tensors need not have samples as rows."""
+    plain = isinstance(data, tuple | Tensor | np.ndarray) or is_record(data)
+    return not plain and (hasattr(data, "to") or not isinstance(data, Iterable)) and bool(leaves(data))
+
+
+def _from_list(data: list[Any], empty: Batches) -> Batches:
+    _nonempty(len(data))
+    held, counts = [], []
+    for number, batch in enumerate(data):
+        held.append(empty.ready(batch))
+        check_finite(held[-1], f"data[{number}]")
+        counts.append(empty.count(held[-1]))
+        _counted(counts[-1], f"data[{number}]")
+    return replace(empty, held=tuple(held), counts=tuple(counts))
+
+
+def _from_loader(loader: DataLoader, memory: int, empty: Batches) -> Batches:
     held: list[Batch] = []
     counts: list[int] = []
     size = 0
     complete(loader)
     if isinstance(loader.dataset, Sized) and not isinstance(loader.dataset, IterableDataset):
         steady(loader.dataset)
-    for batch in read(loader):
-        _finite(batch, f"data (batch {len(counts)})")
-        counts.append(count(batch))
+    for given in read(loader):
+        size += nbytes(given)
+        batch = empty.ready(given)
+        check_finite(batch, f"data (batch {len(counts)})")
+        counts.append(empty.count(batch))
         _counted(counts[-1], f"data (batch {len(counts) - 1})")
-        size += sum(leaf.nbytes for leaf in _leaves(batch))
         if size <= memory // 2:
-            held.append(place(batch))
+            held.append(batch)
         else:
             held.clear()
     _nonempty(len(counts))
     fits = size <= memory // 2
-    return Batches(tuple(held) if fits else (), tuple(counts), False, None if fits else loader, count, place)
-
-
-def cut(batch: Batch, part: slice) -> Batch:
-    """The part of a batch along the sample axis."""
-    return pytree.tree_map_only(Tensor, lambda leaf: leaf[part], batch)
-
-
-def sample_count(batch: Batch) -> int:
-    """The common length of the first axis of a batch's tensors."""
-    lengths = {leaf.shape[0] for leaf in _leaves(batch) if leaf.dim()}
-    if len(lengths) != 1:
-        raise InputError(
-            "count must be given where the tensors of a batch have no common first axis, "
-            f"found lengths {sorted(lengths)}"
-        )
-    return lengths.pop()
-
-
-def fingerprint(batches: Iterable[Batch]) -> Tensor:
-    """Sums that do not depend on the samples' order: equal for a shuffled pass, different after augmentation."""
-    total = torch.zeros(2, dtype=torch.float64)
-    for batch in batches:
-        for leaf in _leaves(batch):
-            value = leaf.detach().double()
-            total += torch.stack([value.sum(), value.square().sum()]).cpu()
-    return total
-
-
-def placer(device: torch.device, dtype: torch.dtype) -> Callable[[Batch], Batch]:
-    """Returns a function that moves a batch to the device, floating-point tensors to the dtype as well."""
-
-    def leaf_to(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
-
-    return lambda batch: pytree.tree_map(leaf_to, batch)
-
-
-def _leaves(batch: Batch) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor)]
+    return replace(empty, held=tuple(held) if fits else (), counts=tuple(counts), loader=None if fits else loader)
 
 
 def _nonempty(length: int) -> None:
@@ -270,10 +258,3 @@ def _nonempty(length: int) -> None:
 def _counted(count: float, name: str) -> None:
     if not count > 0:
         raise InputError(f"{name} must hold at least one sample that counts, found {count}")
-
-
-def _finite(batch: Batch, name: str) -> None:
-    for leaf in _leaves(batch):
-        if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
-            bad = (~torch.isfinite(leaf)).nonzero()[0].tolist()
-            raise InputError(f"{name} must be finite, found {leaf[tuple(bad)].item()} at index {bad}")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sized
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import BatchSampler, DataLoader
 
 from thalweg.errors import InputError
+from thalweg.objective.containers import Column, mapped
+from thalweg.objective.tensors import dense_parts
 
 __all__ = ["complete", "read", "steady"]
 
@@ -62,12 +62,33 @@ def steady(dataset: Any) -> None:
     for index in range(0, len(dataset), -(-len(dataset) // 8)):
         with torch.random.fork_rng(devices=[]):
             try:
-                once, twice = (pytree.tree_leaves(dataset[index]) for _ in range(2))
+                once, twice = (_contents(dataset[index]) for _ in range(2))
             except (IndexError, KeyError, TypeError):  # its sampler knows other keys than numbers
                 return
-        for a, b in zip(once, twice, strict=True):
-            if isinstance(a, Tensor) and not torch.equal(a.nan_to_num(), b.nan_to_num()):
-                raise InputError(
-                    "data must be the same at every pass, found a Dataset whose samples change between passes "
-                    "(augmentation): switch that off, or pass list(loader) for the loss on one draw"
-                )
+        if len(once) != len(twice) or not all(map(_same, once, twice)):
+            raise InputError(
+                "data must be the same at every pass, found a Dataset whose samples change between passes "
+                "(augmentation): switch that off, or pass list(loader) for the loss on one draw"
+            )
+
+
+def _contents(sample: Any) -> list[Any]:
+    """The dense tensors of a sample, and the texts and numbers beside them."""
+    found: list[Any] = list(dense_parts(sample))
+
+    def collect(entry: Any) -> Any:
+        found.extend(one for one in (entry if isinstance(entry, list | tuple) else [entry]) if _comparable(one))
+        return entry
+
+    mapped(lambda leaf: collect(leaf) if isinstance(leaf, Column) else leaf, sample, collect)
+    return found
+
+
+def _comparable(value: Any) -> bool:
+    return isinstance(value, str | bytes | bool | int | float)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a.nan_to_num(), b.nan_to_num())
+    return type(a) is type(b) and (a == b or (a != a and b != b))

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from thalweg.errors import InputError
 from thalweg.objective.batches import sample_count
+from thalweg.objective.containers import as_tensor, leaves, rebuilt
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly, Metric
 
-__all__ = ["accuracy", "counted", "default_metrics", "leaves_out", "right"]
+__all__ = ["accuracy", "check", "counted", "default_metrics", "explained", "leaves_out", "prepared", "right"]
+
+# Losses that fail on integer targets, or whose backward pass does.
+_FLOATING = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.HuberLoss)
+_FLOATING_FUNCTIONS = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.huber_loss)
+_TYPES = re.compile(r"dtype|\btype\b|Byte|Long|Char|Short|Bool|\bInt\b|unsigned char")  # in what torch says
 
 
 def counted(loss: Any) -> Callable[[Any], int] | None:
@@ -31,6 +41,108 @@ def counted(loss: Any) -> Callable[[Any], int] | None:
         return int((target != getattr(loss, "ignore_index", -100)).sum())
 
     return count
+
+
+def takes_classes(loss: Any) -> bool:
+    """Whether a loss is one of torch's that compare scores with class numbers."""
+    return isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or loss in (F.cross_entropy, F.nll_loss)
+
+
+def prepared(loss: Any) -> Callable[[Any], Any] | None:
+    """What is done to the targets of every batch for a loss of torch's: the type that it wants, of the same numbers.
+
+    Class numbers of another integer type become int64; integers for a binary cross-entropy or a Huber loss floating.
+    """
+    if takes_classes(loss):
+        wanted = torch.int64
+    elif isinstance(loss, _FLOATING) or loss in _FLOATING_FUNCTIONS:
+        wanted = torch.float64  # and then the objective's
+    else:
+        return None
+
+    def prepare(batch: Any) -> Any:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            return batch
+        target = batch[1]
+        if isinstance(target, np.ndarray) and target.dtype.kind in "bui":
+            target = as_tensor(target)
+        if not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
+            return batch
+        return rebuilt(batch, [*leaves(batch)[:-1], target.to(wanted)])
+
+    return prepare
+
+
+def check(objective: Assembly, output: Any, target: Any) -> None:
+    """Checks that the targets of a few samples can be compared with their outputs, and all class numbers.
+
+    Raises:
+        InputError: Another shape or type than the loss compares, or a class that the outputs do not have.
+    """
+    if objective.loss_kind == "mse" and output.shape != getattr(target, "shape", None):
+        found = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
+        raise InputError(
+            "data targets must have the shape of the model's output for a squared error, "
+            f"found targets {found} and outputs {tuple(output.shape)}"
+        )
+    if not takes_classes(objective.loss) or not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        return
+    if output.dim() < 2:
+        return
+    probabilities = isinstance(objective.loss, nn.CrossEntropyLoss) or objective.loss is F.cross_entropy
+    if probabilities and target.is_floating_point() and target.shape == output.shape:
+        return
+    _check_form(output, target, probabilities)
+    ignored, count = ignored_class(objective), output.shape[1]
+    for other in [target, *(batch[1] for batch in objective.batches.held)]:
+        if not isinstance(other, Tensor) or other.is_floating_point():
+            continue
+        wrong = other[(other != ignored) & ((other < 0) | (other >= count))]
+        if len(wrong):
+            raise InputError(
+                f"data targets must be class numbers from 0 to {count - 1} for outputs {tuple(output.shape)}, "
+                f"found {int(wrong[0])}"
+            )
+
+
+def _check_form(output: Tensor, target: Tensor, probabilities: bool) -> None:
+    """Checks class targets for outputs (N, C, …): int64 of shape (N, …)."""
+    shape = (output.shape[0], *output.shape[2:])
+    whole = not target.is_floating_point()
+    if tuple(target.shape) == shape and whole:
+        return
+    rule = f"int64 class numbers of shape {shape}"
+    if probabilities:
+        rule += f" or probabilities of shape {tuple(output.shape)}"
+    call = ""
+    if tuple(target.shape) == shape:
+        call = ": pass targets.long()"
+    elif target.shape == output.shape:
+        call = ": pass targets.argmax(1)" + (" or targets.float()" if probabilities else "")
+    elif [size for size in target.shape if size != 1] == [size for size in shape if size != 1]:
+        call = f": pass targets.reshape{(-1, *shape[1:])}".replace(",)", ")") + ("" if whole else ".long()")
+    kind = str(target.dtype).removeprefix("torch.")
+    raise InputError(f"data targets must be {rule}, found {kind} of shape {tuple(target.shape)}{call}")
+
+
+@contextmanager
+def explained(inputs: Any) -> Iterator[None]:
+    """Says of a model that fails on integer inputs what they must be converted to."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        kinds = [leaf.dtype for leaf in leaves(inputs) if isinstance(leaf, Tensor)]
+        whole = [str(kind).removeprefix("torch.") for kind in kinds if not (kind.is_floating_point or kind.is_complex)]
+        text = str(error)
+        if not whole or not _TYPES.search(text):
+            raise
+        call = "inputs.long()" if "indices" in text else "inputs.float()"
+        if whole[0] == "uint8" and "indices" not in text:
+            call += " / 255 (as the model was trained)"
+        raise InputError(
+            f"data inputs must be of a type that the model computes with, found {whole[0]}: pass {call}; torch says "
+            f'"{text.splitlines()[0]}"'
+        ) from error
 
 
 def ignored_class(objective: Assembly) -> int | None:

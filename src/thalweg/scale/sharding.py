@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective, normalization
-from thalweg.objective.batches import Batch, Batches, cut
+from thalweg.objective.batches import Batch, Batches, cloned, cut, dense_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,7 +205,7 @@ def _check(objective: Objective, data: str, count: int, group: dist.ProcessGroup
     if int(low) < count:
         what = "sample" if held.divisible else "batch"
         raise InputError(f"data must hold at least one {what} for each of the {count} processes, found {int(low)}")
-    prints = [_fingerprint(leaf) for batch in held.held for leaf in pytree.tree_leaves(batch) if _is_data(leaf)]
+    prints = [_fingerprint(part) for batch in held.held for part in dense_parts(batch) if not part.is_complex()]
     weighted = [(number + 1) * one for number, one in enumerate(prints)]  # the order of batches counts as well
     if not _same(torch.stack(weighted).sum(0), 1e-9, device, group):
         raise InputError(
@@ -221,7 +220,7 @@ def _share(held: Batches, rank: int, count: int) -> Batches:
     part = slice(parts * rank // count, parts * (rank + 1) // count)
     chosen = (cut(held.held[0], part),) if held.divisible else held.held[part]
     counts = (part.stop - part.start,) if held.divisible else held.counts[part]
-    return replace(held, held=pytree.tree_map_only(Tensor, Tensor.clone, chosen), counts=counts)
+    return replace(held, held=cloned(chosen), counts=counts)
 
 
 def _from_first(module: nn.Module, device: torch.device, group: dist.ProcessGroup | None) -> None:
@@ -232,10 +231,6 @@ def _from_first(module: nn.Module, device: torch.device, group: dist.ProcessGrou
             sent = tensor.detach().to(device).clone()
             dist.broadcast(sent, source, group=group)
             tensor.copy_(sent)
-
-
-def _is_data(leaf: object) -> bool:
-    return isinstance(leaf, Tensor) and not leaf.is_complex()
 
 
 def _fingerprint(values: Tensor) -> Tensor:

@@ -164,4 +164,4 @@ class _GivenFeed(Feed):
         while self._read <= place:
             self._current = next(self._reader)
             self._read += 1
-        return self._batches.place(self._current)
+        return self._batches.ready(self._current)

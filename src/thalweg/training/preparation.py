@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
-from thalweg.objective.batches import Batch, Batches
+from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.objective import Objective
 from thalweg.objective.program import Program, saved_bytes
 from thalweg.training.dropout import CounterDropout, replace_dropout
@@ -94,7 +93,7 @@ def _probe(batches: Batches) -> Batch:
     """A few samples with memory of their own, or the first batch where batches are given."""
     if batches.indexable:
         return batches.take(torch.arange(min(PROBE, batches.rows)))
-    return pytree.tree_map_only(Tensor, Tensor.clone, next(batches.chunks(PROBE))[0])
+    return cloned(next(batches.chunks(PROBE))[0])
 
 
 def _training_mode(model: nn.Module) -> None:
