@@ -18,6 +18,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.landscape.matching import activation_matching, weight_matching
 from thalweg.landscape.permutations import Group, indices, permute_buffers, unit_groups
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta, floating, same_shape
 
 __all__ = ["Alignment", "align"]
 
@@ -48,6 +49,9 @@ class Alignment:
 
     def theta(self, theta_b: Tensor) -> Tensor:
         """The second network, (…, P), with its units in the order of the first: the same function."""
+        theta_b = floating(theta_b, "theta_b")
+        if theta_b.shape != self.index.shape:
+            raise InputError(f"theta_b must have shape {tuple(self.index.shape)}, found {tuple(theta_b.shape)}")
         return theta_b.gather(-1, self.index.to(theta_b.device))
 
     def buffers(self, buffers_b: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -86,7 +90,7 @@ def align(
 
     Args:
         objective: Says which network; with "activations", on which data.
-        theta_a: (…, P), the first network, which stays as it is.
+        theta_a: (…, P), the first network, which stays as it is; or what `Objective.as_theta` takes, such as a model.
         theta_b: (…, P), the second one.
         method: What is compared.
         samples: Greatest number of samples for "activations", the first ones.
@@ -111,12 +115,8 @@ def align(
         2023; Y. Li, J. Yosinski, J. Clune, H. Lipson, J. Hopcroft, "Convergent learning: do different neural networks
         learn the same representations?", ICLR 2016.
     """
-    objective.layout.check(theta_a, "theta_a")
-    objective.layout.check(theta_b, "theta_b")
-    if theta_a.shape != theta_b.shape:
-        raise InputError(
-            f"theta_a and theta_b must have the same shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}"
-        )
+    theta_a, theta_b = as_theta(objective, theta_a, "theta_a"), as_theta(objective, theta_b, "theta_b")
+    same_shape(theta_a, theta_b)
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, found '{method}'{nearest(method, METHODS)}")
     model = objective.module(objective.theta)

@@ -11,8 +11,24 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.runs.recording import Recording
+from thalweg.runs.run import Run
 
-__all__ = ["Points"]
+__all__ = ["Points", "as_snapshots"]
+
+
+def as_snapshots(value: Any, name: str = "snapshots") -> Any:
+    """The array of snapshots that a caller means: of a run or a recording its own.
+
+    Raises:
+        InputError: Something that is no array.
+    """
+    value = value.snapshots if isinstance(value, Run | Recording) else value
+    if not hasattr(value, "shape") or not hasattr(value, "__getitem__"):
+        raise InputError(
+            f"{name} must be an array of snapshots (S, R, P), a recording or a run, found {type(value).__name__}"
+        )
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +50,7 @@ class Points:
         Raises:
             InputError: Not three axes, an empty axis, or columns that are out of range, repeated or none.
         """
-        if not hasattr(snapshots, "shape") or not hasattr(snapshots, "__getitem__"):
-            raise InputError(f"snapshots must be an array of shape (S, R, P), found {type(snapshots).__name__}")
+        snapshots = as_snapshots(snapshots)
         shape = tuple(snapshots.shape)
         if len(shape) != 3 or 0 in shape:
             raise InputError(f"snapshots must have the axes (snapshot, replica, parameter), none empty, found {shape}")

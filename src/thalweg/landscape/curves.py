@@ -18,6 +18,7 @@ from thalweg import progress
 from thalweg.errors import InputError
 from thalweg.landscape.paths import Path
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta, same_shape
 from thalweg.objective.seeds import generator
 from thalweg.training.feed import make_feed
 from thalweg.training.preparation import prepare
@@ -60,7 +61,7 @@ def connect(
 
     Args:
         objective: The training loss.
-        theta_a: (…, P), the first solution.
+        theta_a: (…, P), the first solution; or what `Objective.as_theta` takes, such as a model.
         theta_b: (…, P), the second.
         recipe: How the bends are trained; default Adam, learning rate 1e-2 falling linearly to a hundredth, 1,000 steps
             on batches of 128 samples.
@@ -80,12 +81,8 @@ def connect(
         >>> curve.points.shape, bool((curve.at([1.0])[0] == b).all())
         (torch.Size([3, 2, 57]), True)
     """
-    objective.layout.check(theta_a, "theta_a")
-    objective.layout.check(theta_b, "theta_b")
-    if theta_a.shape != theta_b.shape:
-        raise InputError(
-            f"theta_a and theta_b must have the same shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}"
-        )
+    theta_a, theta_b = as_theta(objective, theta_a, "theta_a"), as_theta(objective, theta_b, "theta_b")
+    same_shape(theta_a, theta_b)
     if bends < 1:
         raise InputError(f"bends must be at least 1, found {bends}")
     recipe = _default(objective) if recipe is None else recipe

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.objective import Objective
+from thalweg.objective.arguments import as_thetas, as_vector, floating
 
-if TYPE_CHECKING:
-    from thalweg.objective import Objective
-
-__all__ = ["Directions", "gradient_direction", "solution_directions"]
+__all__ = ["Directions", "as_directions", "gradient_direction", "solution_directions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,8 @@ class Directions:
         Returns:
             (…, P).
         """
-        return theta + coordinates.to(theta) @ self.vectors.to(theta)
+        theta = floating(theta, "theta")
+        return theta + floating(coordinates, "coordinates").to(theta) @ self.vectors.to(theta)
 
     def project(self, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Finds the nearest point of the plane (or line) by least squares; the directions need not be orthogonal.
@@ -111,6 +112,7 @@ class Directions:
         Returns:
             Coordinates (…, K) and the distance from that point ‖offset − Σ_k c_k d_k‖ (…), both float64.
         """
+        offset = floating(offset, "offset")
         if offset.shape[-1:] != (self.size,):
             raise InputError(f"offset must have shape (…, {self.size}), found {tuple(offset.shape)}")
         basis, triangle = torch.linalg.qr(self.vectors.double().T)  # (P, K), (K, K)
@@ -150,17 +152,47 @@ def finished(
     return found.noting(f"{word}: the largest cosine between two directions is {largest:.1g}.")
 
 
-def solution_directions(a: Tensor, b: Tensor, c: Tensor | None = None, *, orthogonal: bool = True) -> Directions:
+def as_directions(value: Any, name: str = "directions") -> Directions:
+    """Directions that were given, or those of bare vectors.
+
+    Args:
+        value: Directions; or a tensor or an array (K, P), one direction (P,), or a list of such.
+        name: Of the argument, for messages.
+
+    Raises:
+        InputError: Something else.
+    """
+    if isinstance(value, Directions):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(one, Tensor | np.ndarray) for one in value):
+        rows = [floating(one, f"{name}[{k}]") for k, one in enumerate(value)]
+        if len({row.shape for row in rows}) > 1:
+            raise InputError(f"{name} must list vectors of one length, found {[tuple(row.shape) for row in rows][:3]}")
+        value = torch.stack(rows)
+    if not isinstance(value, Tensor | np.ndarray):
+        raise InputError(f"{name} must be Directions or vectors (K, P), found {type(value).__name__}")
+    vectors = floating(value, name).detach()
+    vectors = vectors[None] if vectors.dim() == 1 else vectors
+    labels = [f"direction {k + 1}" for k in range(len(vectors) if vectors.dim() else 0)]
+    return finished(vectors, labels, "given", [], orthogonal=False)
+
+
+def solution_directions(
+    a: Any, b: Any, c: Any = None, *, orthogonal: bool = True, objective: Objective | None = None
+) -> Directions:
     """The line through two solutions, or the plane through three, to be drawn with `a` as its centre.
 
     On the line, coordinate 0 is `a` and 1 is `b`. In the plane the second direction is made orthogonal to the first
     (Garipov et al. 2018), so that right angles stay right: `b` lies at (1, 0) and `c` at (x, 1).
 
     Args:
-        a: (P,), the first solution.
+        a: (P,), the first solution: a tensor, an array, or a model, whose trainable parameters are taken; with an
+            objective whatever it takes.
         b: (P,), the second.
         c: (P,), the third; default none.
         orthogonal: False draws the plane askew, with `b` at (1, 0) and `c` at (0, 1).
+        objective: Says which names of a state_dict make up θ, and which parameters of a model; needed for the first
+            only.
 
     Raises:
         InputError: Solutions of different lengths (architectures), equal ones, or three on one line.
@@ -171,7 +203,8 @@ def solution_directions(a: Tensor, b: Tensor, c: Tensor | None = None, *, orthog
         >>> plane.project(c - a)[0]
         tensor([0.5000, 1.0000], dtype=torch.float64)
     """
-    others = {"b": b} if c is None else {"b": b, "c": c}
+    others = as_thetas({"a": a, "b": b} if c is None else {"a": a, "b": b, "c": c}, objective)
+    a = others.pop("a")
     for name, other in others.items():
         if a.dim() != 1 or other.shape != a.shape:
             raise InputError(
@@ -193,16 +226,14 @@ def gradient_direction(objective: Objective, theta: Tensor, parameters: str | Se
 
     Args:
         objective: The loss.
-        theta: (P,).
+        theta: (P,); or what `Objective.as_theta` takes: a model, a state_dict, an array.
         parameters: Glob or globs: only these move.
 
     Raises:
         InputError: The gradient is zero or not finite.
     """
-    objective.layout.check(theta)
+    theta = as_vector(objective, theta)
     index = objective.layout.select(parameters).to(theta.device)
-    if theta.dim() != 1:
-        raise InputError(f"theta must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
     gradient = torch.zeros_like(theta)
     gradient[index] = objective.gradient(theta)[index].to(theta)
     length = float(torch.linalg.vector_norm(gradient))

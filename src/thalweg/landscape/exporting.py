@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.errors import InputError, nearest
+from thalweg.landscape.surface import Surface
 from thalweg.runs.files import write_bytes
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class SavedSurface:
         """
         if isinstance(surface, SavedSurface):
             return surface if path is None else cls(surface.axes, surface.labels, surface.values, path)
+        if not isinstance(surface, Surface):
+            raise InputError(f"surface must be a Surface or a SavedSurface, found {type(surface).__name__}")
         axes = tuple(np.asarray(axis) for axis in surface.axes)
         values = {name: np.asarray(value) for name, value in surface.values.items()}
         given = surface.directions.labels

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.directions import Directions, finished
 from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import generator
 
 __all__ = ["Norm", "normalized", "random_directions"]
@@ -42,7 +43,7 @@ def random_directions(
 
     Args:
         objective: Knows the parameters and the modules that they belong to.
-        theta: (P,), the weights whose norms the directions take.
+        theta: (P,), the weights whose norms the directions take; or what `Objective.as_theta` takes, such as a model.
         count: K.
         seed: Direction k depends on the seed and on k alone.
         normalize: "filter", d_ij ← d_ij ‖θ_ij‖/‖d_ij‖ for every filter of a convolution and every row of a weight
@@ -72,6 +73,7 @@ def random_directions(
     Source:
         H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018.
     """
+    theta = as_theta(objective, theta)
     _check(objective, theta, count, normalize, biases, normalization)
     layout = objective.layout
     moving = _moving(objective, biases, normalization)
@@ -113,6 +115,9 @@ def normalized(vectors: Tensor, theta: Tensor, layout: ParameterLayout, normaliz
     Returns:
         (…, P); zero where the direction is.
     """
+    vectors, theta = floating(vectors, "vectors"), floating(theta, "theta")
+    if not isinstance(layout, ParameterLayout):
+        raise InputError(f"layout must be a ParameterLayout (objective.layout), found {type(layout).__name__}")
     if normalize == "none":
         return vectors
     if normalize == "whole":
@@ -160,7 +165,6 @@ def _which_move(
 
 
 def _check(objective: Objective, theta: Tensor, count: int, normalize: str, biases: str, normalization: str) -> None:
-    objective.layout.check(theta)
     if theta.dim() != 1 or not bool(theta.isfinite().all()):
         raise InputError(f"theta must be one finite vector of shape ({objective.size},), found {tuple(theta.shape)}")
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:

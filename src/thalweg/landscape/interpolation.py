@@ -16,6 +16,7 @@ from thalweg.errors import InputError
 from thalweg.landscape.paths import Path, positions
 from thalweg.landscape.profiles import Profile, Statistics, follow
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objectives, as_theta, floating, same_shape
 
 __all__ = ["interpolate", "valley", "with_ends"]
 
@@ -64,7 +65,8 @@ def interpolate(
     Args:
         objectives: One objective (called "train"), or data set -> objective of the same network, such as
             {"train": objective, "test": objective.with_data(test)}.
-        theta_a: (…, P), the first solution (α = 0), or one for each pair.
+        theta_a: (…, P), the first solution (α = 0), or one for each pair; or what `Objective.as_theta` takes: a model,
+            a state_dict, an array, a list of these.
         theta_b: (…, P), the second (α = 1).
         alphas: (A,); default 61 from −1 to 2.
         batchnorm: As for `follow`, like the next three.
@@ -86,14 +88,9 @@ def interpolate(
         >>> line.values["train"]["accuracy"].shape, float(line.barriers["train"].height) >= 0
         (torch.Size([61]), True)
     """
-    first = objectives if isinstance(objectives, Objective) else next(iter(objectives.values()), None)
-    if first is not None:
-        first.layout.check(theta_a, "theta_a")
-        first.layout.check(theta_b, "theta_b")
-    if theta_a.shape != theta_b.shape:
-        raise InputError(
-            f"theta_a and theta_b must have the same shape, found {tuple(theta_a.shape)} and {tuple(theta_b.shape)}"
-        )
+    first = next(iter(as_objectives(objectives, "train", "objectives").values()))
+    theta_a, theta_b = as_theta(first, theta_a, "theta_a"), as_theta(first, theta_b, "theta_b")
+    same_shape(theta_a, theta_b)
     if torch.equal(theta_a, theta_b):
         raise InputError("theta_a and theta_b must be two points, found the same one twice: no line leads through it")
     path = Path(torch.stack([theta_a, theta_b.to(theta_a)]))
@@ -131,7 +128,7 @@ def valley(
         >>> [round(float(valley(alphas, alphas**2, 0.0, 0.001, at)[1]), 4) for at in (None, torch.square)]  # √0.001
         [0.01, 0.0316]
     """
-    loss = loss.double()
+    alphas, loss = floating(alphas, "alphas"), floating(loss, "loss").double()
     found = (alphas == end).nonzero()
     if len(found) != 1:
         raise InputError(f"end must be one of the alphas, found {end:g}")

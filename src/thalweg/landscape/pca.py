@@ -151,8 +151,8 @@ def pca(
     rounding of the snapshots' own dtype can produce, are reported as missing instead of drawn from noise.
 
     Args:
-        snapshots: (S, R, P), any float dtype: a tensor, an array, or anything lazy that knows `shape` and reads
-            `[:, r:s, a:b]`, such as the snapshots of a recorded run. May be larger than memory.
+        snapshots: (S, R, P), any float dtype: a recording or a run, a tensor, an array, or anything lazy that knows
+            `shape` and reads `[:, r:s, a:b]`, such as the snapshots of a recorded run. May be larger than memory.
         columns: Indices of the parameters to look at, such as those of one layer (`layout.select("0.*")`); default all.
         replicas: The replicas to use; default all. One with a NaN or infinite snapshot is left out and listed in
             `excluded`: it does not touch the others.

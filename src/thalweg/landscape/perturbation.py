@@ -11,6 +11,7 @@ from thalweg import progress
 from thalweg.errors import InputError
 from thalweg.landscape.paths import positions
 from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.arguments import as_theta
 
 __all__ = ["Perturbation", "fine_offsets", "perturb"]
 
@@ -102,7 +103,7 @@ def perturb(
         >>> found.values.shape, found.names
         (torch.Size([3, 81]), ('weight[0, 0]', 'weight[0, 1]', 'bias[0]'))
     """
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     offsets = fine_offsets() if offsets is None else positions(offsets, "offsets")
     chosen = _chosen(objective.size, parameters, seed)
     flat = theta.reshape(-1, objective.size).to(objective.device, objective.dtype)

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.errors import InputError
-from thalweg.landscape.directions import Directions
+from thalweg.landscape.blocks import as_snapshots
+from thalweg.landscape.directions import Directions, as_directions
 from thalweg.landscape.measures import columns, measure
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objectives, as_vector
 
 __all__ = ["PathOnPlane", "path_on_plane"]
 
@@ -55,8 +57,9 @@ def path_on_plane(
 
     Args:
         objective: The loss, or several by name as :func:`thalweg.landscape.surface` takes them.
-        path: Snapshots (S, P) or (S, R, P): a tensor, or anything lazy that knows `shape` and reads `[a:b]`.
-        center: (P,), the centre of the picture.
+        path: Snapshots (S, P) or (S, R, P): a recording or a run, a tensor, or anything lazy that knows `shape` and
+            reads `[a:b]`.
+        center: (P,), the centre of the picture; or what `Objective.as_theta` takes, such as a model.
         directions: K of them; they need not be orthogonal.
         metrics: As for :func:`thalweg.landscape.surface`.
         memory: Bytes of weights that are held at once.
@@ -76,8 +79,10 @@ def path_on_plane(
         (tensor([3.], dtype=torch.float64), tensor(4., dtype=torch.float64), tensor(12.5000, dtype=torch.float64),
          tensor(4.5000, dtype=torch.float64))
     """
-    named = {"": objective} if isinstance(objective, Objective) else {f"{key}_": o for key, o in objective.items()}
+    named = {f"{key}_" if key else "": one for key, one in as_objectives(objective, "").items()}
     first = next(iter(named.values()))
+    path, directions = as_snapshots(path, "path"), as_directions(directions)
+    center = center if isinstance(center, Tensor) else as_vector(first, center, "center")
     shape = tuple(path.shape)
     if len(shape) not in (2, 3) or 0 in shape or shape[-1] != first.size:
         raise InputError(f"path must have shape (S, {first.size}) or (S, R, {first.size}), none empty, found {shape}")

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.curvature.lanczos import Which
 from thalweg.errors import InputError, nearest
+from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.directions import Directions, finished
 from thalweg.landscape.pca import pca
 from thalweg.landscape.walk import walk_ratio
+from thalweg.objective.arguments import as_vector
 
 if TYPE_CHECKING:
     from thalweg.curvature import Eigenpairs
@@ -54,7 +57,8 @@ def pca_directions(
         >>> line.vectors, line.labels
         (tensor([[0.6000, 0.8000]], dtype=torch.float64), ('component 1 (100.0 % of the variance)',))
     """
-    if isinstance(path, Tensor) and path.dim() == 2:
+    path = as_snapshots(path, "path")
+    if isinstance(path, Tensor | np.ndarray) and path.ndim == 2:
         path = path[:, None]
     found = pca(path, replicas=replicas, columns=columns)
     kept = min(count, found.rank)
@@ -101,7 +105,7 @@ def hessian_directions(
 
     Args:
         objective: The loss.
-        theta: (P,).
+        theta: (P,); or what `Objective.as_theta` takes: a model, a state_dict, an array.
         which: "top": the largest eigenvalues. "bottom": the smallest (most negative). "mixed": from both ends, the top
             first.
         count: K, at most; for "mixed" the top has one more where it is odd.
@@ -121,7 +125,8 @@ def hessian_directions(
         raise InputError(f"which must be one of {options}, found '{which}'{nearest(str(which), get_args(End))}")
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InputError(f"count must be a whole number of at least 1 direction, found {count!r}")
-    precise, start = objective.double(), theta.detach().double()
+    start = as_vector(objective, theta).detach().double()
+    precise = objective.double()
     operator = hessian_operator(precise, start, parameters)
     high = count if which == "top" else 0 if which == "bottom" else -(-count // 2)
     found = eigenpairs(

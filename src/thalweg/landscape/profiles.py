@@ -14,6 +14,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.landscape.barriers import Barrier, barrier
 from thalweg.landscape.paths import Path, positions
 from thalweg.objective import Objective, normalization
+from thalweg.objective.arguments import as_objectives
 from thalweg.objective.derivatives import VALUE
 
 __all__ = ["Evaluator", "Profile", "follow"]
@@ -133,9 +134,9 @@ class Evaluator:
         buffers: tuple[Buffers | None, Buffers | None],
     ) -> Evaluator:
         """Checks what was given."""
-        named = {"train": objectives} if isinstance(objectives, Objective) else dict(objectives)
-        if not named:
-            raise InputError("objectives must hold at least one objective, found none")
+        named = as_objectives(objectives, "train", "objectives")
+        if not isinstance(path, Path):
+            raise InputError(f"path must be a Path (Path(torch.stack([a, b])), say), found {type(path).__name__}")
         first = next(iter(named.values()))
         for name, one in named.items():
             if one.layout != first.layout:

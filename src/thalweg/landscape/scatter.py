@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.measures import columns, measure
 from thalweg.landscape.pca import pca
 from thalweg.landscape.tsne import tsne
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective
 from thalweg.objective.seeds import generator
 
 __all__ = ["ScatterSurface", "scatter_surface"]
@@ -70,7 +72,7 @@ def scatter_surface(
 
     Args:
         objective: The loss.
-        path: Snapshots (S, P) or (S, R, P).
+        path: Snapshots (S, P) or (S, R, P), or a recording or a run.
         last: Number of snapshots, from the end, that get neighbours; at most S.
         neighbours: Number of neighbours of each of them.
         spread: Standard deviation of every parameter of a neighbour, relative to the snapshot's root mean square.
@@ -90,7 +92,8 @@ def scatter_surface(
         >>> found.coordinates.shape, found.snapshot.tolist()
         (torch.Size([12, 2]), [0, 1, 2, 3, 4, 5, 4, 4, 4, 5, 5, 5])
     """
-    columns(objective, metrics)
+    columns(as_objective(objective), metrics)
+    path = as_snapshots(path, "path")
     snapshots = torch.as_tensor(path[:]).detach().to(objective.device, objective.dtype)
     snapshots = snapshots[:, None] if snapshots.dim() == 2 else snapshots
     if snapshots.dim() != 3 or 0 in snapshots.shape or snapshots.shape[-1] != objective.size:

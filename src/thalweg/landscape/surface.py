@@ -18,10 +18,11 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.errors import InputError
 from thalweg.landscape.cells import Cells
-from thalweg.landscape.directions import Directions
+from thalweg.landscape.directions import Directions, as_directions
 from thalweg.landscape.grid import Axes, Grid, given_axes, refined, risen_range
 from thalweg.landscape.store import Store, digest
 from thalweg.objective import Objective, normalization
+from thalweg.objective.arguments import as_objectives, as_vector
 
 if TYPE_CHECKING:
     from thalweg.runs import Run
@@ -74,7 +75,7 @@ class Surface:
 def surface(
     objective: Objective | Mapping[str, Objective],
     theta: Tensor,
-    directions: Directions,
+    directions: Directions | Tensor,
     grid: Grid | int | Sequence[Sequence[float] | np.ndarray] = 51,
     *,
     metrics: Sequence[str] = ("loss",),
@@ -89,8 +90,8 @@ def surface(
     Args:
         objective: The loss; or several by name on the same parameters, such as train and test, whose values are then
             called "train_loss", "test_loss", … The first decides ranges and refinement.
-        theta: (P,), the centre.
-        directions: One, two or three.
+        theta: (P,), the centre; or what `Objective.as_theta` takes: a model, a state_dict, an array.
+        directions: One, two or three; bare vectors (K, P) are drawn in units of their own lengths.
         grid: A :class:`Grid`; a number of points per axis within one length of the directions; or the coordinates of
             every axis, to which zero is added where it is missing.
         metrics: "loss" (of the data alone), "objective" (with the penalty ½·l2·‖θ‖²), names of the objective's metrics
@@ -117,12 +118,11 @@ def surface(
         >>> found.shape, found.center_index, abs(found.at_center("loss") - float(objective.value(theta))) < 1e-6
         ((5, 9), (2, 4), True)
     """
-    named = {"": objective} if isinstance(objective, Objective) else {f"{key}_": o for key, o in objective.items()}
-    if not named:
-        raise InputError("objective must be an objective or several by name, found none")
+    named = {f"{key}_" if key else "": one for key, one in as_objectives(objective, "").items()}
     first, *others = named.values()
     if any(other.layout != first.layout for other in others):
         raise InputError("objective must be on the same parameters under every name, found different layouts")
+    theta, directions = as_vector(first, theta), as_directions(directions)
     count = len(directions.vectors)
     if count > 3:
         raise InputError(f"directions must be at most 3, found {count}")

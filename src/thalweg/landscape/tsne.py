@@ -78,6 +78,8 @@ def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iteratio
         L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", JMLR 2008; D. Kobak, P. Berens, "The art of using
         t-SNE for single-cell transcriptomics", Nature Communications 2019.
     """
+    if not isinstance(found, PCA):
+        raise InputError(f"found must be the principal components that pca returns, found {type(found).__name__}")
     used = list(found.replicas)
     points = found.scores[:, used, :DIMENSIONS].flatten(0, 1).cpu()  # (M, D)
     first, place = _places(points)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.landscape.pca import PCA
+from thalweg.objective.arguments import floating
 
 __all__ = ["matched_walk", "random_walk", "walk_ratio"]
 
@@ -48,6 +49,7 @@ def random_walk(lengths: Tensor, size: int, *, starts: Tensor | None = None, see
         J. Antognini, J. Sohl-Dickstein, "PCA of high dimensional random walks with comparison to neural network
         training", NeurIPS 2018; M. S. Bartlett, "On the theory of statistical regression", 1933.
     """
+    lengths = floating(lengths, "lengths")
     if lengths.dim() != 2 or 0 in lengths.shape:
         raise InputError(f"lengths must have shape (S - 1, R), none empty, found {tuple(lengths.shape)}")
     lengths = lengths.detach().double().cpu()
@@ -84,6 +86,8 @@ def matched_walk(found: PCA, *, seed: int = 0) -> Tensor:
     Returns:
         (S, replicas used, D′) float64, in coordinates of its own (the starting points are rotated with the walk).
     """
+    if not isinstance(found, PCA):
+        raise InputError(f"found must be the principal components that pca returns, found {type(found).__name__}")
     used = list(found.replicas)
     starts = found.scores[0, used].cpu()  # (R, rank), exact distances in rank dimensions
     # R points span R dimensions: rotated into them (starts = triangle.T @ basis.T), the walk needs no more of the frame

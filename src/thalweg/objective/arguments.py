@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
+from thalweg.objective.copying import plain
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.naming import Names, theta_of
 from thalweg.objective.objective import Objective
 
-__all__ = ["as_objective", "as_objectives", "as_theta", "as_vector", "floating", "same_shape"]
+__all__ = ["as_objective", "as_objectives", "as_theta", "as_thetas", "as_vector", "floating", "same_shape"]
 
 
 def as_objective(value: Any, name: str = "objective") -> Objective:
@@ -28,20 +31,16 @@ def as_objective(value: Any, name: str = "objective") -> Objective:
 
 
 def as_objectives(value: Any, alone: str, name: str = "objective") -> dict[str, Objective]:
-    """Objectives of one network by name; a single one is called `alone`.
+    """Objectives by name; a single one is called `alone`.
 
     Raises:
-        InputError: Something else, none at all, or networks with different parameters.
+        InputError: Something else, or none at all.
     """
     if not isinstance(value, Mapping):
         return {alone: as_objective(value, name)}
-    named = {key: as_objective(one, f"{name}['{key}']") for key, one in value.items()}
+    named = {str(key): as_objective(one, f"{name}['{key}']") for key, one in value.items()}
     if not named:
-        raise InputError(f"{name} must be an objective or several by name, found none")
-    first = next(iter(named.values()))
-    for key, one in named.items():
-        if one.layout != first.layout:
-            raise InputError(f"{name}['{key}'] must be on the same parameters as the first one, found another layout")
+        raise InputError(f"{name} must hold at least one objective, found none")
     return named
 
 
@@ -64,6 +63,34 @@ def as_vector(objective: Any, value: Any, name: str = "theta") -> Tensor:
     if theta.dim() != 1:
         raise InputError(f"{name} must be one vector of shape ({objective.size},), found {tuple(theta.shape)}")
     return theta
+
+
+def as_thetas(values: Mapping[str, Any], objective: Objective | None = None) -> dict[str, Tensor]:
+    """Several θ (…, P) of one network, where no objective need be there to say which.
+
+    Args:
+        values: By the names of the arguments: tensors or arrays; models, whose trainable parameters are taken by the
+            names of the first one; with an objective whatever it takes.
+        objective: Says which names are θ; a state_dict, in which buffers look like parameters, needs it or a model.
+
+    Raises:
+        InputError: Something else, or models of different architectures.
+    """
+    if objective is not None:
+        return {name: as_theta(objective, value, name) for name, value in values.items()}
+    model = next((value for value in values.values() if isinstance(value, nn.Module)), None)
+    if model is None:
+        lone = next((name for name, value in values.items() if isinstance(value, Mapping)), None)
+        if lone is not None:
+            raise InputError(f"{lone} must be a tensor or a model where no objective is given, found a state_dict")
+        return {name: floating(value, name) for name, value in values.items()}
+    model = plain(model)
+    layout = ParameterLayout.of(model)
+    names, first = Names.of(model, layout), model.get_parameter(layout.names[0])
+    out = {name: theta_of(names, value, name, first.device, first.dtype) for name, value in values.items()}
+    for name, value in out.items():
+        layout.check(value, name)
+    return out
 
 
 def same_shape(theta_a: Tensor, theta_b: Tensor) -> None:
