@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from thalweg.errors import InputError
+from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
 from thalweg.models.families import assemble
 
-__all__ = ["check_equal", "parameter_count", "resolve"]
+__all__ = ["check_equal", "check_size", "parameter_count", "resolve"]
 
 _DEFAULT = {"mlp": {"hidden": (20, 20, 20)}, "cnn": {"channels": (8, 16)}, "resnet": {"channels": (16, 32)}}
 
@@ -27,10 +31,59 @@ def parameter_count(config: ModelConfig, input_shape: Sequence[int], outputs: in
         input_shape: Shape of one input.
         outputs: Number of outputs.
 
+    Raises:
+        InputError: As :func:`resolve` and :func:`check_size`.
+
     >>> parameter_count(ModelConfig(hidden=(20, 20, 20)), (1, 28, 28), 10)
     16750
     """
-    return _count(resolve(config, input_shape, outputs), tuple(input_shape), outputs)
+    resolved = resolve(config, input_shape, outputs)
+    check_size(resolved, input_shape, outputs, told=config)
+    return _count(resolved, tuple(input_shape), outputs)
+
+
+def check_size(
+    config: ModelConfig, input_shape: Sequence[int], outputs: int, *, told: ModelConfig | None = None
+) -> None:
+    """Refuse a network whose weights alone are more than memory holds, by arithmetic: nothing is made.
+
+    Args:
+        config: The network, its sizes given by hand.
+        input_shape: Shape of one input.
+        outputs: Number of outputs.
+        told: The network as it was asked for, whose field is named; default `config`.
+
+    Raises:
+        InputError: It cannot fit.
+
+    >>> check_size(ModelConfig(hidden=(20, 20, 20)), (1, 28, 28), 10)
+    """
+    told = config if told is None else told
+    given = {field: getattr(told, field) for field in ("hidden", "channels", "kernel", "width", "depth", "code")}
+    largest = {name: max(np.atleast_1d(size).tolist(), default=0) for name, size in given.items() if size is not None}
+    name = max(largest, key=lambda field: largest[field])
+    count = _weights(config, input_shape, outputs)
+    check_memory(name, f"{largest[name]:,}", count * torch.get_default_dtype().itemsize)
+
+
+def _weights(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> int:
+    """Number of weights; without biases and, of a convolutional network, without the first dense layer."""
+
+    def chain(*sizes: int) -> int:
+        return sum(before * after for before, after in itertools.pairwise(sizes))
+
+    hidden, channels, inputs = config.hidden or (), config.channels or (), input_shape[0]
+    match config.kind:
+        case "mlp":
+            return chain(math.prod(input_shape), *hidden, outputs)
+        case "autoencoder":
+            return 2 * chain(math.prod(input_shape), *hidden, config.code)
+        case "cnn":
+            sides = config.kernel if len(config.kernel) == len(channels) else config.kernel[:1] * len(channels)
+            pairs = itertools.pairwise((inputs, *channels))
+            return chain(*hidden) + sum(a * b * side**2 for (a, b), side in zip(pairs, sides, strict=True))
+        case _:
+            return sum(2 * config.blocks * 9 * size**2 for size in channels[1:])
 
 
 @functools.lru_cache(maxsize=1024)  # a budget is solved again by build, describe and parameter_count alike
@@ -52,12 +105,14 @@ def resolve(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> Mo
         outputs: Number of outputs.
 
     Raises:
-        InputError: If the nearest network is farther from the budget than `tolerance`.
+        InputError: If the nearest network is farther from the budget than `tolerance`, or more than memory holds.
 
     >>> resolve(ModelConfig(depth=8, budget=571), (1,), 1).hidden
     (9, 9, 9, 8, 8, 8, 8, 8)
     """
     if config.budget is not None:
+        needed = config.budget * torch.get_default_dtype().itemsize
+        check_memory("budget", f"{config.budget:,} parameters", needed)
         return _solved(config, config.budget, input_shape, outputs)
     if config.width is not None:
         return _with_widths(config, config.width)

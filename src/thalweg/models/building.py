@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from thalweg.models.budget import parameter_count, resolve
+from thalweg.models.budget import check_size, parameter_count, resolve
 from thalweg.models.config import ModelConfig
 from thalweg.models.families import assemble
 
@@ -29,7 +29,8 @@ def build(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.M
         The module: (N, *input_shape) -> (N, outputs), with no in-place operation.
 
     Raises:
-        InputError: If the family cannot take such inputs, a window does not fit, or no width comes near the budget.
+        InputError: If the family cannot take such inputs, a window does not fit, no width comes near the budget, or the
+            network does not fit into memory.
 
     >>> build(ModelConfig(kind="cnn", channels=(4,), head="average"), (1, 8, 8), 10)
     Sequential(
@@ -41,7 +42,9 @@ def build(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> nn.M
       (5): Linear(in_features=4, out_features=10, bias=True)
     )
     """
-    return assemble(resolve(config, input_shape, outputs), input_shape, outputs)
+    resolved = resolve(config, input_shape, outputs)
+    check_size(resolved, input_shape, outputs, told=config)
+    return assemble(resolved, input_shape, outputs)
 
 
 def describe(config: ModelConfig, input_shape: Sequence[int], outputs: int) -> str:

@@ -12,6 +12,9 @@ __all__ = ["ActivationName", "ModelConfig"]
 
 ActivationName = Literal["relu", "leaky_relu", "tanh", "sigmoid", "gelu", "softplus", "sine", "identity"]
 
+DEEPEST = 1000
+"""Layers, or blocks of a stage: deeper networks are not made layer by layer in any useful time."""
+
 Positive = Annotated[int, Field(ge=1)]
 
 _USED = {
@@ -47,13 +50,13 @@ class ModelConfig(BaseModel):
     kind: Literal["mlp", "cnn", "autoencoder", "resnet"] = "mlp"
     """The family."""
 
-    hidden: tuple[Positive, ...] | None = None
+    hidden: tuple[Positive, ...] | None = Field(default=None, max_length=DEEPEST)
     """Widths of the dense hidden layers (mlp, cnn: after the convolutions; autoencoder: before the code, mirrored)."""
 
-    channels: tuple[Positive, ...] | None = None
+    channels: tuple[Positive, ...] | None = Field(default=None, max_length=DEEPEST)
     """Channels of each convolution (cnn; with head conv without the last) or of each stage (resnet)."""
 
-    depth: int | None = Field(default=None, ge=0)
+    depth: int | None = Field(default=None, ge=0, le=DEEPEST)
     """Number of hidden layers (mlp, autoencoder), convolutions (cnn; all, also with head conv) or stages (resnet)."""
 
     width: int | None = Field(default=None, ge=1)
@@ -96,7 +99,7 @@ class ModelConfig(BaseModel):
     code: int = Field(default=8, ge=1)
     """Width of the narrowest layer (autoencoder)."""
 
-    blocks: int = Field(default=1, ge=1)
+    blocks: int = Field(default=1, ge=1, le=DEEPEST)
     """Residual blocks of two convolutions in each stage (resnet)."""
 
     @property

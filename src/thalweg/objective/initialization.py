@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
+from thalweg.limits import check_memory
 from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
@@ -42,13 +42,8 @@ def initial_theta(
 
 def _check_size(replicas: int, layout: ParameterLayout) -> None:
     """Refuses a count that is a slip of the keyboard before hours go into drawing it."""
-    needed = replicas * layout.size * torch.get_default_dtype().itemsize
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
-        raise InputError(
-            f"replicas must fit in the memory of {there / 1e9:.3g} GB, "
-            f"found {replicas:,} of {layout.size:,} parameters: {needed / 1e9:.3g} GB"
-        )
+    needed = 2 * replicas * layout.size * torch.get_default_dtype().itemsize  # the rows, and all of them in one tensor
+    check_memory("replicas", f"{replicas:,} of {layout.size:,} parameters", needed)
 
 
 def _resetter(model: nn.Module, layout: ParameterLayout) -> Callable[[], nn.Module]:

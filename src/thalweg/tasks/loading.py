@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from thalweg.errors import InputError
+from thalweg.limits import check_memory
 from thalweg.tasks.cifar import read_cifar10
 from thalweg.tasks.config import TaskConfig
 from thalweg.tasks.functions import sample_function, target
@@ -50,8 +51,8 @@ def load(config: TaskConfig, dtype: torch.dtype = torch.float32) -> Task:
         functions as x (N, 1) with y (N, 1).
 
     Raises:
-        InputError: If the data are not found or damaged, there are fewer samples than asked for, or the function is not
-            finite on the interval.
+        InputError: If the data are not found or damaged, there are fewer samples than asked for, more points than
+            memory holds, or the function is not finite on the interval.
 
     >>> task = load(TaskConfig(name="digits", samples=100))
     >>> task.label, task.input_shape, len(task.train[0]), len(task.test[0])
@@ -64,6 +65,8 @@ def load(config: TaskConfig, dtype: torch.dtype = torch.float32) -> Task:
 
 def _function(config: TaskConfig, dtype: torch.dtype) -> Task:
     goal = target(config.expression)
+    for name in ("points", "test_points"):  # x and y in float64, scaled, and as tensors
+        check_memory(name, f"{getattr(config, name):,}", 4 * 8 * getattr(config, name))
     random = config.grid == "random"
     rng = stream(config.seed, "points")
     x, y = sample_function(goal, config.interval, config.points, random=random, noise=config.noise, rng=rng)
