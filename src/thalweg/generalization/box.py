@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
 
 __all__ = ["BoxSharpness", "keskar_sharpness"]
@@ -57,7 +58,7 @@ def keskar_sharpness(
 
     Args:
         objective: The loss; evaluated in float64 whatever its dtype.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         epsilon: ε, in the paper 1e-3 (default) and 5e-4.
         dimension: p: A is P × p with standard normal entries, the same for all θ (the paper takes p = 100); None is the
             whole space, A = I.
@@ -77,7 +78,7 @@ def keskar_sharpness(
         >>> round(found.value.item(), 9), found.status
         (4.0, ('converged',))
     """
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     if not 0 < epsilon < math.inf:
         raise InputError(f"epsilon must be positive and finite, found {epsilon}")
     for name, count in (("iterations", iterations), ("starts", starts)):

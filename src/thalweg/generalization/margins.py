@@ -12,6 +12,7 @@ from torch import Tensor
 from thalweg.errors import InputError
 from thalweg.generalization.norms import spectral_product
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta, floating
 
 __all__ = ["margin_percentile", "margins", "normalized_margin"]
 
@@ -28,6 +29,7 @@ def margins(objective: Objective, theta: Tensor) -> Tensor:
         >>> margins(objective, torch.tensor([1.0, 0.0, 0.0, 3.0]))  # scores are the rows of diag(1, 3)
         tensor([ 1., -3.], dtype=torch.float64)
     """
+    theta = as_theta(objective, theta)
     scores = objective.outputs(theta).detach()  # (…, N, C)
     target = torch.cat([batch[1] for batch, _ in objective.batches.chunks()])
     if target.dim() != 1 or target.is_floating_point() or scores.dim() != theta.dim() + 1 or scores.shape[-1] < 2:
@@ -50,7 +52,7 @@ def margin_percentile(margins: Tensor, percentile: float = 10.0) -> Tensor:
     """
     if not 0 <= percentile <= 100:
         raise InputError(f"percentile must be from 0 to 100, found {percentile}")
-    return torch.quantile(margins, percentile / 100, dim=-1)
+    return torch.quantile(floating(margins, "margins"), percentile / 100, dim=-1)
 
 
 def normalized_margin(objective: Objective, theta: Tensor, percentile: float = 10.0) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
 
 __all__ = ["AverageSharpness", "StepScale", "asam_sharpness", "average_sharpness", "sam_sharpness"]
@@ -48,7 +49,7 @@ def sam_sharpness(
 
     Args:
         objective: The loss; evaluated in float64 whatever its dtype.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         radius: The paper's ρ, default 0.05.
         steps: Steps; 1 is what the optimiser SAM does.
         seed: Of the first direction where the gradient is zero.
@@ -98,7 +99,7 @@ def _ascend(
     objective: Objective, theta: Tensor, eta: float | None, radius: float, steps: int, seed: int, first: int
 ) -> Tensor:
     """The largest rise seen on the way, for the ball (`eta` None) or the ellipsoid."""
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     _positive("radius", radius)
     if steps < 1:
         raise InputError(f"steps must be at least 1, found {steps}")
@@ -136,7 +137,7 @@ def average_sharpness(
 
     Args:
         objective: The loss; evaluated in float64 whatever its dtype.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         sigma: σ, default 0.01.
         pairs: Pairs ±δ, at least 2.
         scale: "coordinate": δᵢ ~ N(0, σ²). "relative": δᵢ ~ |θᵢ|·N(0, σ²), which knows no rescaling of layers.
@@ -154,7 +155,7 @@ def average_sharpness(
         >>> bool((found.mean - 0.01).abs() < 4 * found.standard_error)
         True
     """
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     _positive("sigma", sigma)
     if pairs < 2:
         raise InputError(f"pairs must be at least 2 to show an error, found {pairs}")

@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective, as_theta, as_thetas
 from thalweg.objective.normalization import layers
 
 __all__ = ["distance", "frobenius_product", "path_norm", "spectral_product"]
 
 
-def distance(theta: Tensor, initial: Tensor) -> Tensor:
+def distance(theta: Any, initial: Any, *, objective: Objective | None = None) -> Tensor:
     """‖θ − θ₀‖₂, the distance that training has travelled (Nagarajan & Kolter 2019): (…, P), (…, P) -> (…), float64.
+
+    Args:
+        theta: (…, P): a tensor, an array, or a model, whose trainable parameters are taken.
+        initial: As theta.
+        objective: Says which names of a state_dict, and which parameters of a model, make up θ.
 
     Example:
         >>> distance(torch.tensor([3.0, 4.0]), torch.zeros(2)).item()
         5.0
     """
-    if theta.shape[-1:] != initial.shape[-1:]:
-        raise InputError(f"theta and initial must have one length, found {theta.shape[-1]} and {initial.shape[-1]}")
+    both = as_thetas({"theta": theta, "initial": initial}, objective)
+    theta, initial = both["theta"], both["initial"]
+    lengths = [one.shape[-1] if one.dim() else 0 for one in (theta, initial)]
+    if lengths[0] != lengths[1]:
+        raise InputError(f"theta and initial must have one length, found {lengths[0]} and {lengths[1]}")
     return torch.linalg.vector_norm(theta.double() - initial.double(), dim=-1)
 
 
@@ -51,7 +61,7 @@ def frobenius_product(objective: Objective, theta: Tensor) -> Tensor:
 
 
 def _product(objective: Objective, theta: Tensor, order: int | str) -> Tensor:
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     out = torch.ones(theta.shape[:-1], dtype=torch.float64, device=theta.device)
     for matrix in _matrices(objective, theta):
         out = out * torch.linalg.matrix_norm(matrix.nan_to_num(), order)
@@ -84,7 +94,7 @@ def path_norm(objective: Objective, theta: Tensor) -> Tensor:
 
     Args:
         objective: Its model must give one tensor and take one, and have no normalisation layers.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
 
     Returns:
         (…), float64.
@@ -92,8 +102,8 @@ def path_norm(objective: Objective, theta: Tensor) -> Tensor:
     Raises:
         InputError: Normalisation layers, or inputs that are not one floating-point tensor.
     """
-    exact = objective.double()
-    exact.layout.check(theta)
+    exact = as_objective(objective).double()
+    theta = as_theta(exact, theta)
     inputs = exact.batches.first(1)[0]
     if layers(exact.module(exact.theta)):
         raise InputError("path_norm needs a model without normalisation layers, found some")

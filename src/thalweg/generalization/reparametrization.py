@@ -15,9 +15,10 @@ from operator import attrgetter
 import torch
 from torch import Tensor, fx, nn
 
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.operator import Operator, as_operator
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective, floating
 from thalweg.objective.structure import trace
 
 __all__ = ["Pair", "multipliers", "rescalable_pairs", "rescaled_hessian"]
@@ -62,7 +63,7 @@ def rescalable_pairs(objective: Objective) -> tuple[Pair, ...]:
         >>> rescalable_pairs(objective)
         (Pair(multiplied=('0.weight', '0.bias'), divided='2.weight'),)
     """
-    traced = trace(objective.program.model)
+    traced = trace(as_objective(objective).program.model)
     if traced is None:
         return ()
     modules, pairs = dict(traced.named_modules()), []
@@ -128,6 +129,7 @@ def multipliers(objective: Objective, alpha: Tensor | float, pair: int = 0) -> T
         >>> multipliers(objective, 4.0)
         tensor([4.0000, 4.0000, 0.2500, 0.2500, 1.0000])
     """
+    as_objective(objective)
     alpha = torch.as_tensor(alpha, dtype=objective.dtype, device=objective.device)
     if not bool(((alpha > 0) & alpha.isfinite()).all()):
         raise InputError(f"alpha must be positive and finite, found {alpha.tolist()}")
@@ -147,7 +149,7 @@ def rescaled_hessian(operator: Operator, factors: Tensor) -> Operator:
     """The Hessian at θ·m, M⁻¹HM⁻¹, from that at θ: what theory predicts without evaluating anything at θ·m.
 
     Args:
-        operator: The Hessian at θ.
+        operator: The Hessian at θ; an objective stands for its Hessian at `objective.theta`.
         factors: m, (P,).
 
     Example:
@@ -156,6 +158,7 @@ def rescaled_hessian(operator: Operator, factors: Tensor) -> Operator:
         tensor([[4.0000, 1.0000],
                 [1.0000, 0.2500]])
     """
+    operator, factors = as_operator(operator), floating(factors, "factors")
     if factors.shape != (operator.size,):
         raise InputError(f"factors must have shape ({operator.size},), found {tuple(factors.shape)}")
     inverse = 1 / factors.to(operator.device, operator.dtype)

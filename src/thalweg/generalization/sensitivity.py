@@ -19,10 +19,11 @@ from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective, as_theta, floating
 from thalweg.objective.batches import cut
 from thalweg.objective.derivatives import CPU_WORKING_SET, GRADIENT
 from thalweg.objective.normalization import layers
-from thalweg.objective.program import Program, without_fused_layers
+from thalweg.objective.program import Program
 from thalweg.objective.structure import LinearStack
 
 __all__ = ["Of", "Sensitivity", "batch_mean_norm", "input_norms", "sensitivity"]
@@ -62,7 +63,7 @@ def sensitivity(
 
     Args:
         objective: Model, loss and the samples on which it is measured.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         of: "outputs" (the logits of a classifier), "probabilities" (their softmax over axis 1, as in the paper), or
             "loss" (the gradient of the sample's loss, the course's definition).
         p: Entrywise p-norm of the Jacobian, 1 ≤ p ≤ ∞; default 2, the Frobenius norm.
@@ -104,8 +105,8 @@ def input_norms(
         p: See there.
         buffers: See there.
     """
-    _check(objective, of, p)
-    objective.layout.check(theta)
+    _check(as_objective(objective), of, p)
+    theta = as_theta(objective, theta)
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).to(objective.dtype)
     own = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in (buffers or {}).items()}
     rows = []
@@ -137,7 +138,8 @@ def batch_mean_norm(norms: Tensor, batch: int) -> Tensor:
         >>> [float(batch_mean_norm(norms, size)) for size in (1, 16, 256)]
         [0.25, 0.0625, 0.015625]
     """
-    count = norms.shape[-1]
+    norms = floating(norms, "norms")
+    count = norms.shape[-1] if norms.dim() else 0
     if not 1 <= batch <= count:
         raise InputError(f"batch must be from 1 to the {count} samples, found {batch}")
     whole = norms[..., : count - count % batch].unflatten(-1, (-1, batch))
@@ -246,8 +248,8 @@ def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of:
     """Norms (n,) of any model: samples do not mix, so that the gradient of a sum over them is every sample's own."""
     inputs = pytree.tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), batch[0])
     leaves = pytree.tree_leaves(inputs)
-    with torch.enable_grad(), without_fused_layers():
-        output = program.output_one(params, (inputs, batch[1]))
+    with torch.enable_grad(), program.surroundings():
+        output = program.output_alone(params, (inputs, batch[1]))
         if of == "loss":
             columns = _sample_losses(program, output, batch[1]).unsqueeze(1)
         elif not isinstance(output, Tensor):

@@ -17,6 +17,7 @@ from thalweg.curvature.operator import hessian_operator
 from thalweg.curvature.trace import trace
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import replica_seed
 
 __all__ = ["HessianSharpness", "epsilon_sharpness", "hessian_sharpness"]
@@ -61,7 +62,7 @@ def hessian_sharpness(
 
     Args:
         objective: The loss; evaluated in float64 whatever its dtype.
-        theta: (…, P).
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         tolerance: Residual of both eigenvalues relative to ‖H‖₂.
         max_products: Budget of Lanczos at each θ.
         trace_products: Hessian-vector products for the trace.
@@ -76,7 +77,7 @@ def hessian_sharpness(
         >>> found.largest.tolist(), found.trace[0].item(), found.status[0]
         ([25.0, 25.0, 25.0, 25.0, 25.0], 25.0, 'converged')
     """
-    objective.layout.check(theta)
+    theta = as_theta(objective, theta)
     exact = objective.double()
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).double()
     loss = exact.value(flat)
@@ -126,4 +127,5 @@ def epsilon_sharpness(spectral: Tensor, loss: Tensor, epsilon: float = 1e-4) -> 
     """
     if not 0 < epsilon < math.inf:
         raise InputError(f"epsilon must be positive and finite, found {epsilon}")
+    spectral, loss = floating(spectral, "spectral"), floating(loss, "loss")
     return spectral * epsilon**2 / (2 * (1 + loss))

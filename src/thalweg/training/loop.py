@@ -13,6 +13,7 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.arguments import as_objective
 from thalweg.runs import MemoryRecording, Recording
 from thalweg.training.feed import make_feed
 from thalweg.training.preparation import prepare
@@ -53,7 +54,7 @@ def train(
     Args:
         objective: What is minimised; its l2 is part of the gradient.
         theta: Start, (R, P), or (P,) for one replica (for `replicas` copies, if that is given); default:
-            `objective.initial`.
+            `objective.initial`. Or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
         recipe: How; default `Recipe()`.
         replicas: R; default 1, or as many as `theta` has.
         seed: Seed of everything random.
@@ -83,6 +84,11 @@ def train(
     """
     recipe = Recipe() if recipe is None else recipe
     recording = MemoryRecording() if recording is None else recording
+    as_objective(objective)
+    kinds = (("recipe", recipe, Recipe), ("recording", recording, Recording), ("evaluate", evaluate or {}, Mapping))
+    for name, value, kind in kinds:
+        if not isinstance(value, kind):
+            raise InputError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
     if recording.finished:
         return recording
     start = _start(objective, theta, replicas, seed, first)
@@ -99,7 +105,7 @@ def _start(objective: Objective, theta: Tensor | None, replicas: int | None, see
         raise InputError(f"first must not be negative, found {first}")
     if theta is None:
         return objective.initial(1 if replicas is None else replicas, seed, first=first)
-    objective.layout.check(theta)
+    theta = objective.as_theta(theta)
     if theta.dim() == 1:
         theta = theta.expand(1 if replicas is None else replicas, -1)
     if theta.dim() != 2 or len(theta) == 0:
@@ -124,7 +130,7 @@ class _Training:
         observe: Observer | None,
     ) -> None:
         for name, other in evaluate.items():
-            if other.layout != objective.layout:
+            if as_objective(other, f"evaluate['{name}']").layout != objective.layout:
                 raise InputError(f"evaluate['{name}'] must be an objective of the same model, found other parameters")
         self.objective, self.recipe, self.recording, self.evaluate = objective, recipe, recording, evaluate
         self.observe = observe
