@@ -45,7 +45,7 @@ BAD = {
     "bars": (lambda: Bars(["a", "b"], [1]), r"Bars.values must have as many entries as names \(2\), found 1"),
     "field": (lambda: Heatmap([0, 1], [0], [[1], [2]]), r"\[len\(y\), len\(x\)\] = \[1, 2\], found \[2, 1\]"),
     "cells": (lambda: Heatmap([0], [0], [[1]], texts=[["a", "b"]]), "must be 1 rows of 1 words"),
-    "thin field": (lambda: Contour([0, 1], [0], [[1, 2]]), "Contour.z must be at least 2 × 2"),
+    "no cell": (lambda: Contour([], [0], np.zeros((1, 0))), r"Contour.z must hold at least one cell, found .*\[1, 0\]"),
     "levels": (lambda: Contour([0, 1], [0, 1], [[1, 2], [3, 4]], [2, 1]), "Contour.levels must be ascending"),
     "surface": (lambda: Surface3D([0], [0], [[1]], [[1, 2]]), r"must have z's shape \[1, 1\], found \[1, 2\]"),
     "anchor": (lambda: Text(0, 0, "a", anchor="center"), "did you mean 'centre'"),

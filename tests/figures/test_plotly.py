@@ -108,8 +108,7 @@ def test_colours_are_on_the_colour_scale() -> None:
     drawn = _one(Heatmap([0, 1], [0, 1], z, scale=ColourScale("loss", scale="log")))
     found = _array(drawn["data"][0]["z"])
     np.testing.assert_allclose(found[0], [-3, 0])
-    assert np.isnan(found[1, 0])
-    assert found[1, 1] > 0
+    assert np.isnan(found[1]).all()  # the grey behind them
     np.testing.assert_array_equal(_array(drawn["data"][0]["customdata"])[..., 0], z.astype(np.float32))
     axis = drawn["layout"]["coloraxis"]
     assert (axis["cmin"], axis["cmax"]) == (-3, 0)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thalweg.figures import Axis, ColourScale
-from thalweg.figures.scales import drawn_limits, forward, inverse, levels, number, ticks
+from thalweg.figures.rulers import levels, ticks
+from thalweg.figures.scales import drawn_limits, forward, inverse, number
 
 SCALES = {
     "linear": Axis(),

@@ -15,14 +15,16 @@ __all__ = ["Contour", "Heatmap", "check_shape"]
 
 
 def check_shape(name: str, z: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse a field whose shape does not follow from its coordinates."""
+    """Refuse a field whose shape does not follow from its coordinates, or without a cell."""
     if z.shape != (len(y), len(x)):
         raise InputError(f"{name}.z must have shape [len(y), len(x)] = {[len(y), len(x)]}, found {list(z.shape)}")
+    if not z.size:
+        raise InputError(f"{name}.z must hold at least one cell, found shape {list(z.shape)}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Heatmap(Mark):
-    """A field z (R, C) as coloured cells centred at x (C,), y (R,), both ascending; NaN cells stay visibly empty.
+    """A field z (R, C) as coloured cells centred at x (C,), y (R,), both ascending; NaN and infinite cells are grey.
 
     Attributes:
         scale: The colour scale, drawn beside the panel.
@@ -51,6 +53,8 @@ class Heatmap(Mark):
 class Contour(Mark):
     """Level lines of a field z (R, C) given at x (C,), y (R,), both ascending.
 
+    Filled, what is NaN or infinite stays grey. A field of one row or column has no lines, but coloured cells.
+
     Attributes:
         scale: The colour scale; the automatic levels are even on it (powers for ``log``).
         levels: (L,) ascending levels instead of automatic ones.
@@ -77,7 +81,5 @@ class Contour(Mark):
     def _check(self) -> None:
         super()._check()
         check_shape("Contour", self.z, self.x, self.y)
-        if min(self.z.shape) < 2:
-            raise self._refuse("z", f"must be at least 2 × 2, found shape {list(self.z.shape)}")
         if self.levels is not None and not (self.levels[1:] > self.levels[:-1]).all():
             raise self._refuse("levels", "must be ascending")

@@ -90,6 +90,11 @@ class Panel(Record):
         """Whether the panel has three dimensions."""
         return self.z is not None
 
+    def axis(self, which: str) -> Axis:
+        """The axis called x, y, right or z; a plain one where the panel has none."""
+        found = getattr(self, which)
+        return found if found is not None else Axis()
+
     def colour_scales(self) -> tuple[ColourScale, ...]:
         """The different colour scales in use, in order of appearance."""
         found: list[ColourScale] = []

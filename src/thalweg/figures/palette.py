@@ -15,10 +15,11 @@ from thalweg.figures.figure import Figure
 from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import STYLES, SYMBOLS, Mark
 from thalweg.figures.marks import Scatter
-from thalweg.figures.scales import ColourScale, drawn_limits, forward
+from thalweg.figures.rulers import one_value, ticks
+from thalweg.figures.scales import ColourScale, drawn_limits, forward, placed
 from thalweg.figures.spatial import Scatter3D
 
-__all__ = ["ANCHORS", "Colours", "clipped", "colours_of", "mixed", "shades"]
+__all__ = ["ANCHORS", "Colours", "colours_of", "mixed", "shades", "shares"]
 
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#999999")
 INK, MUTED, ACCENT = "#1b2430", "#5c6773", "#c8102e"
@@ -41,6 +42,9 @@ ANCHORS = {
 }  # fmt: skip
 """Evenly spaced colours of each palette; between them both renderers interpolate."""
 
+BEYOND = 1e6
+"""How far outside the ends of a scale, in its lengths, a value is told from another: farther, level lines overflow."""
+
 
 def anchors(scale: ColourScale) -> tuple[str, ...]:
     """The palette of a scale, lowest value first."""
@@ -48,14 +52,25 @@ def anchors(scale: ColourScale) -> tuple[str, ...]:
     return found[::-1] if scale.reverse else found
 
 
-def shades(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) -> list[str]:
-    """The colour of each value; what is beyond the limits has the colour of the end, NaN a grey.
+def shares(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) -> np.ndarray:
+    """Where values lie between the ends of a scale, from 0 to 1; NaN where a value is not finite or has no place.
 
-    >>> shades(ColourScale(palette="diverging"), (-1.0, 1.0), np.array([-5.0, 0.0, float("nan")]))
-    ['#053061', '#f7f6f6', '#d5d5d5']
+    >>> shares(ColourScale(), (0.0, 10.0), np.array([5.0, 20.0, np.inf])).tolist()
+    [0.5, 2.0, nan]
     """
-    low, high = forward(scale, np.array(limits))
-    share = np.clip((forward(scale, values) - low) / (high - low), 0, 1)
+    low, high = forward(scale, np.array(limits)).tolist()
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = (forward(scale, values) - low) / (high - low)
+    return np.where(np.isfinite(values), np.clip(found, -BEYOND, BEYOND), np.nan)
+
+
+def shades(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) -> list[str]:
+    """The colour of each value; what is beyond the limits has the colour of the end, NaN and infinity have a grey.
+
+    >>> shades(ColourScale(palette="diverging"), (-1.0, 1.0), np.array([-5.0, 0.0, float("nan"), float("inf")]))
+    ['#053061', '#f7f6f6', '#d5d5d5', '#d5d5d5']
+    """
+    share = np.clip(shares(scale, limits, values), 0, 1)
     stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in anchors(scale)], dtype=float)
     place = np.linspace(0, 1, len(stops))
     channels = np.stack([np.interp(np.nan_to_num(share), place, stops[:, i]) for i in range(3)], axis=-1)
@@ -63,14 +78,6 @@ def shades(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) 
         EMPTY if np.isnan(s) else "#{:02x}{:02x}{:02x}".format(*rgb)
         for s, rgb in zip(np.ravel(share), np.rint(channels).astype(int).reshape(-1, 3).tolist(), strict=True)
     ]
-
-
-def clipped(scale: ColourScale, limits: tuple[float, float], values: np.ndarray) -> np.ndarray:
-    """Drawn coordinates of a field: what is infinite lies just beyond the end of its side, what has no place is NaN."""
-    low, high = forward(scale, np.array(limits)).tolist()
-    u = forward(scale, values)
-    beyond = 0.01 * (high - low)
-    return np.where(np.isposinf(u), high + beyond, np.where(np.isneginf(u), low - beyond, u))
 
 
 def mixed(colour: str, other: str, share: float) -> str:
@@ -91,11 +98,13 @@ class Colours:
         slots: Palette slot of every label, group and category.
         symbols: Symbol of every word in a ``markers`` field.
         limits: What the ends of each colour scale stand for; equal scales share them over the whole figure.
+        values: All numbers that are drawn with each scale.
     """
 
     slots: Mapping[str, int]
     symbols: Mapping[str, str]
     limits: tuple[tuple[ColourScale, tuple[float, float]], ...]
+    values: tuple[np.ndarray, ...] = ()
 
     def of(self, mark: Mark, key: str | None = None) -> str:
         """The colour of a mark, or of one of its categories."""
@@ -123,6 +132,24 @@ class Colours:
         """The limits of a colour scale."""
         return next(limits for known, limits in self.limits if known == scale)
 
+    def ticks(self, scale: ColourScale, count: int) -> tuple[np.ndarray, list[str]]:
+        """Ticks of a colour bar: a single value has its own, and where no number is drawn there are none."""
+        values = self._placed(scale)
+        if not values.size:
+            return np.zeros(0), []
+        return ticks(scale, *self.ends(scale), count, value=one_value(scale, values))
+
+    def beyond(self, scale: ColourScale) -> tuple[bool, bool]:
+        """Whether numbers with a colour lie below, and above, the ends of a scale."""
+        values = self._placed(scale)
+        low, high = self.ends(scale)
+        return bool((values < low).any()), bool((values > high).any())
+
+    def _placed(self, scale: ColourScale) -> np.ndarray:
+        """The numbers that have a colour on a scale."""
+        own = zip(self.limits, self.values, strict=True)
+        return placed(scale, *(values for (known, _), values in own if known == scale))
+
 
 def colours_of(figure: Figure) -> Colours:
     """Assign colours in the order of appearance, panel by panel."""
@@ -134,8 +161,9 @@ def colours_of(figure: Figure) -> Colours:
     for panel in figure.panels:
         scales += [scale for scale in panel.colour_scales() if scale not in scales]
     shaded = [mark.shaded for mark in marks if mark.shaded]
-    limits = tuple((scale, drawn_limits(scale, *(values for s, values in shaded if s == scale))) for scale in scales)
-    return Colours({key: slot for slot, key in enumerate(keys)}, symbols, limits)
+    values = tuple(np.concatenate([v.ravel() for s, v in shaded if s == scale]) for scale in scales)
+    limits = tuple((scale, drawn_limits(scale, own)) for scale, own in zip(scales, values, strict=True))
+    return Colours({key: slot for slot, key in enumerate(keys)}, symbols, limits, values)
 
 
 def _keys(mark: Mark) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,10 +13,29 @@ from thalweg.figures.figure import Figure, Panel
 from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import Mark
 from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines, Scatter
-from thalweg.figures.scales import Axis, drawn_limits, forward, inverse
+from thalweg.figures.rulers import one_value
+from thalweg.figures.scales import MOST, Axis, Scale, drawable, drawn_limits, forward, inverse, placed
 from thalweg.figures.spatial import Path3D, Scatter3D, Surface3D
+from thalweg.figures.undrawn import notes
 
-__all__ = ["bar_axis", "bar_names", "edges", "empty", "notes", "points", "shared_view", "thinned", "view"]
+__all__ = [
+    "axis_of",
+    "bar_axis",
+    "bar_names",
+    "bins",
+    "edges",
+    "empty",
+    "gapped",
+    "in_place",
+    "notes",
+    "only",
+    "points",
+    "shared_view",
+    "sharing",
+    "span_ends",
+    "thinned",
+    "view",
+]
 
 MARGIN = 0.04
 Points = tuple[np.ndarray, ...]
@@ -66,9 +86,7 @@ def _(mark: Bars) -> list[Points]:
 
 @points.register(Heatmap | Contour)
 def _(mark: Heatmap | Contour) -> list[Points]:
-    if isinstance(mark, Contour):
-        return [(mark.x[[0, -1]], mark.y[[0, -1]])]
-    return [(edges(mark.x)[[0, -1]], edges(mark.y)[[0, -1]])]
+    return [(mark.x[[0, -1]], mark.y[[0, -1]])]
 
 
 @points.register
@@ -108,16 +126,60 @@ def _(mark: Path3D | Scatter3D) -> list[Points]:
     return [(mark.x, mark.y, mark.z)]
 
 
-def edges(centres: np.ndarray) -> np.ndarray:
-    """The borders of cells with these centres.
+def edges(centres: np.ndarray, axis: Scale | None = None) -> np.ndarray:
+    """The borders of cells with these centres, half-way between them on the axis.
 
     >>> edges(np.array([0.0, 1.0, 3.0])).tolist()
     [-0.5, 0.5, 2.0, 4.0]
+    >>> edges(np.array([1.0, 100.0]), Axis(scale="log")).round(1).tolist()
+    [0.1, 10.0, 1000.0]
     """
-    if len(centres) == 1:
-        return centres[0] + np.array([-0.5, 0.5])
-    middle = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+    axis = Axis() if axis is None else axis
+    u = forward(axis, centres)
+    if len(u) == 1:
+        half = 0.5 if abs(u[0]) < 1e6 else 0.05 * abs(u[0])
+        found = u[0] + np.array([-half, half])
+    else:
+        middle = u[1:] / 2 + u[:-1] / 2
+        found = np.concatenate([[u[0] + (u[0] - middle[0])], middle, [u[-1] + (u[-1] - middle[-1])]])
+    return np.array([drawable(axis, border) for border in inverse(axis, found).tolist()])
+
+
+def gapped(values: np.ndarray) -> np.ndarray:
+    """Values with a gap (NaN) where one is not finite."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def bins(mark: Histogram, axis: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of a histogram that have a place, and the heights between them, NaN where a bin lacks an edge."""
+    kept = np.flatnonzero(np.isfinite(forward(axis, mark.edges)) & np.isfinite(mark.edges))
+    whole = np.diff(kept) == 1
+    edges_ = np.array([min(drawable(axis, edge), MOST) for edge in mark.edges[kept].tolist()])
+    return edges_, np.where(whole, gapped(mark.heights)[kept[:-1]], np.nan)
+
+
+def span_ends(axis: Scale, low: float, high: float, shown: tuple[float, float]) -> tuple[float, float] | None:
+    """The ends of a span, those without a place (or infinite) at the end of what is shown; None if one is NaN.
+
+    >>> span_ends(Axis(scale="log"), -1.0, float("inf"), (0.1, 10.0))
+    (0.1, 10.0)
+    """
+    if np.isnan([low, high]).any():
+        return None
+    ends = [end if placed(axis, np.array(end)).size else shown[int(end > 0)] for end in (low, high)]
+    return ends[0], ends[1]
+
+
+def in_place(panel: Panel, mark: Heatmap | Contour) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the columns and rows of a field that have a place on its axes."""
+    names = ("x", "right" if mark.side == "right" else "y")
+    found = []
+    for name, values in zip(names, (mark.x, mark.y), strict=True):
+        axis = axis_of(panel, name)
+        has = np.isfinite(forward(axis, values)) & (np.abs(values) <= (MOST if axis.scale != "log" else np.inf))
+        found.append(np.flatnonzero(has))
+    return found[0], found[1]
 
 
 def bar_names(panel: Panel) -> tuple[str, ...]:
@@ -133,8 +195,26 @@ def bar_axis(panel: Panel) -> str:
 
 def axis_of(panel: Panel, which: str) -> Axis:
     """The axis of a panel called x, y, right or z."""
-    found = getattr(panel, which)
-    return found if found is not None else Axis()
+    return panel.axis(which)
+
+
+def _coordinates(panel: Panel, which: str, within: tuple[float, float] | None = None) -> list[np.ndarray]:
+    """The places of all marks along an axis, those with x in an interval if one is given."""
+    index = {"x": 0, "y": 1, "right": 1, "z": 2}[which]
+    found = []
+    for mark in panel.marks:
+        if which in ("y", "right") and mark.side != ("right" if which == "right" else "left"):
+            continue
+        if isinstance(mark, Heatmap) or (isinstance(mark, Contour) and 1 in mark.z.shape):  # cells, not places
+            centres = (mark.x, mark.y)[index][in_place(panel, mark)[index]]
+            found += [edges(centres, axis_of(panel, which))] if len(centres) else []
+            continue
+        for place in points(mark):
+            chosen = np.ones(len(place[0]), bool)
+            if within is not None:
+                chosen = np.isnan(place[0]) | ((place[0] >= within[0]) & (place[0] <= within[1]))
+            found.append(np.asarray(place[index], dtype=np.float64)[chosen])
+    return found
 
 
 def view(panel: Panel, which: str, within: tuple[float, float] | None = None) -> tuple[float, float]:
@@ -147,18 +227,8 @@ def view(panel: Panel, which: str, within: tuple[float, float] | None = None) ->
     """
     axis = axis_of(panel, which)
     if which == bar_axis(panel):
-        return -0.6, len(bar_names(panel)) - 0.4
-    index = {"x": 0, "y": 1, "right": 1, "z": 2}[which]
-    found = []
-    for mark in panel.marks:
-        if which in ("y", "right") and mark.side != ("right" if which == "right" else "left"):
-            continue
-        for place in points(mark):
-            chosen = np.ones(len(place[0]), bool)
-            if within is not None:
-                chosen = np.isnan(place[0]) | ((place[0] >= within[0]) & (place[0] <= within[1]))
-            found.append(np.asarray(place[index], dtype=np.float64)[chosen])
-    low, high = drawn_limits(axis, *found)
+        return -0.6, max(1, len(bar_names(panel))) - 0.4
+    low, high = drawn_limits(axis, *_coordinates(panel, which, within))
     u_low, u_high = float(forward(axis, low)), float(forward(axis, high))
     fields = any(isinstance(mark, Heatmap | Contour) for mark in panel.marks)
     gap = 0.0 if fields else MARGIN * (u_high - u_low)
@@ -166,27 +236,47 @@ def view(panel: Panel, which: str, within: tuple[float, float] | None = None) ->
     floor = floor or (axis.scale == "power" and 0 <= u_low < gap)  # what is never negative gets no room below zero
     given = axis.limits
     return (
-        low if given[0] is not None or floor else float(inverse(axis, u_low - gap)),
-        high if given[1] is not None else float(inverse(axis, u_high + gap)),
+        low if given[0] is not None or floor else drawable(axis, float(inverse(axis, u_low - gap))),
+        high if given[1] is not None else drawable(axis, float(inverse(axis, u_high + gap))),
     )
+
+
+def sharing(figure: Figure, index: int, which: str) -> list[Panel]:
+    """The panels whose axis is one with that of a panel."""
+    columns = figure.grid[1]
+    if which == "x" and figure.share_x:
+        return list(figure.panels[index % columns :: columns])
+    if which == "y" and figure.share_y:
+        first = index - index % columns
+        return list(figure.panels[first : first + columns])
+    return [figure.panels[index]]
 
 
 def shared_view(figure: Figure, index: int, which: str) -> tuple[float, float]:
     """The view of a panel's axis, in common with the panels that share it."""
-    panels = [figure.panels[index]]
-    columns = figure.grid[1]
-    if which == "x" and figure.share_x:
-        panels = list(figure.panels[index % columns :: columns])
-    if which == "y" and figure.share_y:
-        first = index - index % columns
-        panels = list(figure.panels[first : first + columns])
+    panels = sharing(figure, index, which)
     views = [view(panel, which) for panel in panels if not panel.spatial or which in ("x", "y")]
     return min(low for low, _ in views), max(high for _, high in views)
 
 
+def only(panels: Sequence[Panel], which: str) -> float | None:
+    """The one value that all points have along an axis that follows the data; None if they differ, or none is drawn."""
+    axes = [axis_of(panel, which) for panel in panels]
+    if any(axis.ticks or axis.limits != (None, None) for axis in axes) or which == bar_axis(panels[0]):
+        return None
+    return one_value(axes[0], *(values for panel in panels for values in _coordinates(panel, which)))
+
+
 def empty(panel: Panel) -> bool:
     """Whether a panel has nothing to show: no mark, or none with a point that is finite and has a place on the axes."""
-    return not any(_visible(panel, mark, place) for mark in panel.marks for place in points(mark))
+    return not any(_shown(panel, mark) for mark in panel.marks)
+
+
+def _shown(panel: Panel, mark: Mark) -> bool:
+    if isinstance(mark, Heatmap | Contour):
+        columns, rows = in_place(panel, mark)
+        return bool(placed(mark.scale, mark.z[np.ix_(rows, columns)]).size)
+    return any(_visible(panel, mark, place) for place in points(mark))
 
 
 def _visible(panel: Panel, mark: Mark, place: Points) -> bool:
@@ -220,37 +310,3 @@ def thinned(x: np.ndarray, *ys: np.ndarray, limit: int = 4000) -> np.ndarray:
             if lacking.size < part.size:
                 kept.update((start + int(np.nanargmin(part)), start + int(np.nanargmax(part))))
     return np.array(sorted(kept))
-
-
-def notes(figure: Figure) -> tuple[str, ...]:
-    """Sentences on what the picture cannot show: values that are not finite, or not positive on a log scale.
-
-    >>> panel = Panel(Axis("epoch"), Axis("loss", scale="log"), (Line([0, 1, 2], [1.0, 0.0, float("nan")], label="a"),))
-    >>> notes(Figure("f", "", "", (panel,)))
-    ('Not drawn: 1 value NaN or infinite; 1 value ≤ 0 on the log axis "loss".',)
-    """
-    found = []
-    for panel in figure.panels:
-        undrawn, unplaced = 0, {}
-        for mark in panel.marks:
-            if isinstance(mark, HLine | VLine | Span | Text | Bars | Histogram):
-                continue
-            for place in points(mark):
-                undrawn += int((~np.isfinite(np.stack([np.asarray(p, float) for p in place]))).any(axis=0).sum())
-                names = ("x", "right" if mark.side == "right" else "y", "z")
-                for name, values in zip(names, place, strict=False):
-                    axis = axis_of(panel, name)
-                    if axis.scale == "log":
-                        unplaced[axis.label] = unplaced.get(axis.label, 0) + int((values <= 0).sum())
-            if mark.shaded and not isinstance(mark, Surface3D):
-                undrawn += int(np.isnan(mark.shaded[1]).sum())
-        said = [f"{_count(undrawn)} NaN or infinite"] if undrawn else []
-        said += [f'{_count(n)} ≤ 0 on the log axis "{label}"' for label, n in unplaced.items() if n]
-        if said:
-            where = f"{panel.title}: not" if panel.title else "Not"
-            found.append(f"{where} drawn: {'; '.join(said)}.")
-    return tuple(dict.fromkeys(found))
-
-
-def _count(number: int) -> str:
-    return "1 value" if number == 1 else f"{number} values"

@@ -1,7 +1,7 @@
-"""Axes and colour scales: what they say, how they map numbers, where their ticks and levels lie.
+"""Axes and colour scales: what they say, how they map numbers, and which interval they show.
 
-Both renderers use these functions, so that a tick, a level and a colour mean the same on paper and in the browser. With
-u the drawn coordinate of a value v:
+Both renderers use these functions and those of ``rulers``, so that a tick, a level and a colour mean the same on paper
+and in the browser. With u the drawn coordinate of a value v:
 
 ========  =======================================  ==================================================
 linear    u = v
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 
@@ -24,17 +25,22 @@ __all__ = [
     "Axis",
     "ColourScale",
     "Scale",
+    "drawable",
+    "drawn_limits",
     "forward",
     "inverse",
-    "levels",
     "number",
+    "placed",
     "power_of_ten",
-    "ticks",
-    "drawn_limits",
+    "same",
 ]
 
 SCALES = ("linear", "log", "symlog", "power")
 PALETTES = ("viridis", "cividis", "diverging")
+SAME = 1e-12
+"""Share of their size by which values must differ to be told apart in a picture: six digits of it are rounding."""
+LEAST, MOST = 1e-303, 4e306
+"""Shortest length and greatest end of an axis: their reciprocals are numbers too."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -133,11 +139,14 @@ def forward(scale: Scale, values: np.ndarray | float) -> np.ndarray:
     [-2.0, nan]
     """
     v = np.asarray(values, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         if scale.scale == "log":
             return np.where(v > 0, np.log10(np.where(v > 0, v, 1.0)), np.nan)
         if scale.scale == "symlog":
-            return np.sign(v) * np.log10(1 + np.abs(v) / scale.within)
+            within = scale.within or 1.0
+            share = np.abs(v) / within
+            far = np.log10(np.abs(v)) - math.log10(within)  # where the share is too large for a number
+            return np.sign(v) * np.where(np.isinf(share), far, np.log1p(share) / math.log(10))
         if scale.scale == "power":
             return np.sign(v) * np.abs(v) ** scale.power
     return v
@@ -146,75 +155,72 @@ def forward(scale: Scale, values: np.ndarray | float) -> np.ndarray:
 def inverse(scale: Scale, places: np.ndarray | float) -> np.ndarray:
     """The values at drawn coordinates; undoes ``forward``."""
     u = np.asarray(places, dtype=np.float64)
-    if scale.scale == "log":
-        return 10.0**u
-    if scale.scale == "symlog":
-        return np.sign(u) * (10.0 ** np.abs(u) - 1) * (scale.within or 1.0)
-    if scale.scale == "power":
-        return np.sign(u) * np.abs(u) ** (1 / scale.power)
+    with np.errstate(over="ignore", under="ignore"):
+        if scale.scale == "log":
+            return 10.0**u
+        if scale.scale == "symlog":
+            return np.sign(u) * np.expm1(np.abs(u) * math.log(10)) * (scale.within or 1.0)
+        if scale.scale == "power":
+            return np.sign(u) * np.abs(u) ** (1 / scale.power)
     return u
+
+
+def same(scale: Scale, low: float, high: float) -> bool:
+    """Whether two values lie at one place of a picture: equal, or nearer to each other than drawing can tell apart.
+
+    >>> same(Axis(), 1.0, 1.0 + 1e-15), same(Axis(), 0.0, 1e-200), same(Axis(scale="log"), 1e-320, 1e-310)
+    (True, False, False)
+    """
+    u_low, u_high = (float(u) for u in forward(scale, np.array([low, high])))
+    apart = max(SAME * max(abs(u_low), abs(u_high)), LEAST) < u_high - u_low
+    return not (apart and high - low > SAME * max(abs(low), abs(high)))
+
+
+def placed(scale: Scale, *arrays: np.ndarray) -> np.ndarray:
+    """All values of some arrays, flat, that are finite and have a place on the scale."""
+    flat = np.concatenate([np.ravel(np.asarray(a, dtype=np.float64)) for a in arrays]) if arrays else np.zeros(0)
+    return flat[np.isfinite(flat) & np.isfinite(forward(scale, flat))]
 
 
 def drawn_limits(scale: Scale, *arrays: np.ndarray) -> tuple[float, float]:
     """Lowest and highest value to draw: the scale's own limits, else those of the finite data that have a place.
 
-    A diverging colour scale is made symmetrical about its centre; equal ends are moved apart, so that an interval
-    always results.
+    A diverging colour scale is made symmetrical about its centre; ends at one place (see :func:`same`) are moved apart,
+    so that an interval always results, of numbers that can be drawn.
     """
-    flat = np.concatenate([np.ravel(np.asarray(a, dtype=np.float64)) for a in arrays]) if arrays else np.zeros(0)
-    flat = flat[np.isfinite(flat) & np.isfinite(forward(scale, flat))]
+    flat = placed(scale, *arrays)
     low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.1, 1.0)
     if isinstance(scale, ColourScale) and scale.palette == "diverging":
         arm = max(abs(low - scale.centre), abs(high - scale.centre)) or 1.0
         low, high = scale.centre - arm, scale.centre + arm
     low, high = (given if given is not None else found for given, found in zip(scale.limits, (low, high), strict=True))
-    if not low < high:
-        gap = 0.05 * abs(low) or 0.05
-        low, high = (low / 1.05, low * 1.05) if scale.scale == "log" else (low - gap, low + gap)
-    return float(low), float(high)
+    low, high = drawable(scale, float(low)), drawable(scale, float(high))
+    return (low, high) if not same(scale, low, high) else _apart(scale, low, high)
 
 
-def levels(scale: Scale, low: float, high: float, count: int = 12) -> np.ndarray:
-    """About ``count`` round levels strictly inside [low, high], even on the scale.
-
-    >>> levels(Axis(scale="log"), 1e-3, 1.0, count=4).tolist()
-    [0.01, 0.1]
-    >>> levels(Axis(), 0.0, 1.0, count=4).tolist()
-    [0.25, 0.5, 0.75]
-    """
+def drawable(scale: Scale, value: float) -> float:
+    """The nearest number to an end of an axis that the axis can have, since its length must be a number as well."""
     if scale.scale == "log":
-        found = _decades(low, high, count)
-    elif scale.scale == "linear":
-        found = _round_steps(low, high, count)
-    else:
-        found = _even(scale, low, high, count)
-    return found[(found > low) & (found < high)]
+        return min(max(value, 5e-324), sys.float_info.max)
+    return min(max(value, -MOST), MOST)
 
 
-def ticks(scale: Scale, low: float, high: float, count: int = 6) -> tuple[np.ndarray, list[str]]:
-    """Places and words of about ``count`` ticks within [low, high], ends included if they are round."""
+def _apart(scale: Scale, low: float, high: float) -> tuple[float, float]:
+    """An interval around one place, which keeps the end that is given."""
+    fixed = [limit is not None for limit in scale.limits]
+    if fixed == [False, True]:
+        low = high
     if scale.scale == "log":
-        found = _decades(low, high, count)
-    elif scale.scale == "symlog":
-        within = scale.within or 1.0
-        top = max(abs(low), abs(high))
-        powers = _decades(min(within, top), top * 1.0001, max(2, count // 2)) if top > 0 else np.zeros(0)
-        found = np.concatenate([-powers[::-1], [0.0], powers])
-    elif scale.scale == "power":
-        found = _even(scale, low, high, count)
+        factor = 1.05 if low > 1e-300 else 4.0  # of the smallest numbers there is none 5 % further
+        below, above = low / factor, low * factor
     else:
-        found = _round_steps(low, high, count)
-    slack = 1e-9 * np.abs(found) + 1e-12 * (high - low)
-    found = found[(found >= low - slack) & (found <= high + slack)]
-    return found, _words(found, spread=scale.scale in ("log", "symlog"))
-
-
-def _words(values: np.ndarray, *, spread: bool) -> list[str]:
-    """Words for ticks; powers of ten throughout where the ticks spread over more than three of them."""
-    sizes = np.abs(values[values != 0])
-    if not spread or len(sizes) == 0 or sizes.max() / sizes.min() < 0.9e3:
-        return [number(v) for v in values.tolist()]
-    return [power_of_ten(v) if v else "0" for v in values.tolist()]
+        gap = 0.05 * abs(low)
+        gap = gap if not same(scale, low - gap, low + gap) else 0.05
+        below, above = low - gap, low + gap
+    below, above = drawable(scale, below), drawable(scale, above)
+    if same(scale, below, above):  # at the very end of the numbers
+        below, above = drawable(scale, 0.9 * below), drawable(scale, above)
+    return (low if fixed == [True, False] else below), (low if fixed == [False, True] else above)
 
 
 def power_of_ten(value: float, digits: int = 2) -> str:
@@ -230,52 +236,19 @@ def power_of_ten(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-def number(value: float) -> str:
-    """A number as a person writes it on an axis.
+def number(value: float, digits: int = 3) -> str:
+    """A number as a person writes it on an axis, with at least three significant digits if it has them.
 
     >>> number(1e-4), number(-0.25), number(2.5e-7), number(20000), number(float("nan"))
     ('10⁻⁴', '−0.25', '2.5×10⁻⁷', '20,000', 'nan')
+    >>> number(999.9), number(1000.0625, 6), number(1e9 + 0.5, 11)
+    ('1,000', '1,000.06', '1.0000000005×10⁹')
     """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value).replace("-", "−")
     if 1e-3 <= abs(value) < 1e6:
-        text = f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        large = abs(float(f"{value:.{digits}g}")) >= 1000
+        text = f"{value:,.{max(0, digits - len(str(int(abs(value)))))}f}" if large else f"{value:,.{digits}g}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
         return text.replace("-", "−")
-    return power_of_ten(value)
-
-
-def _decades(low: float, high: float, count: int) -> np.ndarray:
-    """Powers of ten within [low, high]; thinned, or filled with 2 and 5, towards ``count``."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    span = math.log10(high / low)
-    step = max(1, math.ceil(span / max(count, 1)))
-    bases = [1.0] if span > count / 2 else [1.0, 3.0] if span > count / 4 else [1.0, 2.0, 5.0]
-    candidates = np.array([base * 10.0**e for e in range(first, last + 1) if e % step == 0 for base in bases])
-    inside = candidates[(candidates >= low * (1 - 1e-12)) & (candidates <= high * (1 + 1e-12))]
-    return inside if len(inside) >= 2 else _round_steps(low, high, count)
-
-
-def _round_steps(low: float, high: float, count: int) -> np.ndarray:
-    raw = (high - low) / max(count, 1)
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * (1 - 1e-9))
-    whole = np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    digits = 1 - math.floor(math.log10(step))
-    return np.round(whole * step, digits)
-
-
-def _even(scale: Scale, low: float, high: float, count: int) -> np.ndarray:
-    """Round numbers about evenly spaced on the scale, the simplest first.
-
-    >>> _even(Axis(scale="power"), 0.0, 0.7, 6).tolist()
-    [0.0, 0.02, 0.1, 0.2, 0.5, 0.7]
-    """
-    tens = 10.0 ** np.arange(-9, 1) * 10.0 ** math.floor(math.log10(max(abs(low), abs(high))))
-    gap = 0.9 * float(forward(scale, high) - forward(scale, low)) / (count + 1)
-    kept: list[float] = []
-    for mantissa in (0, 1, 5, 2, 3, 7, 4, 1.5):
-        for value in sorted({sign * float(f"{mantissa * ten:.2g}") for ten in tens for sign in (1, -1)}, key=abs)[::-1]:
-            place = float(forward(scale, value))
-            if low <= value <= high and all(abs(place - float(forward(scale, other))) >= gap for other in kept):
-                kept.append(value)
-    return np.array(sorted(kept)) if len(kept) > count / 2 else _round_steps(low, high, count)
+    return power_of_ten(value, digits - 1)

@@ -15,6 +15,7 @@ from thalweg.figures.figure import Panel
 from thalweg.figures.mark import Mark
 from thalweg.figures.matplotlib.style import DASHES, SYMBOLS
 from thalweg.figures.palette import PAPER, Colours
+from thalweg.figures.scales import Axis
 
 __all__ = ["HALOED", "Canvas", "Legend", "draw", "halo"]
 
@@ -65,6 +66,10 @@ class Canvas:
     def axes(self, mark: Mark) -> Any:
         """The axes of a mark."""
         return self.right if mark.side == "right" and self.right is not None else self.left
+
+    def rulers(self, mark: Mark) -> tuple[Axis, Axis]:
+        """The x and y axis of a mark, as data."""
+        return self.panel.axis("x"), self.panel.axis("right" if mark.side == "right" else "y")
 
     def stroke(self, mark: Mark, key: str | None = None, **more: Any) -> dict[str, Any]:
         """Colour, dash and opacity of a mark's lines."""

@@ -11,7 +11,8 @@ from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines,
 from thalweg.figures.matplotlib.canvas import Canvas, draw
 from thalweg.figures.matplotlib.style import DASHES, SYMBOLS
 from thalweg.figures.palette import INK, PAPER, mixed, shades
-from thalweg.figures.reading import bar_names, thinned
+from thalweg.figures.reading import bar_names, bins, gapped, thinned
+from thalweg.figures.scales import forward, placed
 
 DENSE = 5000  # points above which a layer becomes an image inside the SVG
 
@@ -23,7 +24,7 @@ def _(mark: Line, canvas: Canvas) -> None:
     if mark.symbol:
         shown |= {"marker": SYMBOLS[mark.symbol], "markersize": 3.0 + mark.width, "markeredgewidth": 0}
     way = "steps-post" if mark.steps else "default"
-    canvas.axes(mark).plot(mark.x[chosen], mark.y[chosen], drawstyle=way, **shown)
+    canvas.axes(mark).plot(gapped(mark.x[chosen]), gapped(mark.y[chosen]), drawstyle=way, **shown)
     canvas.line_sample(mark.label, **shown)
 
 
@@ -31,7 +32,7 @@ def _(mark: Line, canvas: Canvas) -> None:
 def _(mark: Lines, canvas: Canvas) -> None:
     axes = canvas.axes(mark)
     limit = max(200, 60_000 // max(1, len(mark.y)))
-    curves = [np.column_stack([mark.x[c], y[c]]) for y in mark.y for c in [thinned(mark.x, y, limit=limit)]]
+    curves = [gapped(np.column_stack([mark.x[c], y[c]])) for y in mark.y for c in [thinned(mark.x, y, limit=limit)]]
     colour: Any = canvas.colours.of(mark)
     if mark.values is not None:
         colour = shades(mark.scale, canvas.colours.ends(mark.scale), mark.values)
@@ -45,7 +46,7 @@ def _(mark: Lines, canvas: Canvas) -> None:
 def _(mark: Band, canvas: Canvas) -> None:
     chosen = thinned(mark.x, mark.low, mark.high)
     colour = canvas.colours.of(mark)
-    x, low, high = mark.x[chosen], mark.low[chosen], mark.high[chosen]
+    x, low, high = (gapped(values[chosen]) for values in (mark.x, mark.low, mark.high))
     canvas.axes(mark).fill_between(x, low, high, color=colour, alpha=mark.opacity, linewidth=0)
     canvas.area_sample(mark.label, colour, mark.opacity)
 
@@ -58,7 +59,8 @@ def _(mark: Scatter, canvas: Canvas) -> None:
         chosen = np.array([w == word for w in words], dtype=bool)
         colour = colours.of(mark, word) if mark.categories else colours.of(mark)
         if mark.joined:
-            axes.plot(mark.x[chosen], mark.y[chosen], color=colour, linewidth=0.8, alpha=0.6 * mark.opacity)
+            x, y = gapped(mark.x[chosen]), gapped(mark.y[chosen])
+            axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6 * mark.opacity)
         if mark.categories:
             canvas.point_sample(word, colour, mark.symbol, _largest(mark))
     kinds = mark.markers or ("",) * len(mark.x)
@@ -66,8 +68,8 @@ def _(mark: Scatter, canvas: Canvas) -> None:
         chosen = np.array([k == kind for k in kinds], dtype=bool)
         symbol = colours.symbol(kind, mark.symbol)
         axes.scatter(
-            mark.x[chosen],
-            mark.y[chosen],
+            gapped(mark.x[chosen]),
+            gapped(mark.y[chosen]),
             s=np.broadcast_to(np.square(mark.size), chosen.shape)[chosen],
             c=[c for c, keep in zip(point_colours(mark, canvas), chosen, strict=True) if keep],
             marker=SYMBOLS[symbol],
@@ -83,7 +85,8 @@ def _(mark: Scatter, canvas: Canvas) -> None:
         canvas.point_sample(mark.label, colours.of(mark), mark.symbol, _largest(mark))
     if not canvas.close_up:
         for x, y, text in zip(mark.x.tolist(), mark.y.tolist(), mark.texts, strict=False):
-            if text and np.isfinite([x, y]).all():
+            place = zip(canvas.rulers(mark), (x, y), strict=True)
+            if text and all(placed(axis, np.array(value)).size for axis, value in place):
                 canvas.labels.append((axes, x, y, text, INK))
 
 
@@ -106,15 +109,24 @@ def _(mark: ErrorBars, canvas: Canvas) -> None:
     shown: dict[str, Any] = {"color": colour, "alpha": mark.opacity}
     spread = {}
     for name, centre, low, high in (("yerr", mark.y, mark.low, mark.high), ("xerr", mark.x, mark.left, mark.right)):
-        if low is not None:
-            # Matplotlib wants lengths; an interval that excludes its own centre is drawn as far as it reaches.
-            spread[name] = np.maximum(np.stack([centre - low, high - centre]), 0)
+        if low is not None and high is not None:
+            spread[name] = _lengths(centre, low, high)
     if mark.symbol:
         shown |= {"marker": SYMBOLS[mark.symbol], "markersize": mark.size, "markeredgewidth": 0}
     line = DASHES[canvas.colours.style(mark)] if mark.joined else "none"
     bars = {"elinewidth": 1.1, "capsize": 2.2, "capthick": 1.1}
-    canvas.axes(mark).errorbar(mark.x, mark.y, **spread, **shown, **bars, linestyle=line, linewidth=1.2)
+    canvas.axes(mark).errorbar(gapped(mark.x), gapped(mark.y), **spread, **shown, **bars, linestyle=line, linewidth=1.2)
     canvas.line_sample(mark.label, **shown, linestyle=line if mark.joined or mark.symbol else "-", linewidth=1.2)
+
+
+def _lengths(centre: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How far intervals reach either way, as matplotlib wants it.
+
+    One that excludes its own centre is drawn as far as it reaches, an end that is not finite is left out.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.stack([centre - low, high - centre])
+    return np.maximum(np.where(np.isfinite(found), found, 0.0), 0)
 
 
 @draw.register
@@ -122,10 +134,13 @@ def _(mark: Histogram, canvas: Canvas) -> None:
     colour, axes = canvas.colours.of(mark), canvas.axes(mark)
     which = "right" if mark.side == "right" else "y"
     floor = 0.0 if canvas.view[which][0] <= 0 else canvas.view[which][0]
+    edges, heights = bins(mark, canvas.rulers(mark)[0])
+    if len(edges) < 2:
+        return
     if mark.filled:
-        axes.stairs(mark.heights, mark.edges, baseline=floor, fill=True, color=colour, alpha=0.35 * mark.opacity)
+        axes.stairs(heights, edges, baseline=floor, fill=True, color=colour, alpha=0.35 * mark.opacity)
         canvas.area_sample(mark.label, colour, 0.35 * mark.opacity)
-    axes.stairs(mark.heights, mark.edges, baseline=floor, color=colour, alpha=mark.opacity, linewidth=1.0)
+    axes.stairs(heights, edges, baseline=floor, color=colour, alpha=mark.opacity, linewidth=1.0)
     if not mark.filled:
         canvas.line_sample(mark.label, color=colour, alpha=mark.opacity, linewidth=1.0)
 
@@ -141,11 +156,12 @@ def _(mark: Bars, canvas: Canvas) -> None:
     value_axis = "x" if mark.horizontal else "right" if mark.side == "right" else "y"
     floor = 0.0 if canvas.view[value_axis][0] <= 0 else canvas.view[value_axis][0]
     spread = None
-    if mark.low is not None:
-        spread = np.maximum(np.stack([mark.values - mark.low, mark.high - mark.values]), 0)
+    if mark.low is not None and mark.high is not None:
+        spread = _lengths(mark.values, mark.low, mark.high)
     shown = {"color": colour, "alpha": 0.85 * mark.opacity, "ecolor": INK, "capsize": 2.2, "linewidth": 0}
     shown |= {"error_kw": {"elinewidth": 1.0, "capthick": 1.0}}
-    heights = mark.values - floor
+    heights = np.where(np.isfinite(forward(canvas.panel.axis(value_axis), mark.values)), gapped(mark.values), np.nan)
+    heights = heights - floor
     if mark.horizontal:
         axes.barh(places, heights, 0.92 * width, left=floor, xerr=spread, **shown)
     else:

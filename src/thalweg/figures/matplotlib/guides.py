@@ -10,7 +10,8 @@ from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.matplotlib.canvas import Canvas, draw, halo
 from thalweg.figures.matplotlib.style import DASHES
 from thalweg.figures.palette import INK, PAPER, mixed
-from thalweg.figures.scales import forward
+from thalweg.figures.reading import span_ends
+from thalweg.figures.scales import forward, placed
 
 
 @draw.register
@@ -26,7 +27,9 @@ def _(mark: Arrows, canvas: Canvas) -> None:
     }
     way |= {"linestyle": DASHES[canvas.colours.style(mark)]}
     ends = np.stack([mark.x0, mark.y0, mark.x1, mark.y1], axis=1)
-    for x0, y0, x1, y1 in ends[np.isfinite(ends).all(axis=1)].tolist():
+    x_axis, y_axis = canvas.rulers(mark)
+    drawn = [np.isfinite(forward(axis, ends[:, k])) for k, axis in enumerate((x_axis, y_axis) * 2)]
+    for x0, y0, x1, y1 in ends[np.all(drawn, axis=0)].tolist():
         axes.annotate("", (x1, y1), (x0, y0), arrowprops=way, annotation_clip=True)
     canvas.line_sample(mark.label, color=colour, linewidth=mark.width, alpha=mark.opacity)
 
@@ -34,8 +37,10 @@ def _(mark: Arrows, canvas: Canvas) -> None:
 @draw.register
 def _(mark: HLine, canvas: Canvas) -> None:
     axes, shown = canvas.axes(mark), canvas.stroke(mark, linewidth=mark.width)
-    axes.axhline(mark.y, **shown, zorder=1.8)
     canvas.line_sample(mark.label, **shown)
+    if not placed(canvas.rulers(mark)[1], np.array(mark.y)).size:
+        return
+    axes.axhline(mark.y, **shown, zorder=1.8)
     if mark.text and not canvas.close_up:
         place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "xytext": (-3, 2)}
         words = axes.annotate(mark.text, (1.0, mark.y), **place, ha="right", va="bottom", fontsize=7.5)
@@ -46,8 +51,10 @@ def _(mark: HLine, canvas: Canvas) -> None:
 @draw.register
 def _(mark: VLine, canvas: Canvas) -> None:
     axes, shown = canvas.axes(mark), canvas.stroke(mark, linewidth=mark.width)
-    axes.axvline(mark.x, **shown, zorder=1.8)
     canvas.line_sample(mark.label, **shown)
+    if not placed(canvas.rulers(mark)[0], np.array(mark.x)).size:
+        return
+    axes.axvline(mark.x, **shown, zorder=1.8)
     if mark.text and not canvas.close_up:
         _beside(mark.text, mark.x, shown["color"], axes, canvas)
 
@@ -64,21 +71,26 @@ def _beside(text: str, x: float, colour: str, axes: Any, canvas: Canvas) -> None
 @draw.register
 def _(mark: Span, canvas: Canvas) -> None:
     axes, colour = canvas.axes(mark), canvas.colours.of(mark)
-    (axes.axvspan if mark.along == "x" else axes.axhspan)(mark.low, mark.high, color=colour, alpha=mark.opacity, lw=0)
     canvas.area_sample(mark.label, colour, mark.opacity)
+    which = "x" if mark.along == "x" else "right" if mark.side == "right" else "y"
+    ends = span_ends(canvas.panel.axis(which), mark.low, mark.high, canvas.view[which])
+    if ends is None:
+        return
+    (axes.axvspan if mark.along == "x" else axes.axhspan)(*ends, color=colour, alpha=mark.opacity, lw=0)
     if mark.text and not canvas.close_up:
         if mark.along == "x":
-            _beside(mark.text, mark.low, colour, axes, canvas)
+            _beside(mark.text, ends[0], colour, axes, canvas)
         else:
             place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "xytext": (-3, -2)}
-            words = axes.annotate(mark.text, (1.0, mark.high), **place, ha="right", va="top", fontsize=7.5)
+            words = axes.annotate(mark.text, (1.0, ends[1]), **place, ha="right", va="top", fontsize=7.5)
             words.set_color(colour)
             halo(words)
 
 
 @draw.register
 def _(mark: Text, canvas: Canvas) -> None:
-    if canvas.close_up:
+    places = zip(canvas.rulers(mark), (mark.x, mark.y), strict=True)
+    if canvas.close_up or (mark.frame == "data" and not all(placed(a, np.array(v)).size for a, v in places)):
         return
     axes = canvas.axes(mark)
     where = "data" if mark.frame == "data" else "axes fraction"

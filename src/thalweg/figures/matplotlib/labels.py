@@ -9,6 +9,7 @@ from matplotlib.transforms import Bbox
 
 from thalweg.figures.marks import Scatter
 from thalweg.figures.matplotlib.canvas import Canvas, halo
+from thalweg.figures.reading import gapped
 
 __all__ = ["place_labels"]
 
@@ -34,7 +35,11 @@ def place_labels(canvas: Canvas) -> None:
     page: Any = canvas.left.get_figure(root=True)
     renderer = page.canvas.get_renderer()
     frame = canvas.left.get_window_extent(renderer)
-    points = [canvas.axes(m).transData.transform(np.c_[m.x, m.y]) for m in canvas.panel.marks if isinstance(m, Scatter)]
+    points = [
+        canvas.axes(m).transData.transform(np.c_[gapped(m.x), gapped(m.y)])
+        for m in canvas.panel.marks
+        if isinstance(m, Scatter)
+    ]
     dots = np.concatenate(points)
     taken: list[Bbox] = []
     for axes, x, y, text, colour in canvas.labels:

@@ -8,7 +8,6 @@ import textwrap
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -19,9 +18,9 @@ from thalweg.figures.matplotlib import curves, fields, guides, spatial  # noqa: 
 from thalweg.figures.matplotlib.canvas import HALOED, Canvas, Legend, draw
 from thalweg.figures.matplotlib.labels import place_labels
 from thalweg.figures.matplotlib.style import RC, colormap, dress, mark_ticks
-from thalweg.figures.palette import CATEGORIES, INK, MUTED, PAPER, Colours, colours_of, mixed
-from thalweg.figures.reading import bar_axis, bar_names, empty, shared_view, view
-from thalweg.figures.scales import Axis, ColourScale, forward
+from thalweg.figures.palette import CATEGORIES, INK, MUTED, PAPER, Colours, colours_of, mixed, shares
+from thalweg.figures.reading import bar_axis, bar_names, empty, only, shared_view, sharing, view
+from thalweg.figures.scales import ColourScale
 
 __all__ = ["rendered"]
 
@@ -30,7 +29,7 @@ LETTER = 0.068  # mean width of a letter of the legend, in inches
 
 def rendered(figure: Figure, dpi: int) -> tuple[bytes, bytes]:
     """The figure as PNG and as SVG."""
-    with mpl.rc_context({**RC, "svg.hashsalt": figure.name, "figure.dpi": dpi, "savefig.dpi": dpi}):
+    with mpl.rc_context({**RC, "svg.hashsalt": f"figure {figure.name}", "figure.dpi": dpi, "savefig.dpi": dpi}):
         page = composed(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         page.savefig(png, format="png", metadata={"Software": None, "Title": figure.title})
@@ -144,14 +143,14 @@ def _ticks(figure: Figure, index: int, canvas: Canvas) -> None:
     for name, axis, said in (("x", panel.x, bottom), ("y", panel.y, first)):
         if bar_axis(panel) == name:
             axis = axis.replace(ticks=tuple((float(k), word) for k, word in enumerate(bar_names(panel))))
-        dress(axes, name, axis, canvas.view[name], label=said)
+        dress(axes, name, axis, canvas.view[name], label=said, value=only(sharing(figure, index, name), name))
     axes.tick_params(axis="x", labelbottom=bottom)
     axes.tick_params(axis="y", labelleft=first)
     if bar_axis(panel):
         axes.grid(visible=False, axis="x" if bar_axis(panel) == "x" else "y")
         axes.tick_params(axis="x" if bar_axis(panel) == "x" else "y", which="both", length=0)
     if canvas.right is not None and panel.right is not None:
-        dress(canvas.right, "right", panel.right, canvas.view["right"])
+        dress(canvas.right, "right", panel.right, canvas.view["right"], value=only([panel], "right"))
     if bar_axis(panel) == "y":
         axes.invert_yaxis()
 
@@ -187,11 +186,12 @@ def _inset(canvas: Canvas) -> None:
     shown = {"x": (x[0], x[1]), "y": (y[0], y[1])}
     marks = tuple(mark for mark in panel.marks if mark.side == "left")
     inside = Canvas(panel.replace(marks=marks, inset=None), axes, None, canvas.colours, Legend(), shown, close_up=True)
-    for mark in marks:
-        draw(mark, inside)
     for name, axis in (("x", panel.x), ("y", panel.y)):
         dress(axes, name, axis, shown[name], label=False)
         mark_ticks(getattr(axes, f"{name}axis"), axis, shown[name], 3)
+    for mark in marks:
+        draw(mark, inside)
+    _restore_views(inside)
     axes.tick_params(labelsize=6.5, length=2, pad=1.5)
     axes.tick_params(which="minor", length=0)
     axes.set_title(inset.title, fontsize=7, fontweight="normal", pad=2)
@@ -214,24 +214,20 @@ def _colour_bars(page: Page, figure: Figure, canvases: list[Canvas]) -> None:
     for scale, found in users:
         if not scale.bar:
             continue
-        ends = found[0].colours.ends(scale)
-        low, high = forward(scale, np.array(ends)).tolist()
-        shown = ScalarMappable(Normalize(low, high), colormap(scale))
-        values = np.concatenate(
-            [m.shaded[1].ravel() for c in found for m in c.panel.marks if m.shaded and m.shaded[0] == scale]
-        )
-        with np.errstate(invalid="ignore"):
-            beyond = (bool((values < ends[0]).any()), bool((values > ends[1]).any()))
-        extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[beyond]
+        colours = found[0].colours
+        shown = ScalarMappable(Normalize(0, 1), colormap(scale))  # shares of the scale, whatever the size of its values
+        arrows = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+        extend = arrows[colours.beyond(scale)]
         only = len(found) == 1
         spatial_ = any(canvas.panel.spatial for canvas in found)
         size = {"shrink": 0.7 if spatial_ else 1.0, "aspect": 22 if only else 30, "pad": 0.08 if spatial_ else 0.02}
         bar = page.colorbar(shown, ax=[canvas.left for canvas in found], extend=extend, extendfrac=0.03, **size)
         bar.set_label(scale.title, fontsize=8.5)
         bar.outline.set_visible(False)  # type: ignore[operator]  # a spine, although typed otherwise
-        mark_ticks(bar.ax.yaxis, Axis(scale=scale.scale, within=scale.within, power=scale.power), ends, 6, drawn=True)
+        places, words = colours.ticks(scale, 6)
+        bar.set_ticks(shares(scale, colours.ends(scale), places).tolist(), labels=words)
+        bar.minorticks_off()
         bar.ax.tick_params(labelsize=7.5, length=2.5)
-        bar.ax.tick_params(which="minor", length=0)
 
 
 def _figure_legend(page: Page, figure: Figure, legend: Legend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from thalweg.figures.palette import EMPTY, GRID, INK, MUTED, anchors
-from thalweg.figures.scales import Axis, ColourScale, Scale, forward, inverse, ticks
+from thalweg.figures.rulers import ticks
+from thalweg.figures.scales import Axis, ColourScale, Scale, forward, inverse
 
 __all__ = ["DASHES", "RC", "SYMBOLS", "colormap", "dress", "mark_ticks"]
 
@@ -75,24 +77,36 @@ def colormap(scale: ColourScale) -> Colormap:
     return found.with_extremes(bad=EMPTY)
 
 
-def dress(axes: Any, which: str, axis: Axis, view: tuple[float, float], *, label: bool = True) -> None:
-    """Scale, limits, ticks and title of one axis (``which`` is x, y or right)."""
+class _Fixed(FixedLocator):
+    """Ticks at given places, on an interval that is never widened: matplotlib takes very small numbers for zero."""
+
+    def nonsingular(self, v0: float, v1: float) -> tuple[float, float]:
+        """The interval as it is: the figure has made sure that it is one."""
+        return v0, v1
+
+
+def dress(
+    axes: Any, which: str, axis: Axis, view: tuple[float, float], *, label: bool = True, value: float | None = None
+) -> None:
+    """Scale, limits, ticks and title of one axis (``which`` is x, y or right); ``value`` as for ``mark_ticks``."""
     x = which == "x"
     if axis.scale == "log":
         (axes.set_xscale if x else axes.set_yscale)("log")
     elif axis.scale != "linear":
         functions = partial(forward, axis), partial(inverse, axis)
         (axes.set_xscale if x else axes.set_yscale)("function", functions=functions)
-    (axes.set_xlim if x else axes.set_ylim)(view)
     if label:
         (axes.set_xlabel if x else axes.set_ylabel)(axis.title)
     size = axes.get_window_extent().width if x else axes.get_window_extent().height
     # About one tick in 50 points along x, where words are wide, and in 28 along y.
     count = int(np.clip(size / axes.get_figure(root=True).dpi * 72 / (52 if x else 32), 3, 9))
-    mark_ticks(axes.xaxis if x else axes.yaxis, axis, view, count)
+    mark_ticks(axes.xaxis if x else axes.yaxis, axis, view, count, value=value)
+    (axes.set_xlim if x else axes.set_ylim)(view)  # after the ticks, whose places keep the limits as they are
 
 
-def mark_ticks(ruler: Ruler, axis: Scale, view: tuple[float, float], count: int, *, drawn: bool = False) -> None:
+def mark_ticks(
+    ruler: Ruler, axis: Scale, view: tuple[float, float], count: int, *, drawn: bool = False, value: float | None = None
+) -> None:
     """Put the ticks of a scale on an axis.
 
     Args:
@@ -101,19 +115,21 @@ def mark_ticks(ruler: Ruler, axis: Scale, view: tuple[float, float], count: int,
         view: Lowest and highest value shown.
         count: About how many.
         drawn: The axis has drawn coordinates (see ``forward``) instead of values.
+        value: The only value that is drawn, which has a tick.
     """
     named = axis.ticks if isinstance(axis, Axis) else ()
     if named:
         places, words = np.array([place for place, _ in named]), [word for _, word in named]
     else:
-        places, words = ticks(axis, *view, count)
-    ruler.set_major_locator(FixedLocator((forward(axis, places) if drawn else places).tolist()))
+        places, words = ticks(axis, *view, count, value=value)
+    ruler.set_major_locator(_Fixed((forward(axis, places) if drawn else places).tolist()))
     ruler.set_major_formatter(FixedFormatter(words))
     ruler.set_minor_formatter(NullFormatter())
     if axis.scale == "log" and not named and not drawn:
-        decades = np.arange(np.floor(np.log10(view[0])), np.ceil(np.log10(view[1])))
+        decades = range(math.floor(math.log10(view[0])), math.ceil(math.log10(view[1])))
         steps = range(2, 10) if len(decades) <= 8 else (1,)
-        minor = [m * 10.0**d for d in decades for m in steps if not np.isclose(places, m * 10.0**d).any()]
-        ruler.set_minor_locator(FixedLocator([m for m in minor if view[0] <= m <= view[1]]))
+        minor = [float(f"{m}e{d}") for d in decades for m in steps]
+        minor = [m for m in minor if view[0] <= m <= view[1] and not np.isclose(places, m, atol=0).any()]
+        ruler.set_minor_locator(_Fixed(minor))
     else:
         ruler.set_minor_locator(NullLocator())

@@ -9,9 +9,10 @@ import numpy as np
 from thalweg.figures.figure import Figure, Panel
 from thalweg.figures.palette import GRID, MUTED
 from thalweg.figures.plotly.frame import words
-from thalweg.figures.scales import Axis, ColourScale, forward, ticks
+from thalweg.figures.rulers import ticks
+from thalweg.figures.scales import Axis, ColourScale, forward
 
-__all__ = ["NARROW", "WIDTH", "axis_layout", "domains", "long_name", "plain_ticks"]
+__all__ = ["NARROW", "WIDTH", "axis_layout", "domains", "long_name", "plain_ticks", "unusual"]
 
 WIDTH = 900.0  # pixels of the page column for which distances are chosen
 NARROW = 480.0  # the same on a small screen
@@ -57,18 +58,26 @@ def long_name(ref: str) -> str:
     return f"{ref[0]}axis{ref[1:]}"
 
 
-def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) -> dict[str, Any]:
-    """Scale, range, ticks and title of an axis."""
+def unusual(shown: tuple[float, float]) -> bool:
+    """Whether plotly's own ticks fail: on numbers very small or large, or with many equal digits."""
+    size = max(map(abs, shown))
+    return not (1e-100 < size < 1e100 and shown[1] - shown[0] > 1e-7 * size)
+
+
+def axis_layout(
+    axis: Axis, shown: tuple[float, float], *, labels: bool = True, value: float | None = None
+) -> dict[str, Any]:
+    """Scale, range, ticks and title of an axis; ``value`` is the only one drawn, which has a tick."""
     found: dict[str, Any] = {
         "title": {"text": words(axis.title) if labels else "", "standoff": 8, "font": {"size": 13}}
     }
     found |= {"gridcolor": GRID, "linecolor": MUTED, "showline": True, "zeroline": False, "ticks": "outside"}
     found |= {"ticklen": 4, "tickcolor": MUTED, "showticklabels": labels, "automargin": True, "tickfont": {"size": 12}}
     if axis.scale == "log":
-        span = np.log10(shown[1] / shown[0])
+        span = float(np.log10(shown[1]) - np.log10(shown[0]))
         found |= {"type": "log", "range": np.log10(shown).tolist(), "exponentformat": "power"}
-        if span < 1.5:
-            places, said = ticks(axis, *shown, 6)
+        if span < 1.5 or value is not None:
+            places, said = ticks(axis, *shown, 6, value=value)
             found |= {"tickvals": places.tolist(), "ticktext": said}
         else:
             found["dtick"] = max(1, round(span / 8))
@@ -85,7 +94,7 @@ def axis_layout(axis: Axis, shown: tuple[float, float], *, labels: bool = True) 
         found |= {"tickvals": [float(p) for p in places], "ticktext": [words(word) for _, word in axis.ticks]}
         found.pop("dtick", None)
         found.pop("minor", None)
-    elif axis.scale in ("symlog", "power"):
-        places, said = ticks(axis, *shown, 8)
+    elif axis.scale in ("symlog", "power") or (axis.scale == "linear" and (value is not None or unusual(shown))):
+        places, said = ticks(axis, *shown, 8, value=value)
         found |= {"tickvals": forward(axis, places).tolist(), "ticktext": said}
     return found

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from thalweg.figures.marks import Band, Bars, ErrorBars, Histogram, Line, Lines
-from thalweg.figures.palette import INK, shades
+from thalweg.figures.palette import INK, shades, shares
 from thalweg.figures.plotly.frame import SYMBOLS, Frame, numbers, rgba, traces, words
-from thalweg.figures.reading import bar_names, thinned
+from thalweg.figures.reading import bar_names, bins, thinned
 from thalweg.figures.scales import Axis, forward, number
 
 TINTS = 24  # different colours of a fan: one trace each
@@ -32,10 +32,9 @@ def _(mark: Lines, frame: Frame) -> list[dict[str, Any]]:
     count = len(mark.y)
     tints = [frame.colours.of(mark)] * count
     if mark.values is not None:
-        low, high = forward(mark.scale, np.array(frame.colours.ends(mark.scale)))
-        share = np.clip((forward(mark.scale, mark.values) - low) / (high - low), 0, 1)
-        middle = (np.rint(share * (TINTS - 1)) / (TINTS - 1)) * (high - low) + low
-        tints = shades(mark.scale.replace(scale="linear", limits=(None, None)), (float(low), float(high)), middle)
+        share = np.clip(shares(mark.scale, frame.colours.ends(mark.scale), mark.values), 0, 1)
+        middle = np.rint(share * (TINTS - 1)) / (TINTS - 1)
+        tints = shades(mark.scale.replace(scale="linear", limits=(None, None)), (0.0, 1.0), middle)
     limit = max(200, 60_000 // max(1, count))
     found = []
     for tint in dict.fromkeys(tints):
@@ -57,7 +56,8 @@ def _(mark: Lines, frame: Frame) -> list[dict[str, Any]]:
     if mark.values is not None and not frame.close_up:
         # A colour bar appears only where some trace uses the colour axis.
         bar = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
-        bar |= {"marker": {"color": [float(mark.values[0]) if count else 0.0], "coloraxis": frame.colour_axis(mark)}}
+        colour = float(forward(mark.scale, frame.colours.ends(mark.scale)[0]))
+        bar |= {"marker": {"color": [colour], "coloraxis": frame.colour_axis(mark)}}
         found.append(bar | frame.home(mark))
     return found
 
@@ -99,9 +99,8 @@ def _(mark: ErrorBars, frame: Frame) -> list[dict[str, Any]]:
         ("error_x", "x", x, mark.left, mark.right),
     ):
         if low is not None and high is not None:
-            up, down = frame.put(mark, which, high) - centre, centre - frame.put(mark, which, low)
             bars = {"type": "data", "symmetric": False, "color": colour, "thickness": 1.3, "width": 3}
-            trace[name] = bars | {"array": numbers(np.maximum(up, 0)), "arrayminus": numbers(np.maximum(down, 0))}
+            trace[name] = bars | _lengths(centre, frame.put(mark, which, low), frame.put(mark, which, high))
     trace |= frame.home(mark) | frame.entry(mark.label, mark.key) | frame.cursor(mark, mark.x, mark.y)
     if mark.low is not None and mark.high is not None:
         ends = [f"{number(a)} … {number(b)}" for a, b in zip(mark.low.tolist(), mark.high.tolist(), strict=True)]
@@ -109,11 +108,26 @@ def _(mark: ErrorBars, frame: Frame) -> list[dict[str, Any]]:
     return [trace]
 
 
+def _lengths(centre: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
+    """How far intervals reach either way; an end that is not finite is left out."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        up, down = high - centre, centre - low
+    kept = [numbers(np.maximum(np.where(np.isfinite(way), way, 0.0), 0)) for way in (up, down)]
+    return {"array": kept[0], "arrayminus": kept[1]}
+
+
 @traces.register
 def _(mark: Histogram, frame: Frame) -> list[dict[str, Any]]:
     floor = frame.floor(mark)
-    x = np.repeat(mark.edges, 2).astype(float)
-    y = np.concatenate([[floor], np.repeat(np.maximum(mark.heights, floor), 2), [floor]]).astype(float)
+    edges, heights = bins(mark, frame.axis(mark, "x"))
+    whole = np.isfinite(heights)
+    xs, ys = [], []
+    for part in np.split(np.arange(len(heights)), np.flatnonzero(np.diff(whole)) + 1):  # an outline for every run
+        if part.size and whole[part[0]]:
+            xs += [np.repeat(edges[part[0] : part[-1] + 2], 2), [np.nan]]
+            ys += [[floor], np.repeat(np.maximum(heights[part], floor), 2), [floor], [np.nan]]
+    x = np.concatenate(xs[:-1]) if xs else np.zeros(0)
+    y = np.concatenate(ys[:-1]) if ys else np.zeros(0)
     colour = frame.colours.of(mark)
     trace = {"type": "scatter", "mode": "lines", "line": {"width": 1.3, "color": colour}, "opacity": mark.opacity}
     trace |= {"x": numbers(frame.put(mark, "x", x)), "y": numbers(frame.put(mark, "y", y)), "hoveron": "points"}
@@ -133,13 +147,13 @@ def _(mark: Bars, frame: Frame) -> list[dict[str, Any]]:
     axis: Axis = frame.axis(mark, across)
     drawn, floor = frame.put(mark, across, mark.values), frame.put(mark, across, np.array(frame.floor(mark, across)))
     trace: dict[str, Any] = {"type": "bar", "orientation": "h" if mark.horizontal else "v", "width": 0.92 * width}
-    trace |= {along: numbers(places), across: numbers(drawn - floor), "base": float(floor)}
+    placed = np.isfinite(forward(axis, mark.values))  # what has no place has no bar
+    trace |= {along: numbers(places), across: numbers(np.where(placed, drawn, np.nan) - floor), "base": float(floor)}
     trace["marker"] = {"color": rgba(frame.colours.of(mark), 0.85 * mark.opacity), "line": {"width": 0}}
     if mark.low is not None and mark.high is not None:
-        up, down = frame.put(mark, across, mark.high) - drawn, drawn - frame.put(mark, across, mark.low)
         bars = {"type": "data", "symmetric": False, "color": INK, "thickness": 1.3, "width": 3}
-        bars |= {"array": numbers(np.maximum(up, 0)), "arrayminus": numbers(np.maximum(down, 0))}
-        trace[f"error_{across}"] = bars
+        ends = [frame.put(mark, across, end) for end in (mark.low, mark.high)]
+        trace[f"error_{across}"] = bars | _lengths(drawn, *ends)
     said = [f"{words(n)}: {number(v)}" for n, v in zip(mark.names, mark.values.tolist(), strict=True)]
     head = f"<b>{words(mark.label)}</b><br>" if mark.label else words(axis.label) + "<br>" if axis.label else ""
     trace |= {"hovertext": said, "hovertemplate": f"{head}%{{hovertext}}<extra></extra>"}

@@ -10,6 +10,8 @@ from thalweg.figures.guides import Arrows, HLine, Span, Text, VLine
 from thalweg.figures.mark import Mark
 from thalweg.figures.palette import MUTED, PAPER
 from thalweg.figures.plotly.frame import Frame, numbers, rgba, traces, words
+from thalweg.figures.reading import span_ends
+from thalweg.figures.scales import placed
 
 __all__ = ["annotations", "shapes"]
 
@@ -37,9 +39,10 @@ def shapes(mark: Mark, frame: Frame) -> list[dict[str, Any]]:
     """The shapes of a mark."""
     if not isinstance(mark, HLine | VLine | Span):
         return []
-    along = "x" if isinstance(mark, VLine) or (isinstance(mark, Span) and mark.along == "x") else "y"
-    ends = np.array([mark.low, mark.high] if isinstance(mark, Span) else [_level(mark)] * 2, dtype=float)
-    low, high = frame.put(mark, along, ends).tolist()
+    along, ends = _ends(mark, frame)
+    if ends is None:
+        return []
+    low, high = frame.put(mark, along, np.array(ends, dtype=float)).tolist()
     x_ref, y_ref = frame.refs["x"], frame.refs["right" if mark.side == "right" else "y"]
     if along == "x":
         shape: dict[str, Any] = {"xref": x_ref, "x0": low, "x1": high, "yref": f"{y_ref} domain", "y0": 0, "y1": 1}
@@ -53,8 +56,14 @@ def shapes(mark: Mark, frame: Frame) -> list[dict[str, Any]]:
     return [shape | frame.entry(mark.label, mark.key)]
 
 
-def _level(mark: HLine | VLine) -> float:
-    return mark.y if isinstance(mark, HLine) else mark.x
+def _ends(mark: HLine | VLine | Span, frame: Frame) -> tuple[str, tuple[float, float] | None]:
+    """The axis along which a guide has a place, and its ends there; None if it has no place."""
+    along = "x" if isinstance(mark, VLine) or (isinstance(mark, Span) and mark.along == "x") else "y"
+    axis, shown = frame.axis(mark, along), frame.view["right" if along == "y" and mark.side == "right" else along]
+    if isinstance(mark, Span):
+        return along, span_ends(axis, mark.low, mark.high, shown)
+    level = mark.y if isinstance(mark, HLine) else mark.x
+    return along, (level, level) if placed(axis, np.array(level)).size else None
 
 
 def annotations(mark: Mark, frame: Frame) -> list[dict[str, Any]]:
@@ -63,24 +72,28 @@ def annotations(mark: Mark, frame: Frame) -> list[dict[str, Any]]:
         return []
     x_ref, y_ref = frame.refs["x"], frame.refs["right" if mark.side == "right" else "y"]
     if not isinstance(mark, Text):
+        along, ends = _ends(mark, frame)
+        if ends is None:
+            return []
         found: dict[str, Any] = {"text": words(mark.text), "showarrow": False}
         found["font"] = {"size": 11, "color": frame.colours.of(mark)}
-        if isinstance(mark, HLine) or (isinstance(mark, Span) and mark.along == "y"):
-            y = mark.y if isinstance(mark, HLine) else mark.high
+        if along == "y":
             found |= {
                 "xref": f"{x_ref} domain",
                 "x": 1,
                 "xanchor": "right",
                 "yref": y_ref,
-                "y": _place(mark, frame, "y", y),
+                "y": _place(mark, frame, "y", ends[1]),
             }
             return [found | {"yanchor": "bottom" if isinstance(mark, HLine) else "top"}]
-        x = mark.x if isinstance(mark, VLine) else mark.low
         low, high = (_place(mark, frame, "x", end) for end in frame.view["x"])
-        place = _place(mark, frame, "x", x)
+        place = _place(mark, frame, "x", ends[0])
         side = "left" if place < low + 0.6 * (high - low) else "right"
         found |= {"xref": x_ref, "x": place, "xanchor": side, "yref": f"{y_ref} domain", "y": 1, "yanchor": "top"}
         return [found | {"xshift": 3 if side == "left" else -3}]
+    spots = [(frame.axis(mark, name), value) for name, value in (("x", mark.x), ("y", mark.y))]
+    if mark.frame == "data" and not all(placed(axis, np.array(value)).size for axis, value in spots):
+        return []
     found = {"text": words(mark.text), "showarrow": False, "opacity": mark.opacity}
     found |= {"font": {"size": 12, "color": frame.colours.of(mark)}, "xanchor": mark.anchor.replace("centre", "center")}
     found |= {"xshift": 1.33 * mark.offset[0], "yshift": 1.33 * mark.offset[1], "yanchor": "middle"}

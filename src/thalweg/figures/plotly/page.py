@@ -12,8 +12,8 @@ from thalweg.figures.palette import CATEGORIES, EMPTY, INK, MUTED, PAPER, Colour
 from thalweg.figures.plotly import curves, fields, guides, points, spatial  # noqa: F401 - they register how to draw
 from thalweg.figures.plotly.axes import NARROW, WIDTH, axis_layout, domains, long_name
 from thalweg.figures.plotly.frame import Frame, traces, words
-from thalweg.figures.reading import bar_axis, bar_names, empty, shared_view, view
-from thalweg.figures.scales import drawn_limits, forward, ticks
+from thalweg.figures.reading import bar_axis, bar_names, empty, only, shared_view, sharing, view
+from thalweg.figures.scales import forward
 
 __all__ = ["composed"]
 
@@ -131,8 +131,11 @@ def _flat_axes(page: _Page, index: int, frame: Frame) -> None:
     named = tuple((float(k), name) for k, name in enumerate(bar_names(panel)))
     x = panel.x.replace(ticks=named) if bar_axis(panel) == "x" else panel.x
     y = panel.y.replace(ticks=named) if bar_axis(panel) == "y" else panel.y
-    horizontal = axis_layout(x, frame.view["x"], labels=bottom) | {"domain": x_domain, "anchor": frame.refs["y"]}
-    vertical = axis_layout(y, frame.view["y"], labels=first) | {"domain": y_domain, "anchor": frame.refs["x"]}
+    alone = {name: only(sharing(figure, index, name), name) for name in ("x", "y")}
+    horizontal = axis_layout(x, frame.view["x"], labels=bottom, value=alone["x"])
+    vertical = axis_layout(y, frame.view["y"], labels=first, value=alone["y"])
+    horizontal |= {"domain": x_domain, "anchor": frame.refs["y"]}
+    vertical |= {"domain": y_domain, "anchor": frame.refs["x"]}
     if figure.share_x and index >= columns:
         horizontal["matches"] = _first_axis(page, index % columns, "x")
     if figure.share_y and index % columns:
@@ -145,7 +148,7 @@ def _flat_axes(page: _Page, index: int, frame: Frame) -> None:
     page.layout[long_name(frame.refs["x"])], page.layout[long_name(frame.refs["y"])] = horizontal, vertical
     page.layout.setdefault("_first", {})[index] = frame.refs
     if panel.right is not None:
-        right = axis_layout(panel.right, frame.view["right"]) | {
+        right = axis_layout(panel.right, frame.view["right"], value=only([panel], "right")) | {
             "anchor": frame.refs["x"],
             "overlaying": frame.refs["y"],
         }
@@ -214,7 +217,7 @@ def _colour_bars(page: _Page) -> bool:
         found: dict[str, Any] = {"cmin": low, "cmax": high, "colorscale": fields.colour_stops(scale)}
         found["showscale"] = scale.bar
         if scale.bar:
-            values, said = ticks(scale, *drawn_limits(scale.replace(limits=ends), np.array(ends)), 6)
+            values, said = page.colours.ticks(scale, 6)
             x_domain, y_domain = page.domains[users[0]]
             alone = len(users) == 1
             second = [s for s in figure.panels[users[0]].colour_scales() if s.bar].index(scale) if alone else 0

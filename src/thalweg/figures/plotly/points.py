@@ -9,6 +9,7 @@ import numpy as np
 from thalweg.figures.marks import Scatter
 from thalweg.figures.palette import EMPTY, INK, MUTED, PAPER, mixed
 from thalweg.figures.plotly.frame import SYMBOLS, Frame, numbers, rgba, traces, words
+from thalweg.figures.reading import gapped
 from thalweg.figures.scales import forward, number
 from thalweg.figures.spatial import Scatter3D
 
@@ -50,7 +51,7 @@ def point_parts(
         for key in dict.fromkeys(mark.categories)
     ]
     if not parts and mark.values is not None:
-        unknown = np.isnan(forward(mark.scale, mark.values))
+        unknown = ~np.isfinite(forward(mark.scale, mark.values))
         parts.append((None, ~unknown, ""))
         if unknown.any():
             parts.append((None, unknown, EMPTY))
@@ -81,9 +82,10 @@ def text_sides(mark: Scatter, frame: Frame) -> np.ndarray:
     """On which side of its point every text stands: the one where it overlaps fewest points and earlier texts."""
     side = "right" if mark.side == "right" else "y"
     ends = [forward(frame.axis(mark, name), np.array(frame.view[v])) for name, v in (("x", "x"), ("y", side))]
-    shares = [forward(frame.axis(mark, n), v) for n, v in (("x", mark.x), ("y", mark.y))]
+    shares = [gapped(forward(frame.axis(mark, n), v)) for n, v in (("x", mark.x), ("y", mark.y))]
     # Pixels in a panel of the usual size: the true one is known to the browser only.
-    u, v = ((s - low) / (high - low) * p for s, (low, high), p in zip(shares, ends, (420, 300), strict=True))
+    with np.errstate(over="ignore"):
+        u, v = ((s - low) / (high - low) * p for s, (low, high), p in zip(shares, ends, (420, 300), strict=True))
     taken = np.zeros((0, 2))
     found = np.full(len(u), "top right", dtype=object)
     for i in [i for i, text in enumerate(mark.texts) if text and np.isfinite([u[i], v[i]]).all()]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from thalweg.figures.palette import GRID, INK, MUTED
-from thalweg.figures.plotly.axes import plain_ticks
+from thalweg.figures.plotly.axes import plain_ticks, unusual
 from thalweg.figures.plotly.frame import DASHES, Frame, numbers, traces, words
 from thalweg.figures.plotly.points import point_parts, symbol_entries
-from thalweg.figures.reading import axis_of, view
-from thalweg.figures.scales import forward, ticks
+from thalweg.figures.reading import axis_of, gapped, only, view
+from thalweg.figures.rulers import ticks
+from thalweg.figures.scales import forward
 from thalweg.figures.spatial import Path3D, Scatter3D, Surface3D
 
 __all__ = ["scene"]
@@ -39,8 +40,8 @@ def scene(frame: Frame, domain: dict[str, list[float]]) -> dict[str, Any]:
         ruler |= {"showbackground": False, "linecolor": MUTED, "tickfont": {"size": 11}, "color": INK}
         if axis.ticks:
             ruler |= {"tickvals": [place for place, _ in axis.ticks], "ticktext": [words(w) for _, w in axis.ticks]}
-        elif axis.scale != "linear":
-            places, said = ticks(axis, *shown, 6)
+        elif axis.scale != "linear" or unusual(shown) or only([frame.panel], name) is not None:
+            places, said = ticks(axis, *shown, 6, value=only([frame.panel], name))
             ruler |= {"tickvals": forward(axis, places).tolist(), "ticktext": said}
         else:
             ruler |= plain_ticks(shown)
@@ -52,18 +53,16 @@ def scene(frame: Frame, domain: dict[str, list[float]]) -> dict[str, Any]:
 def _(mark: Surface3D, frame: Frame) -> list[dict[str, Any]]:
     values = mark.z if mark.values is None else mark.values
     height = frame.put(mark, "z", mark.z)
-    trace: dict[str, Any] = {
-        "type": "surface",
-        "z": numbers(np.where(np.isfinite(height), height, np.nan), coarse=True),
-    }
+    trace: dict[str, Any] = {"type": "surface", "z": numbers(gapped(height), coarse=True)}
     trace |= {"x": numbers(frame.put(mark, "x", mark.x)), "y": numbers(frame.put(mark, "y", mark.y))}
-    trace |= {"surfacecolor": numbers(forward(mark.scale, values), coarse=True), "coloraxis": frame.colour_axis(mark)}
+    colours = numbers(gapped(forward(mark.scale, values)), coarse=True)
+    trace |= {"surfacecolor": colours, "coloraxis": frame.colour_axis(mark)}
     trace |= {"opacity": mark.opacity, "lighting": {"ambient": 0.75, "diffuse": 0.5, "specular": 0.05}}
     x, y = np.meshgrid(mark.x, mark.y)
     trace |= frame.cursor(mark, x, y, mark.z)
-    finite = height[np.isfinite(height)]
-    if mark.floor and finite.size and finite.max() > finite.min():
-        step = float(finite.max() - finite.min()) / 10
+    finite = height[np.isfinite(height)].astype(np.float64)
+    step = float(finite.max() / 10 - finite.min() / 10) if finite.size else 0.0
+    if mark.floor and step > 1e-12 * float(np.abs(finite).max(initial=0.0)):
         lines = {"show": True, "start": float(finite.min()) + step, "end": float(finite.max()), "size": step}
         trace["contours"] = {"z": lines | {"project": {"z": True}, "color": MUTED, "width": 1}}
     return [trace | frame.home(mark) | {"name": words(mark.label), "showlegend": False}]
@@ -77,7 +76,7 @@ def _(mark: Path3D, frame: Frame) -> list[dict[str, Any]]:
         # In space plotly knows widths and dashes as on paper, colours per point only without a dash.
         line |= {"color": frame.colours.of(mark), "dash": DASHES[frame.colours.style(mark)]}
     else:
-        line |= {"color": numbers(forward(mark.scale, mark.values)), "coloraxis": frame.colour_axis(mark)}
+        line |= {"color": numbers(gapped(forward(mark.scale, mark.values))), "coloraxis": frame.colour_axis(mark)}
     trace: dict[str, Any] = {"type": "scatter3d", "mode": "lines+markers" if mark.symbol else "lines", "line": line}
     if mark.symbol:
         size = {"size": 2.5 + mark.width, "symbol": SYMBOLS[mark.symbol]}
