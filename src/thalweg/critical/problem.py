@@ -85,6 +85,7 @@ class ObjectiveProblem(Problem):
 
     def gauss_newton(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Problem`."""
+        theta = as_starts(self, theta)
         if self._narrow:
             return one_pass(self.objective, theta)
         found = exact_curvature(self.objective, theta, kind="ggn")

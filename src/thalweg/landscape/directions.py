@@ -51,6 +51,8 @@ class Directions:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.vectors, np.ndarray):
+            object.__setattr__(self, "vectors", floating(self.vectors, "vectors"))
         vectors = self.vectors
         if not isinstance(vectors, Tensor) or vectors.dim() != 2 or 0 in vectors.shape:
             found = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
@@ -100,8 +102,11 @@ class Directions:
         Returns:
             (…, P).
         """
-        theta = floating(theta, "theta")
-        return theta + floating(coordinates, "coordinates").to(theta) @ self.vectors.to(theta)
+        theta, coordinates = floating(theta, "theta"), floating(coordinates, "coordinates")
+        for name, value, length in (("theta", theta, self.size), ("coordinates", coordinates, len(self.vectors))):
+            if value.shape[-1:] != (length,):
+                raise InputError(f"{name} must have shape (…, {length}), found {tuple(value.shape)}")
+        return theta + coordinates.to(theta) @ self.vectors.to(theta)
 
     def project(self, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Finds the nearest point of the plane (or line) by least squares; the directions need not be orthogonal.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError, nearest
+from thalweg.objective.arguments import floating
 
 __all__ = ["KINDS", "Path", "positions"]
 
@@ -56,9 +57,7 @@ class Path:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, found '{self.kind}'{nearest(self.kind, KINDS)}")
-        if not isinstance(self.points, Tensor) or not self.points.is_floating_point():
-            found = self.points.dtype if isinstance(self.points, Tensor) else type(self.points).__name__
-            raise InputError(f"points must be a floating-point tensor (K, …, P), found {found}")
+        object.__setattr__(self, "points", floating(self.points, "points"))
         if self.points.dim() < 2 or len(self.points) < 2:
             raise InputError(f"points must have shape (K, …, P) with K at least 2, found {tuple(self.points.shape)}")
         if self.kind == "line" and len(self.points) > 2:

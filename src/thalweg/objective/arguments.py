@@ -111,7 +111,7 @@ def floating(value: Any, name: str) -> Tensor:
     Raises:
         InputError: Something that is no array of numbers.
     """
-    if isinstance(value, nn.Module | Mapping | Objective | str | bytes) or value is None or callable(value):
+    if not isinstance(value, Tensor | np.ndarray | np.generic | list | tuple | float | int):
         raise InputError(f"{name} must be a tensor or an array, found {type(value).__name__}")
     try:  # numbers of Python have the precision of float64, which torch.as_tensor would not keep
         tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
