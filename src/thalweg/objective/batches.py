@@ -214,7 +214,7 @@ def gather(
 def _one_batch(data: Any) -> bool:
     """Whether the data are one object of another library (a graph): its tensors need not have samples as rows."""
     plain = isinstance(data, tuple | Tensor | np.ndarray) or is_record(data)
-    return not plain and (hasattr(data, "to") or not isinstance(data, Iterable)) and bool(leaves(data))
+    return not plain and (hasattr(type(data), "to") or not isinstance(data, Iterable)) and bool(leaves(data))
 
 
 def _from_list(data: list[Any], empty: Batches) -> Batches:

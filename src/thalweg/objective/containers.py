@@ -30,7 +30,7 @@ _ATOMS = frozenset({type(None), str, bytes, bool, int, float, complex, slice, ty
 _CLOSED = (nn.Module, Dataset, DataLoader, type, types.ModuleType, types.FunctionType, types.MethodType)
 _NUMBERS = frozenset("biufc")  # kinds of numpy dtypes that are numbers
 _WIDER = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}  # torch computes with none of them
-_ABSENT = object()
+_COPYING = ("__copy__", "__reduce__", "__reduce_ex__", "__getstate__")
 
 
 class Column(list[Any]):
@@ -126,35 +126,54 @@ def _tuple(batch: tuple[Any, ...], inner: Callable[[Any], Any]) -> tuple[Any, ..
 
 
 def _copy(batch: Any) -> Any:
+    """A shallow copy, for which no constructor runs."""
+    kind = type(batch)
+    if not isinstance(batch, dict | list) and not any(_defined(kind, name) for name in _COPYING):
+        try:
+            new = object.__new__(kind)
+        except TypeError:  # one of a kind that is not made in Python
+            new = None
+        if new is not None:
+            for name, value in _attributes(batch):
+                _set(new, name, value)
+            return new
     try:
         new = copy.copy(batch)
     except Exception as error:
         raise InputError(
-            f"data must be made of objects that copy.copy can copy, found {type(batch).__name__} ({error})"
+            f"data must be made of objects that copy.copy can copy, found {kind.__name__} ({error})"
         ) from error
     if new is batch:
-        raise InputError(f"data must be made of objects that copy.copy copies, found {type(batch).__name__} itself")
+        raise InputError(f"data must be made of objects that copy.copy copies, found {kind.__name__} itself")
     return new
 
 
+def _defined(kind: type, name: str) -> bool:
+    """Whether a class has a method of its own for what every object has."""
+    return getattr(kind, name, None) is not getattr(object, name, None)
+
+
+def _set(batch: Any, name: str, value: Any) -> None:
+    if hasattr(type(batch), name) and name not in getattr(batch, "__dict__", ()):
+        object.__setattr__(batch, name, value)  # a slot, of a frozen dataclass perhaps
+    else:
+        vars(batch)[name] = value
+
+
 def _replace(batch: Any, new: Any, inner: Callable[[Any], Any]) -> None:
-    """Replaces what a shallow copy holds; entries and attributes of it may be the same thing."""
-    source = new
+    """Replaces what a shallow copy holds; an entry of it that is an attribute as well stays the same thing."""
+    source, entries = new, {}
     if isinstance(batch, dict):
         source = batch
         for key, value in batch.items():
-            new[key] = inner(value)
+            new[key] = entries[id(value)] = inner(value)
     elif isinstance(batch, list):
         source = batch
         new[:] = [inner(value) for value in batch]
     for name, value in list(_attributes(source)):
-        changed = inner(value)
-        if changed is value:
-            continue
-        if name in getattr(new, "__dict__", ()):
-            vars(new)[name] = changed
-        else:
-            object.__setattr__(new, name, changed)  # a slot, of a frozen dataclass perhaps
+        changed = entries[id(value)] if id(value) in entries else inner(value)
+        if changed is not value:
+            _set(new, name, changed)
 
 
 def _attributes(batch: Any) -> Iterator[tuple[str, Any]]:
@@ -162,12 +181,19 @@ def _attributes(batch: Any) -> Iterator[tuple[str, Any]]:
     yield from getattr(batch, "__dict__", {}).items()
     for kind in type(batch).__mro__:
         slots = kind.__dict__.get("__slots__", ())
-        for slot in (slots,) if isinstance(slots, str) else slots:
-            private = slot.startswith("__") and not slot.endswith("__")
-            name = f"_{kind.__name__.lstrip('_')}{slot}" if private else slot
-            value = _ABSENT if slot in ("__dict__", "__weakref__") else getattr(batch, name, _ABSENT)
-            if value is not _ABSENT:
-                yield name, value
+        for name, member in _members(kind, slots):
+            try:
+                yield name, member.__get__(batch, kind)  # not getattr, which a class may answer itself
+            except AttributeError:  # empty
+                continue
+
+
+def _members(kind: type, slots: Any) -> Iterator[tuple[str, Any]]:
+    for slot in (slots,) if isinstance(slots, str) else slots:
+        private = slot.startswith("__") and not slot.endswith("__")
+        name = f"_{kind.__name__.lstrip('_')}{slot}" if private else slot
+        if isinstance(kind.__dict__.get(name), types.MemberDescriptorType):
+            yield name, kind.__dict__[name]
 
 
 def is_record(batch: Any) -> bool:

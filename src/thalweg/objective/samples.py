@@ -6,7 +6,7 @@ text stays beside its sample. Sparse and nested tensors and packed sequences are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections import UserDict
 from itertools import chain
 from typing import Any
 
@@ -165,12 +165,12 @@ def collated(samples: list[Any]) -> Any:
         return None
     if len(kinds) > 1:
         return Column(samples)
-    if isinstance(first, Mapping) and all(one.keys() == first.keys() for one in samples):
+    if (type(first) is dict or isinstance(first, UserDict)) and all(one.keys() == first.keys() for one in samples):
         entries = {key: collated([one[key] for one in samples]) for key in first}
-        if type(first) is not dict and isinstance(first, MutableMapping):
-            (whole := fresh(first)).update(entries)  # of the same kind, as a loader keeps it
-            return whole
-        return entries
+        if type(first) is dict:
+            return entries
+        (whole := fresh(first)).update(entries)  # of the same kind, as a loader keeps it
+        return whole
     if type(first) in (tuple, list) and all(len(one) == len(first) for one in samples):
         return [collated(list(entries)) for entries in zip(*samples, strict=True)]
     return _object(samples) if holds(first) else Column(samples)
