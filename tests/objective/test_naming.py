@@ -181,3 +181,21 @@ def test_what_theta_does_not_hold_is_not_silently_another(
         objective.ravel(nn.DataParallel(model).state_dict())
     assert len(caplog.records) == 2
     assert all("does not hold ('1.running_mean')" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "found"),
+    [
+        (lambda: nn.Linear(4, 3, device="meta"), nn.MSELoss, "model must hold numbers, found 2 of 2 .* first 'weight'"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, device="meta")),
+            nn.MSELoss,
+            "found 2 of 4 .* first '1.weight'",
+        ),
+        (lambda: nn.BatchNorm1d(4).to("meta"), nn.MSELoss, "found 5 of 5"),
+        (lambda: nn.Linear(4, 3), lambda: nn.CrossEntropyLoss(torch.ones(3, device="meta")), "loss must hold numbers"),
+    ],
+)
+def test_models_without_numbers(model: Callable[[], nn.Module], loss: Callable[[], nn.Module], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        Objective(model(), loss(), (torch.randn(9, 4), torch.randn(9, 3)))

@@ -37,6 +37,8 @@ def arguments(
         )
     if not callable(loss):
         raise InputError(f"loss must be callable, found {type(loss).__name__}")
+    material("model", model)
+    material("loss", loss)
     one_of("loss_on", loss_on, ("output", "batch"))
     policy(batchnorm)
     penalty(l2)
@@ -44,6 +46,19 @@ def arguments(
         raise InputError(f"batch_size must be at least 1, found {batch_size}")
     if memory < 1:
         raise InputError(f"memory must be a positive number of bytes, found {memory}")
+
+
+def material(name: str, module: Any) -> None:
+    """Checks that a module has numbers: large models are made on the meta device and filled later."""
+    if not isinstance(module, nn.Module):
+        return
+    held = [*module.named_parameters(), *module.named_buffers()]
+    empty = [key for key, value in held if value.is_meta]
+    if empty:
+        raise InputError(
+            f"{name} must hold numbers, found {len(empty)} of {len(held)} parameters and buffers on the meta device, "
+            f"first '{empty[0]}': fill it (model.to_empty(device=…), then load_state_dict)"
+        )
 
 
 def one_of(name: str, value: object, options: Sequence[str]) -> None:
