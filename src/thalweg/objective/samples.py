@@ -78,8 +78,13 @@ def columned(batch: Any, samples: int | None, *, numbers: bool = True) -> Any:
     def column(entry: Any) -> Any:
         if isinstance(entry, np.ndarray) and entry.ndim:
             entry = entry.tolist()
-        if type(entry) not in (list, tuple) or len(entry) != samples:
+        kind = type(entry)
+        if kind is dict:
+            return {key: column(value) for key, value in entry.items()}
+        if kind not in (list, tuple):
             return entry
+        if len(entry) != samples:
+            return kind([column(value) for value in entry])
         kinds = {type(one) for one in entry}
         if numbers and kinds <= {bool, int, float}:
             return torch.tensor(entry, dtype=torch.float64 if float in kinds else None)
