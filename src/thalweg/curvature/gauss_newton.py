@@ -22,7 +22,6 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.arguments import as_theta, as_vector
 from thalweg.objective.derivatives import PRODUCT
-from thalweg.objective.program import twice_differentiable
 
 __all__ = ["dense_factor_matrix", "fisher_operator", "fisher_products", "ggn_operator", "ggn_products"]
 
@@ -186,9 +185,11 @@ class _Factors:
         return self.objective.batches.reduced(out)[0]
 
     def _product(self, graph: _Graph, v: Tensor) -> Tensor:
-        parts = list(self.layout.unravel(v).values())
-        forward = _pull(graph.pulled, graph.dummies, parts)
-        second = _pull(graph.inner, graph.leaves, graph.curve(forward))
+        parts = self.layout.unravel(v).values()
+        along = [part.reshape(one.shape) for part, one in zip(parts, graph.pulled, strict=True)]
+        with self.objective.program.surroundings(twice=True):
+            forward = _pull(graph.pulled, graph.dummies, along)
+            second = _pull(graph.inner, graph.leaves, graph.curve(forward))
         return torch.cat([g.reshape(len(v), -1) for g in second], dim=1)
 
     def _pieces(self) -> Iterator[_Graph]:
@@ -197,12 +198,11 @@ class _Factors:
         cut = evaluation.plan(len(self.theta), PRODUCT)
         for start in range(0, len(self.theta), cut.replicas):
             part = slice(start, min(start + cut.replicas, len(self.theta)))
-            given = objective.layout.unravel(self.theta[part])
-            leaves = [given[name].clone().requires_grad_() for name in layout.names]
-            params = {**given, **dict(zip(layout.names, leaves, strict=True)), **evaluation.extra(self.theta[part])}
+            leaves, params = evaluation.leaves(self.theta[part], layout)
+            params |= evaluation.extra(self.theta[part])
             for batch, count in objective.batches.summands(cut.samples):
                 weight = count / objective.samples
-                with torch.enable_grad(), twice_differentiable():
+                with torch.enable_grad(), program.surroundings(twice=True):
                     output = program.outputs(params, batch)
                     if self.kind == "ggn":
                         inner = [leaf for leaf in pytree.tree_leaves(output) if leaf.requires_grad]

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.derivatives import PRODUCT
-from thalweg.objective.program import twice_differentiable
 
 __all__ = ["row_hessian"]
 
@@ -41,12 +40,11 @@ def row_hessian(objective: Objective, theta: Tensor, layout: ParameterLayout) ->
     cut = evaluation.plan(len(theta), PRODUCT)
     for start in range(0, len(theta), cut.replicas):
         part = slice(start, min(start + cut.replicas, len(theta)))
-        given = objective.layout.unravel(theta[part])
-        leaves = [given[name].clone().requires_grad_() for name in layout.names]
-        params = {**given, **dict(zip(layout.names, leaves, strict=True)), **evaluation.extra(theta[part])}
+        leaves, params = evaluation.leaves(theta[part], layout)
+        params |= evaluation.extra(theta[part])
         for batch, count in objective.batches.summands(cut.samples):
             weight = count / objective.samples
-            with torch.enable_grad(), twice_differentiable():
+            with torch.enable_grad(), program.surroundings(twice=True):
                 losses = program.losses(params, batch)
                 first = torch.autograd.grad(
                     losses.sum(), leaves, create_graph=True, allow_unused=True, materialize_grads=True
@@ -57,7 +55,8 @@ def row_hessian(objective: Objective, theta: Tensor, layout: ParameterLayout) ->
             touched = evaluation.pair_bytes * count * len(losses)
             together = max(1, min(ROWS_AT_ONCE, ROWS_WORKING_SET // max(1, touched)))
             if flat.requires_grad:
-                _add_rows(matrix[part], flat, leaves, weight, together)
+                with program.surroundings(twice=True):
+                    _add_rows(matrix[part], flat, leaves, weight, together)
     value, gradient, matrix = objective.batches.reduced(value, gradient, matrix)
     return value, gradient, matrix
 

@@ -259,9 +259,10 @@ def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of:
     rows = []
     for k in range(columns.shape[1]):
         more = k + 1 < columns.shape[1]
-        parts = torch.autograd.grad(
-            columns[:, k].sum(), leaves, retain_graph=more, allow_unused=True, materialize_grads=True
-        )
+        with program.surroundings():
+            parts = torch.autograd.grad(
+                columns[:, k].sum(), leaves, retain_graph=more, allow_unused=True, materialize_grads=True
+            )
         rows.append(torch.linalg.vector_norm(torch.cat([part.flatten(1) for part in parts], dim=1), p, dim=1))
     return torch.linalg.vector_norm(torch.stack(rows), p, dim=0)
 

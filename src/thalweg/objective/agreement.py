@@ -10,9 +10,9 @@ copy of the module that holds θ, differentiated by ordinary autograd, at a θ t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,15 +20,16 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import containers, copying, differentiable
+from thalweg.objective import containers, copying, dependence, differentiable, tensors
 from thalweg.objective.derivatives import Evaluation
+from thalweg.objective.kernels import observed
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Needs, Program, check_scalar, nodes
+from thalweg.objective.program import Needs, Program, check_scalar
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
 
-__all__ = ["Plain", "moved", "needs", "probe", "settle"]
+__all__ = ["Plain", "Way", "moved", "needs", "probe", "settle", "written"]
 
 log = logging.getLogger("thalweg")
 SAMPLES = 8
@@ -49,6 +50,7 @@ class Plain:
     program: Program
     layout: ParameterLayout
     batch: Any
+    wrote: list[bool] = field(default_factory=list)  # whether an evaluation wrote into the tensors of its batch
 
     def loss(self, theta: Tensor) -> tuple[Tensor, nn.Module]:
         """L (with its graph) at θ (P,), and the copy that holds it."""
@@ -57,11 +59,16 @@ class Plain:
         for name, value in self.layout.unravel(theta).items():
             own[name].data = value.clone()
         with torch.inference_mode(False), torch.enable_grad(), program.surroundings(), _same_numbers(theta.device):
-            batch = containers.fresh(self.batch)
+            batch = tensors.cloned(self.batch)
+            leaves = tensors.dense_parts(batch)
+            before = [leaf._version for leaf in leaves]
             if program.on_batch:
-                return program.loss(model, batch), model
-            args, kwargs = containers.arguments(batch[0])
-            return program.loss(model(*args, **kwargs), batch[1]), model
+                loss = program.loss(model, batch)
+            else:
+                args, kwargs = containers.arguments(batch[0])
+                loss = program.loss(model(*args, **kwargs), batch[1])
+            self.wrote.append([leaf._version for leaf in leaves] != before)
+            return loss, model
 
     def value(self, theta: Tensor) -> float:
         """L at θ (P,)."""
@@ -92,29 +99,68 @@ class Plain:
         return self.layout.ravel({name: value for name, value in full.items() if value is not None}).detach()
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a model may be evaluated: what builds its programs, and where the ways are compared.
+
+    Args:
+        build: Makes a program that nothing has evaluated.
+        layout: Places parameters in θ.
+        batch: A few samples.
+        theta: Two θ, (2, P): the model's own and another.
+        buffers: What the forward pass writes into where that is meant to stay (a training), name -> (*shape).
+    """
+
+    build: Callable[[Needs], Program]
+    layout: ParameterLayout
+    batch: Any
+    theta: Tensor
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def evaluation(self, needs: Needs) -> Evaluation:
+        """The pieces of all derivatives, on the few samples."""
+        batches = data_batches.Batches((self.batch,), (1,), False, None, lambda _: 1, lambda batch: batch)
+
+        def own(theta: Tensor) -> dict[str, Tensor]:
+            return {name: value.expand(len(theta), *value.shape).clone() for name, value in self.buffers.items()}
+
+        return Evaluation(self.build(needs), self.layout, batches, 0.0, 64, 2**40, own)
+
+
 def settle(objective: Assembly, given: nn.Module) -> None:
     """Finds out how the objective must be evaluated so that it is what plain PyTorch computes.
 
     Args:
-        objective: Gets its `needs`.
+        objective: Gets its `needs`, and `doubtful`: whether its second derivatives are to be looked at closely.
         given: The model that the user handed over, whose parameters must not be in use.
 
     Raises:
         InputError: L does not depend on θ, is computed from parameters of the model that was given instead of those of
             its copy, or cannot be evaluated as plain PyTorch does; with both numbers.
     """
-    objective.__dict__.pop("program", None)  # models may keep what they computed: one that has not been evaluated
-    plain = Plain(objective.program, objective.layout, probe(objective))
+
+    def build(tried: Needs) -> Program:
+        return objective._changed(needs=tried).program
+
+    plain = Plain(build(objective.needs), objective.layout, probe(objective))
     theta = objective.theta
     other = moved(plain, theta)
-    loss, model = plain.loss(other)
+    (loss, model), seen = observed(lambda: plain.loss(other))
     check_scalar(loss)
-    objective.needs = replace(objective.needs, mutates=_writes(objective.program.model, model))
-    _foreign(objective, plain, loss, model, given)
+    mutates = bool(written(plain.program.model, model))
+    exact = bool(seen.fused) and (seen.differentiates or "weight_norm" in seen.fused)
+    objective.needs = replace(objective.needs, mutates=mutates, exact=exact, writes=any(plain.wrote))
+    if exact:
+        plain = replace(plain, program=build(objective.needs))
+        loss, model = plain.loss(other)
+    dependence.on_theta_alone(objective, plain.program, loss, model, given)
     parts = plain.gradients(loss, model)
-    _depends(objective, plain, parts, loss, theta)
-    objective.needs = needs(objective, plain, torch.stack([theta, other]), loss.detach(), plain.flat(parts))
-    objective.__dict__.pop("program", None)
+    dependence.on_theta(objective, parts, plain.value(theta) == float(loss.detach()))
+    way = Way(build, objective.layout, plain.batch, torch.stack([theta, other]))
+    objective.needs = needs(way, objective.needs, loss.detach(), plain.flat(parts))
+    hooked = any(module._backward_hooks or module._backward_pre_hooks for module in model.modules())
+    objective.doubtful = mutates or seen.hooks or seen.differentiates or hooked
+    objective.__dict__.pop("program", None)  # one that has not been evaluated: models may keep what they computed
 
 
 def probe(objective: Assembly) -> Any:
@@ -154,82 +200,56 @@ def moved(plain: Plain, theta: Tensor) -> Tensor:
     return theta.clone()
 
 
-def needs(objective: Assembly, plain: Plain, theta: Tensor, loss: Tensor, gradient: Tensor) -> Needs:
+def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
     """The least that makes evaluations agree with plain ones.
 
     Args:
-        objective: Builds the programs that are tried, and has the needs that are known.
-        plain: The plain evaluation.
-        theta: Two θ, (2, P).
-        loss: The plain loss at the second one.
+        way: What is tried.
+        known: The needs that are known.
+        loss: The plain loss at the second θ.
         gradient: And its gradient, (P,).
 
     Raises:
         InputError: Nothing does.
     """
-    known, right = objective.needs, (loss, gradient)
+    right = loss, gradient
     said = ""
     for more in ({}, {"graded": True}, {"held": True}, {"held": True, "graded": True}):
         tried = replace(known, **more)
-        values, slopes, error = _one(objective, tried, plain, theta[1:])
-        if error is None and _same(values, right[0], 0) and _same(slopes, right[1], 1):
+        values, slopes, error = _tried(way, tried, way.theta[1:])
+        if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
             break
         said = said or _difference(values, slopes, error, right)
     else:
         raise InputError(
             "model and loss must give with parameters that are put in for theta what they give in a copy of the model "
-            f"that has them, found {said}: something computes with other parameters (a forward pass or hook that closes "
-            "over the original model, a table kept from an earlier forward pass)"
+            f"that has them, found {said}: something computes with other parameters (a forward pass or hook that "
+            "closes over the original model, a table kept from an earlier forward pass)"
         )
-    if tried.vectorized and not tried.held and not _two(objective, tried, plain, theta, right):
-        tried = replace(tried, vectorized=False)
-    if tried != known:
-        log.debug("evaluated with %s", tried)
-    return tried
+    if not tried.vectorized or tried.held:
+        return replace(tried, vectorized=False)
+    values, slopes, error = _tried(way, tried, way.theta)
+    if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
+        return tried
+    log.info("replicas are evaluated in a loop: together they give %s", _difference(values, slopes, error, right))
+    return replace(tried, vectorized=False)
 
 
-def _evaluation(objective: Assembly, tried: Needs, plain: Plain) -> Evaluation:
-    changed = objective._changed(needs=tried)
-    batches = data_batches.Batches((plain.batch,), (1,), False, None, lambda _: 1, lambda batch: batch)
-    return Evaluation(changed.program, objective.layout, batches, 0.0, 64, 2**40, lambda _: {})
-
-
-def _one(
-    objective: Assembly, tried: Needs, plain: Plain, theta: Tensor
-) -> tuple[list[Tensor], list[Tensor], Exception | None]:
-    """Values without and with derivatives, and the gradient, at one θ (1, P)."""
-    values, slopes = [], []
+def _tried(way: Way, tried: Needs, theta: Tensor) -> tuple[list[Tensor], list[Tensor], Exception | None]:
+    """Values with and without derivatives, and the gradient, at the last of some θ (B, P)."""
+    values: list[Tensor] = []
+    slopes: list[Tensor] = []
     try:
-        evaluation = _evaluation(objective, tried, plain)
+        evaluation = way.evaluation(tried)
         with _same_numbers(theta.device):
             value, slope = evaluation.value_and_gradient(theta)
-        values.append(value[0])
-        slopes.append(slope[0])
+        values.append(value[-1])
+        slopes.append(slope[-1])
         with _same_numbers(theta.device):
-            values.append(evaluation.value(theta)[0])
+            values.append(evaluation.value(theta)[-1])
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises where plain PyTorch does not
         return values, slopes, error
     return values, slopes, None
-
-
-def _two(objective: Assembly, tried: Needs, plain: Plain, theta: Tensor, right: tuple[Tensor, Tensor]) -> bool:
-    """Whether two θ at once (2, P) give what the second gives alone."""
-    try:
-        evaluation = _evaluation(objective, tried, plain)
-        with _same_numbers(theta.device):
-            values, slopes = evaluation.value_and_gradient(theta)
-        with _same_numbers(theta.device):
-            again = evaluation.value(theta)
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises under vmap
-        log.info("replicas are evaluated in a loop: together they give %s", differentiable.first_line(error))
-        return False
-    if _same([values[1], again[1]], right[0], 0) and _same([slopes[1]], right[1], 1):
-        return True
-    log.info(
-        "replicas are evaluated in a loop: together they give %s",
-        _difference([values[1], again[1]], [slopes[1]], None, right),
-    )
-    return False
 
 
 def _same(found: Sequence[Tensor], right: Tensor, kind: int) -> bool:
@@ -255,82 +275,18 @@ def _difference(
     return differentiable.first_line(error) if error is not None else "no difference"
 
 
-def _writes(before: nn.Module, after: nn.Module) -> bool:
-    """Whether the forward pass of a copy wrote into its buffers."""
+def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+    """The buffers that the forward pass of a copy wrote into, as they were before it."""
     old = dict(before.named_buffers())
-    return any(
-        name in old and old[name].shape == value.shape and not _equal(old[name], value)
+    return {
+        name: old[name]
         for name, value in after.named_buffers()
-    )
+        if name in old and old[name].shape == value.shape and not _equal(old[name], value)
+    }
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a, b) or (a.is_floating_point() and torch.equal(a.nan_to_num(), b.nan_to_num()))
-
-
-def _foreign(objective: Assembly, plain: Plain, loss: Tensor, model: nn.Module, given: nn.Module) -> None:
-    """Parameters in the graph of the loss that the copy does not have: those of the original, or of the loss."""
-    own = {id(one) for one in (*model.parameters(), *plain.program.model.parameters())}
-    variables = {id(node.variable): node.variable for node in nodes(loss) if hasattr(node, "variable")}
-    strangers = {key: one for key, one in variables.items() if isinstance(one, nn.Parameter) and key not in own}
-    if not strangers:
-        return
-    originals = {id(one): name for name, one in copying.plain(given).named_parameters()}
-    captured = [originals[key] for key in strangers if key in originals]
-    if captured:
-        raise InputError(
-            "model and loss must compute with the parameters that they are given, "
-            f"found {_names(captured)} of the original model in use: a closure or hook evaluates the model that was "
-            "handed over instead of its argument, so that L does not depend on theta there"
-        )
-    inside = plain.program.loss if isinstance(plain.program.loss, nn.Module) else nn.Module()
-    known = {id(one): f"loss.{name}" for name, one in inside.named_parameters()}
-    names = [known.get(key, f"one of shape {tuple(one.shape)}") for key, one in strangers.items()]
-    count = sum(one.numel() for one in strangers.values())
-    log.warning(
-        "theta has the %d parameters of the model; %d more in %s, which the loss is computed from, are left out and "
-        "stay constant: make them part of the model to have them in theta",
-        objective.layout.size,
-        count,
-        _names(names),
-    )
-
-
-def _depends(
-    objective: Assembly, plain: Plain, parts: Mapping[str, Tensor | None], loss: Tensor, theta: Tensor
-) -> None:
-    """Refuses a loss in which no parameter, or none of those that were chosen, takes part; names single ones."""
-    absent = [name for name, part in parts.items() if part is None]
-    cause = (
-        "a closure that evaluates another model than its argument, a forward pass that was replaced by one of the "
-        "original model, or outputs kept from an earlier forward pass"
-    )
-    if len(absent) == len(parts):
-        same = plain.value(theta) == float(loss.detach())
-        if same:
-            raise InputError(f"loss must depend on theta, found the same L with other {_names(absent)}: likely {cause}")
-        return  # it depends on theta without a derivative: `slope` names that
-    for glob in objective.globs:
-        chosen = objective.layout.only(glob).names
-        if glob != "*" and set(chosen) <= set(absent):
-            raise InputError(
-                f"parameters must be such that the loss depends on them, found '{glob}', of which {_names(chosen)} "
-                f"take no part in it: likely {cause}"
-            )
-    if absent:
-        count = sum(objective.layout.slices[name].stop - objective.layout.slices[name].start for name in absent)
-        log.warning(
-            "L does not depend on %d of the %d parameters of theta (%s): its derivatives are zero there; choose the "
-            "others with parameters=",
-            count,
-            objective.layout.size,
-            _names(absent),
-        )
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 @contextmanager

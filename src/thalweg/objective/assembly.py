@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
-from thalweg.objective import batches as data_batches
 from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
+from thalweg.objective import batches as data_batches
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
@@ -58,7 +58,8 @@ class Assembly:
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
-        self._model, self._twice, self.needs = copying.copied(model), False, Needs()
+        self._model, self.needs = copying.copied(model), Needs()
+        self._twice, self.doubtful = False, False
         self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
@@ -116,7 +117,7 @@ class Assembly:
             return dict(self._metrics)
         return targets.default_metrics(self)
 
-    def build_program(self, prepare: Callable[[nn.Module], None]) -> Program:
+    def build_program(self, prepare: Callable[[nn.Module], None], needs: Needs | None = None) -> Program:
         """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
         model = copying.placed(self._model, self.device, self.dtype)
         copying.amend(model)
@@ -135,7 +136,7 @@ class Assembly:
             stack,
             kind=self.loss_kind,
             theta=frozenset(self.layout.names),
-            **asdict(self.needs),
+            **asdict(needs or self.needs),
         )
 
     @cached_property

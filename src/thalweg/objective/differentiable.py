@@ -1,27 +1,18 @@
-"""Whether second derivatives are there: refusals of autograd as sentences, and a check of custom operations.
-
-Autograd raises for built-in operations without a second derivative. A custom `torch.autograd.Function` whose backward
-pass leaves the graph (`@once_differentiable`, NumPy, `.detach()`) is worse: its part of the second derivative is
-silently zero. So models with custom functions have one product compared with finite differences of the gradient.
-"""
+"""What a graph of autograd tells about its derivatives: missing ones, kinks, custom functions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 from thalweg.errors import InputError
-from thalweg.objective.batches import Batch
-from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Program, nodes, twice_differentiable
+from thalweg.objective.program import nodes
 
-__all__ = ["check", "custom_functions", "first_line", "kinks", "naming_refusals"]
+__all__ = ["custom_functions", "first_line", "kinks", "naming_refusals"]
 
 # Nodes of piecewise-linear operations: autograd's Hessian misses the jumps of the gradient there.
 KINKED = {
@@ -124,53 +115,3 @@ def kinks(value: Tensor) -> tuple[str, ...]:
     ):
         names.add("ELU")  # its slopes on the two sides of 0 differ; SELU is one
     return tuple(sorted(names))
-
-
-def check(program: Program, layout: ParameterLayout, theta: Tensor, batch: Batch) -> None:
-    """Compares one Hessian-vector product with central differences of the gradient, if there are custom functions.
-
-    Args:
-        program: Evaluates the loss.
-        layout: Places parameters in theta.
-        theta: Where, (P,).
-        batch: A small batch.
-
-    Raises:
-        InputError: They differ by more than finite differences can, or autograd refuses.
-    """
-
-    def gradient(at: Tensor, v: Tensor | None = None) -> Tensor:
-        leaf = at.detach().clone().requires_grad_()
-        with torch.enable_grad(), twice_differentiable(), naming_refusals():
-            loss = program.loss_one(layout.unravel(leaf), batch)
-            (first,) = torch.autograd.grad(loss, leaf, create_graph=v is not None)
-            if v is None or not first.requires_grad:
-                return first if v is None else torch.zeros_like(at)
-            (second,) = torch.autograd.grad(first, leaf, v, materialize_grads=True)
-        return second
-
-    leaf = theta.detach().clone().requires_grad_()
-    with torch.enable_grad(), twice_differentiable():
-        names = custom_functions(program.loss_one(layout.unravel(leaf), batch))
-    if not names and not program.mutates:
-        return
-    norm = torch.linalg.vector_norm
-    v, drawn = torch.randn(2, *theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
-    v = v / norm(v)
-    strict = program.mutates and theta.dtype == torch.float64
-    if program.mutates:  # a norm found by iteration, say, has converged where the model stands and nowhere else
-        theta = theta + 0.1 * drawn
-    epsilon = torch.finfo(theta.dtype).eps
-    step = epsilon ** (1 / 3) * max(1.0, float(norm(theta)))
-    measured = (gradient(theta + step * v) - gradient(theta - step * v)) / (2 * step)
-    exact = gradient(theta, v)
-    scale = float(torch.maximum(norm(measured), norm(exact)))
-    noise = epsilon * float(norm(gradient(theta))) / step
-    error = float(norm(exact - measured))
-    if error > (1e-3 if strict else 0.05) * scale + 10 * noise:
-        what = f"custom function {', '.join(names)}" if names else "a forward pass that computes buffers from theta"
-        raise InputError(
-            f"model and loss must be twice differentiable for second derivatives, found {what}: "
-            f"a Hessian-vector product through it differs by {error / scale:.2g} (relative) from finite differences of "
-            "the gradient"
-        )

@@ -17,11 +17,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from thalweg.objective.algebra import ALGEBRA
 from thalweg.objective.compositions import COMPOSITIONS
+from thalweg.objective.products import PRODUCTS
 
 __all__ = ["Observed", "exact_kernels", "observed", "unreached"]
 
 Result = TypeVar("Result")
+EXACT = COMPOSITIONS | ALGEBRA | PRODUCTS
 # Nodes that the fused kernels leave in a graph of autograd, as `unreached` finds them.
 NODES = {
     "NativeLayerNormBackward": "layer_norm",
@@ -43,16 +46,18 @@ class Observed:
         differentiates: Whether it differentiates anything, in reverse or forward mode.
         backward: Whether it does so by `backward`, which writes into `.grad`.
         forward: Whether it does so in forward mode (`torch.func.jvp`, `jacfwd`, dual numbers).
+        hooks: Whether it registers hooks on tensors, which may change gradients.
     """
 
     fused: frozenset[str] = frozenset()
     differentiates: bool = False
     backward: bool = False
     forward: bool = False
+    hooks: bool = False
 
 
 def exact_kernels() -> AbstractContextManager[object]:
-    """Within `with`, in this thread: computes the functions of `COMPOSITIONS` so that every derivative is right.
+    """Within `with`, in this thread: computes the functions of `EXACT` so that every derivative is right.
 
     The derivatives too must be taken inside: a checkpointed segment runs again in the backward pass.
 
@@ -83,7 +88,9 @@ def observed(function: Callable[[], Result]) -> tuple[Result, Observed]:
     with _Observer() as observer:
         result = function()
     differentiates = observer.reverse or observer.backward or observer.forward
-    return result, Observed(frozenset(observer.fused), differentiates, observer.backward, observer.forward)
+    return result, Observed(
+        frozenset(observer.fused), differentiates, observer.backward, observer.forward, observer.hooks
+    )
 
 
 def unreached(value: Tensor) -> frozenset[str]:
@@ -161,7 +168,7 @@ class _Everywhere(TorchFunctionMode):
 
 class _Exact(_Everywhere):
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        found = COMPOSITIONS.get(func)
+        found = EXACT.get(func)
         if found is not None:
             out = found[1](*args, **kwargs)
             if out is not NotImplemented:
@@ -173,7 +180,7 @@ class _Observer(_Everywhere):
     def __init__(self) -> None:
         super().__init__()
         self.fused: set[str] = set()
-        self.reverse = self.backward = self.forward = False
+        self.reverse = self.backward = self.forward = self.hooks = False
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -181,10 +188,11 @@ class _Observer(_Everywhere):
         self.reverse = self.reverse or func is torch.autograd.grad
         self.backward = self.backward or func in (torch.autograd.backward, Tensor.backward)
         self.forward = self.forward or func is torch._make_dual
+        self.hooks = self.hooks or func is Tensor.register_hook
         return super().__torch_function__(func, types, args, kwargs)
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        found = COMPOSITIONS.get(func)
+        found = EXACT.get(func)
         if found is not None and _by_own_statistics(found[1], args, kwargs):
             self.fused.add(found[0])
         return func(*args, **kwargs)

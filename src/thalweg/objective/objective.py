@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, differentiable
+from thalweg.objective import checks, differentiable, second_order
 from thalweg.objective.assembly import Assembly
 from thalweg.objective.derivatives import Evaluation
 
@@ -151,7 +151,7 @@ class Objective(Assembly):
                     "one direction"
                 )
             if not self._twice:
-                differentiable.check(self.program, self.layout, self.theta, self.batches.first(8))
+                second_order.check(self)
                 self._twice = True
             yield
 

@@ -26,7 +26,9 @@ from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
 from thalweg.objective import containers, copying
+from thalweg.objective.kernels import exact_kernels
 from thalweg.objective.structure import LinearStack
+from thalweg.objective.tensors import cloned
 
 log = logging.getLogger("thalweg")
 Params = Mapping[str, Tensor]
@@ -54,6 +56,7 @@ class Needs:
     held: bool = False
     graded: bool = False
     exact: bool = False
+    writes: bool = False
 
 
 @dataclass
@@ -72,8 +75,9 @@ class Program:
         mutates: Whether the forward pass writes into buffers; then every evaluation gets a copy of all of them.
         theta: Names of the parameters that θ consists of.
         held: Whether every evaluation needs a copy of the model that really holds θ, as parameters that stay in it.
-        graded: Whether values are to be computed as derivatives are, with gradients on and parameters that require them.
-        exact: Whether fused kernels are replaced by compositions of operations whose derivatives are right to any order.
+        graded: Whether values are computed as derivatives are, with gradients on and parameters that require them.
+        exact: Whether fused kernels are replaced by operations whose derivatives are right to every order.
+        writes: Whether model or loss write into the tensors of a batch; then every evaluation gets a copy of them.
     """
 
     model: nn.Module
@@ -89,6 +93,7 @@ class Program:
     held: bool = False
     graded: bool = False
     exact: bool = False
+    writes: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
     _tried: set[str] = field(default_factory=set, init=False, repr=False)  # functions that vmap takes
     _looped: set[str] = field(default_factory=set, init=False, repr=False)  # and those it refused
@@ -107,19 +112,21 @@ class Program:
         """
         with ExitStack() as entered:
             entered.enter_context(twice_differentiable() if twice else without_fused_layers())
+            if self.exact:
+                entered.enter_context(exact_kernels())
             yield
 
     def output_one(self, params: Params, batch: Any) -> Any:
         """The model's output at one parameter set (name -> shape), buffers included in `params` or `fixed`."""
         inputs, values = batch[0], self._values(params)
-        args, kwargs = containers.arguments(inputs)
+        args, kwargs = containers.arguments(cloned(inputs) if self.writes else inputs)
         if self.held:
             return copying.holding(self.model, values)(*args, **kwargs)
         return functional_call(self.model, values, args, kwargs)
 
     def loss_one(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set."""
-        batch = containers.fresh(batch)
+        batch = cloned(batch) if self.writes else containers.fresh(batch)
         if self._closure is None:
             return self.loss(self.output_one(params, batch), batch[1])
         if self.held:
@@ -130,6 +137,11 @@ class Program:
     def loss_alone(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set by the model's own forward pass, even where there is a formula."""
         return self._each(self.loss_one, {name: value[None] for name, value in params.items()}, batch, False)[0]
+
+    def output_alone(self, params: Params, batch: Any) -> Any:
+        """The model's output at one parameter set, likewise."""
+        out = self._each(self.output_one, {name: value[None] for name, value in params.items()}, batch, False)
+        return next(pytree_rows(out))
 
     def losses(self, params: Params, batch: Any, *, own_batch: bool = False) -> Tensor:
         """Mean losses of R parameter sets.
@@ -186,7 +198,13 @@ class Program:
                 return _number(name, metric(model, batch), next(model.parameters()))
 
             self._closures[name] = Program(
-                self.model, number, True, self.fixed, mutates=self.mutates, vectorized=self.vectorized
+                self.model,
+                number,
+                True,
+                self.fixed,
+                mutates=self.mutates,
+                vectorized=self.vectorized,
+                writes=self.writes,
             )
         return self._closures[name]
 
@@ -229,9 +247,8 @@ class Program:
         return target.dim() == 2 and target.shape[1] == outputs
 
     def _uses_stack(self, batch: Any, own_batch: bool) -> bool:
-        return (
-            self.stack is not None and not (self.on_batch or self.held) and self.stack.accepts(batch[0], 1 + own_batch)
-        )
+        general = self.stack is None or self.on_batch or self.held
+        return not general and self.stack is not None and self.stack.accepts(batch[0], 1 + own_batch)
 
     def _stack_output(self, params: Params, inputs: Tensor, own_batch: bool) -> Tensor:
         assert self.stack is not None  # noqa: S101 - narrows the type; callers asked _uses_stack
@@ -294,7 +311,7 @@ def _trainable(value: Tensor, trained: bool) -> Tensor:
 
 
 def _row(value: Tensor, r: int) -> Tensor:
-    """Row r of a stack; where the stack is a view of one parameter, that parameter, which is a leaf as users know it."""
+    """Row r of a stack; where the stack is a view of one parameter, that parameter: a leaf, as users know them."""
     base = value._base
     if isinstance(base, nn.Parameter) and value.shape == (1, *base.shape):
         return base

@@ -69,8 +69,8 @@ def say(slope: Slope | None, dtype: torch.dtype) -> None:
         )
     if dtype == torch.float64 and slope.epsilon > torch.finfo(dtype).eps:
         log.warning(
-            "L is computed in float64 only in part: changes below %.0e of it are lost, as in %s; something inside casts "
-            "to lower precision (.float(), .half(), autocast), and all errors are counted by that",
+            "L is computed in float64 only in part: changes below %.0e of it are lost, as in %s; something inside "
+            "casts to lower precision (.float(), .half(), autocast), and all errors are counted by that",
             slope.epsilon,
             _precision(slope.epsilon),
         )
@@ -90,8 +90,6 @@ def _measured(objective: Assembly, batch: data_batches.Batch) -> Slope | None:
         return None
     v = _direction(plain, gradient)
     slope = float(gradient @ v)
-    wide = dtype == torch.float64
-
     length = float(torch.linalg.vector_norm(v)) or 1.0
     most = 1e-3 * max(1.0, float(torch.linalg.vector_norm(theta))) / length
 
