@@ -145,10 +145,11 @@ def edges(centres: np.ndarray, axis: Scale | None = None) -> np.ndarray:
     return np.array([drawable(axis, border) for border in inverse(axis, found).tolist()])
 
 
-def gapped(values: np.ndarray) -> np.ndarray:
-    """Values with a gap (NaN) where one is not finite."""
+def gapped(values: np.ndarray, axis: Scale | None = None) -> np.ndarray:
+    """Values with a gap (NaN) where one is not finite, or has no place on an axis."""
     found = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(found), found, np.nan)
+    drawn = found if axis is None else forward(axis, found)
+    return np.where(np.isfinite(found) & np.isfinite(drawn), found, np.nan)
 
 
 def bins(mark: Histogram, axis: Scale) -> tuple[np.ndarray, np.ndarray]:
@@ -276,6 +277,10 @@ def _shown(panel: Panel, mark: Mark) -> bool:
     if isinstance(mark, Heatmap | Contour):
         columns, rows = in_place(panel, mark)
         return bool(placed(mark.scale, mark.z[np.ix_(rows, columns)]).size)
+    if isinstance(mark, Histogram):
+        return bool(np.isfinite(bins(mark, panel.axis("x"))[1]).any())
+    if isinstance(mark, Bars):
+        return bool(placed(panel.axis("x" if mark.horizontal else "y"), mark.values).size)
     return any(_visible(panel, mark, place) for place in points(mark))
 
 
@@ -283,8 +288,8 @@ def _visible(panel: Panel, mark: Mark, place: Points) -> bool:
     names = ("x", "right" if mark.side == "right" else "y", "z")
     drawn = [forward(axis_of(panel, name), values) for name, values in zip(names, place, strict=False)]
     finite = np.isfinite(np.stack(drawn))
-    # Bars, bins and guides leave open the coordinate that does not matter to them.
-    partial = isinstance(mark, HLine | VLine | Span | Text | Bars | Histogram)
+    # Guides leave open the coordinate that does not matter to them.
+    partial = isinstance(mark, HLine | VLine | Span | Text)
     return bool(finite.any() if partial else finite.all(axis=0).any())
 
 

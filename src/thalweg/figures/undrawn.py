@@ -17,7 +17,7 @@ from thalweg.figures.marks import Bars, Histogram
 from thalweg.figures.scales import MOST, SAME, Scale, number, placed, power_of_ten, same
 from thalweg.figures.spatial import Surface3D
 
-__all__ = ["notes"]
+__all__ = ["lacking", "notes"]
 
 PLACES = {
     "x": ("x", "x0", "x1", "left", "right", "edges"),
@@ -40,12 +40,20 @@ def notes(figure: Figure) -> tuple[str, ...]:
     """
     found = []
     for panel in figure.panels:
-        said = [sentence for sentence in (_lacking(panel), *_alike(panel)) if sentence]
+        said = [sentence for sentence in (_undrawn(panel), *_alike(panel)) if sentence]
         found += [f"{panel.title}: {one}" if panel.title else one[0].upper() + one[1:] for one in said]
     return tuple(dict.fromkeys(found))
 
 
-def _lacking(panel: Panel) -> str:
+def lacking(panel: Panel) -> str:
+    """What a panel in which nothing can be drawn says: that it has no values, or what is the matter with them."""
+    numbers = [found for mark in panel.marks for found in _numbers(panel, mark)]
+    if any(scale.scale == "log" and (np.isfinite(v) & (v <= 0)).any() for _, scale, v in numbers):
+        return "no positive values"
+    return "no finite values" if any(v.size for _, _, v in numbers) else "no values"
+
+
+def _undrawn(panel: Panel) -> str:
     """The sentence on what is not drawn; empty if all is."""
     lost, far, unplaced = 0, 0, dict[str, int]()
     for mark in panel.marks:

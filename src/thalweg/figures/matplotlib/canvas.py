@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -15,6 +16,7 @@ from thalweg.figures.figure import Panel
 from thalweg.figures.mark import Mark
 from thalweg.figures.matplotlib.style import DASHES, SYMBOLS
 from thalweg.figures.palette import PAPER, Colours
+from thalweg.figures.reading import gapped
 from thalweg.figures.scales import Axis
 
 __all__ = ["HALOED", "Canvas", "Legend", "draw", "halo"]
@@ -70,6 +72,11 @@ class Canvas:
     def rulers(self, mark: Mark) -> tuple[Axis, Axis]:
         """The x and y axis of a mark, as data."""
         return self.panel.axis("x"), self.panel.axis("right" if mark.side == "right" else "y")
+
+    def gaps(self, mark: Mark, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places with a gap where one is not finite or has no place on its axis."""
+        x_axis, y_axis = self.rulers(mark)
+        return gapped(x, x_axis), gapped(y, y_axis)
 
     def stroke(self, mark: Mark, key: str | None = None, **more: Any) -> dict[str, Any]:
         """Colour, dash and opacity of a mark's lines."""

@@ -24,7 +24,7 @@ def _(mark: Line, canvas: Canvas) -> None:
     if mark.symbol:
         shown |= {"marker": SYMBOLS[mark.symbol], "markersize": 3.0 + mark.width, "markeredgewidth": 0}
     way = "steps-post" if mark.steps else "default"
-    canvas.axes(mark).plot(gapped(mark.x[chosen]), gapped(mark.y[chosen]), drawstyle=way, **shown)
+    canvas.axes(mark).plot(*canvas.gaps(mark, mark.x[chosen], mark.y[chosen]), drawstyle=way, **shown)
     canvas.line_sample(mark.label, **shown)
 
 
@@ -32,7 +32,9 @@ def _(mark: Line, canvas: Canvas) -> None:
 def _(mark: Lines, canvas: Canvas) -> None:
     axes = canvas.axes(mark)
     limit = max(200, 60_000 // max(1, len(mark.y)))
-    curves = [gapped(np.column_stack([mark.x[c], y[c]])) for y in mark.y for c in [thinned(mark.x, y, limit=limit)]]
+    curves = [
+        np.column_stack(canvas.gaps(mark, mark.x[c], y[c])) for y in mark.y for c in [thinned(mark.x, y, limit=limit)]
+    ]
     colour: Any = canvas.colours.of(mark)
     if mark.values is not None:
         colour = shades(mark.scale, canvas.colours.ends(mark.scale), mark.values)
@@ -59,8 +61,12 @@ def _(mark: Scatter, canvas: Canvas) -> None:
         chosen = np.array([w == word for w in words], dtype=bool)
         colour = colours.of(mark, word) if mark.categories else colours.of(mark)
         if mark.joined:
-            x, y = gapped(mark.x[chosen]), gapped(mark.y[chosen])
-            axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.6 * mark.opacity)
+            axes.plot(
+                *canvas.gaps(mark, mark.x[chosen], mark.y[chosen]),
+                color=colour,
+                linewidth=0.8,
+                alpha=0.6 * mark.opacity,
+            )
         if mark.categories:
             canvas.point_sample(word, colour, mark.symbol, _largest(mark))
     kinds = mark.markers or ("",) * len(mark.x)
@@ -68,8 +74,7 @@ def _(mark: Scatter, canvas: Canvas) -> None:
         chosen = np.array([k == kind for k in kinds], dtype=bool)
         symbol = colours.symbol(kind, mark.symbol)
         axes.scatter(
-            gapped(mark.x[chosen]),
-            gapped(mark.y[chosen]),
+            *canvas.gaps(mark, mark.x[chosen], mark.y[chosen]),
             s=np.broadcast_to(np.square(mark.size), chosen.shape)[chosen],
             c=[c for c, keep in zip(point_colours(mark, canvas), chosen, strict=True) if keep],
             marker=SYMBOLS[symbol],
@@ -115,7 +120,9 @@ def _(mark: ErrorBars, canvas: Canvas) -> None:
         shown |= {"marker": SYMBOLS[mark.symbol], "markersize": mark.size, "markeredgewidth": 0}
     line = DASHES[canvas.colours.style(mark)] if mark.joined else "none"
     bars = {"elinewidth": 1.1, "capsize": 2.2, "capthick": 1.1}
-    canvas.axes(mark).errorbar(gapped(mark.x), gapped(mark.y), **spread, **shown, **bars, linestyle=line, linewidth=1.2)
+    canvas.axes(mark).errorbar(
+        *canvas.gaps(mark, mark.x, mark.y), **spread, **shown, **bars, linestyle=line, linewidth=1.2
+    )
     canvas.line_sample(mark.label, **shown, linestyle=line if mark.joined or mark.symbol else "-", linewidth=1.2)
 
 

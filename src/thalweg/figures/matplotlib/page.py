@@ -21,6 +21,7 @@ from thalweg.figures.matplotlib.style import RC, colormap, dress, mark_ticks
 from thalweg.figures.palette import CATEGORIES, INK, MUTED, PAPER, Colours, colours_of, mixed, shares
 from thalweg.figures.reading import bar_axis, bar_names, empty, only, shared_view, sharing, view
 from thalweg.figures.scales import ColourScale
+from thalweg.figures.undrawn import lacking
 
 __all__ = ["rendered"]
 
@@ -103,7 +104,7 @@ def _fill(figure: Figure, index: int, canvas: Canvas) -> None:
         axes.set_title(_wrapped(panel.title, figure.inches[0] * 0.95))
     if empty(panel):
         middle = {"transform": axes.transAxes, "ha": "center", "va": "center", "color": MUTED}
-        (axes.text2D if panel.spatial else axes.text)(0.5, 0.5, "no finite values", **middle)
+        (axes.text2D if panel.spatial else axes.text)(0.5, 0.5, lacking(panel), **middle)
     if panel.spatial:
         for mark in panel.marks:
             draw(mark, canvas)

@@ -14,6 +14,7 @@ from thalweg.figures.plotly.axes import NARROW, WIDTH, axis_layout, domains, lon
 from thalweg.figures.plotly.frame import Frame, traces, words
 from thalweg.figures.reading import bar_axis, bar_names, empty, only, shared_view, sharing, view
 from thalweg.figures.scales import forward
+from thalweg.figures.undrawn import lacking
 
 __all__ = ["composed"]
 
@@ -80,13 +81,7 @@ def _panel(page: _Page, index: int) -> None:
         title |= {"y": y_domain[1], "xanchor": "left", "yanchor": "bottom", "showarrow": False, "yshift": 5}
         page.annotations.append(title | {"font": {"size": 13}})
     if empty(panel):
-        note = {
-            "text": "no finite values",
-            "xref": "paper",
-            "yref": "paper",
-            "showarrow": False,
-            "font": {"color": MUTED},
-        }
+        note = {"text": lacking(panel), "xref": "paper", "yref": "paper", "showarrow": False, "font": {"color": MUTED}}
         page.annotations.append(note | {"x": sum(x_domain) / 2, "y": sum(y_domain) / 2})
     if panel.spatial:
         page.scenes += 1

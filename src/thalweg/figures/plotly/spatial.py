@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.figures.palette import GRID, INK, MUTED
+from thalweg.figures.palette import EMPTY, GRID, INK, MUTED, shades
 from thalweg.figures.plotly.axes import plain_ticks, unusual
 from thalweg.figures.plotly.frame import DASHES, Frame, numbers, traces, words
 from thalweg.figures.plotly.points import point_parts, symbol_entries
@@ -65,7 +65,18 @@ def _(mark: Surface3D, frame: Frame) -> list[dict[str, Any]]:
     if mark.floor and step > 1e-12 * float(np.abs(finite).max(initial=0.0)):
         lines = {"show": True, "start": float(finite.min()) + step, "end": float(finite.max()), "size": step}
         trace["contours"] = {"z": lines | {"project": {"z": True}, "color": MUTED, "width": 1}}
-    return [trace | frame.home(mark) | {"name": words(mark.label), "showlegend": False}]
+    named = frame.home(mark) | {"name": words(mark.label), "showlegend": False}
+    grey = np.isfinite(height) & ~np.isfinite(forward(mark.scale, values))
+    if not grey.any():
+        return [trace | named]
+    # A place without a colour: plotly knows no grey of its own, so that the faces around it are a surface beside.
+    around = np.pad(grey, 1)
+    around = np.any([around[i : i + len(grey), j : j + grey.shape[1]] for i in range(3) for j in range(3)], axis=0)
+    beside = {key: trace[key] for key in ("type", "x", "y", "opacity", "lighting")} | {"hoverinfo": "skip"}
+    beside |= {"z": numbers(np.where(around, gapped(height), np.nan), coarse=True), "showscale": False}
+    beside |= {"colorscale": [[0, EMPTY], [1, EMPTY]]}
+    trace["z"] = numbers(np.where(grey, np.nan, gapped(height)), coarse=True)
+    return [trace | named, beside | named]
 
 
 @traces.register
@@ -76,7 +87,10 @@ def _(mark: Path3D, frame: Frame) -> list[dict[str, Any]]:
         # In space plotly knows widths and dashes as on paper, colours per point only without a dash.
         line |= {"color": frame.colours.of(mark), "dash": DASHES[frame.colours.style(mark)]}
     else:
-        line |= {"color": numbers(gapped(forward(mark.scale, mark.values))), "coloraxis": frame.colour_axis(mark)}
+        shade = gapped(forward(mark.scale, mark.values))
+        line |= {"color": numbers(shade), "coloraxis": frame.colour_axis(mark)}
+        if np.isnan(shade).any():  # plotly knows no grey of its own: every colour by name, and the bar without them
+            line = {"width": line["width"], "color": shades(mark.scale, frame.colours.ends(mark.scale), mark.values)}
     trace: dict[str, Any] = {"type": "scatter3d", "mode": "lines+markers" if mark.symbol else "lines", "line": line}
     if mark.symbol:
         size = {"size": 2.5 + mark.width, "symbol": SYMBOLS[mark.symbol]}
@@ -87,7 +101,13 @@ def _(mark: Path3D, frame: Frame) -> list[dict[str, Any]]:
     if mark.hover:
         said = [words(text) for text in mark.hover]
         trace |= {"text": said, "hovertemplate": trace["hovertemplate"].replace("<extra>", "<br>%{text}<extra>")}
-    return [trace | frame.home(mark) | frame.entry(mark.label, mark.key)]
+    found = [trace | frame.home(mark) | frame.entry(mark.label, mark.key)]
+    if mark.values is not None and "coloraxis" not in line:
+        bar = {"type": "scatter3d", "mode": "markers", "x": [None], "y": [None], "z": [None], "hoverinfo": "skip"}
+        colour = float(forward(mark.scale, frame.colours.ends(mark.scale)[0]))
+        bar |= {"marker": {"color": [colour], "coloraxis": frame.colour_axis(mark)}, "showlegend": False}
+        found.append(bar | frame.home(mark))
+    return found
 
 
 @traces.register
