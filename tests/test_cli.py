@@ -20,7 +20,6 @@ from thalweg import cli, tasks
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.execution import start
 from thalweg.runs import Run
-from thalweg.runs.results import save
 from thalweg.training import Recorder
 
 EXTRA = Path(__file__).parent / "experiments" / "extra"
@@ -312,7 +311,7 @@ def test_export_csv(ladder: Experiment, here: Path, capsys: pytest.CaptureFixtur
 def test_export_surfaces(ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = execute("ladder", ladder.preset("tiny"), "runs")
     assert "keeps no surface that could be written as vtk" in refused(["export", run.name, "--to", "vtk"], capsys)
-    save(run.files.results, "surface-plane", {"axis/a": np.arange(3.0), "value/loss": np.ones(3)})
+    run.save("surface-plane", {"axis/a": np.arange(3.0), "value/loss": np.ones(3)})
     assert cli.main(["export", run.name, "--to", "vtk"]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert [file.name for file in folder.iterdir()] == ["plane.vts"]

@@ -47,11 +47,11 @@ def test_fresh_discards(ladder: Experiment, tmp_path: Path) -> None:
     (run.path / "note").write_text("mine")
     again = start("ladder", config, tmp_path, fresh=True)
     assert (again.path, again.state) == (run.path, "new")
-    assert sorted(path.name for path in again.path.iterdir()) == ["config.json", "environment.json"]
+    assert sorted(path.name for path in again.path.iterdir()) == ["checksums.json", "config.json", "environment.json"]
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
 
 
-@pytest.mark.parametrize("file", ["config.json", "environment.json"])
+@pytest.mark.parametrize("file", ["config.json", "environment.json", "checksums.json"])
 def test_fresh_discards_a_damaged_run(file: str, ladder: Experiment, tmp_path: Path) -> None:
     config = ladder.preset("tiny")
     run = execute("ladder", config, tmp_path)

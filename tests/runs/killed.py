@@ -3,7 +3,7 @@
 The process imports torch and polars once and forks a child for every attempt, so that dozens of kills take seconds. It
 uses neither itself: threads that they start would not survive a fork.
 
-Usage: killed.py ROOT every        one run per moment: killed just before and just after each replacement of a file
+Usage: killed.py ROOT every        one run per moment: killed just before and just after a file is replaced or removed
        killed.py ROOT random SEED  one run, killed eight times at random moments
 """
 
@@ -53,6 +53,11 @@ def train(root: Path, pause: float = 0.0) -> None:
         if not recording.finished:
             recording.finish()
         run.cached("distance", lambda: {"last": theta})
+        run.save("kind", {"number": 1})
+        run.save("kind", {"numbers": theta})  # another kind of file in place of the first
+        run.save("passing", {"number": 2})
+        run.remove(["passing"])
+        run.check()
         run.complete()
 
 
@@ -80,19 +85,22 @@ def ended(child: int) -> bool:
 
 
 def killed_at(moment: int, root: Path) -> None:
-    """Train, and kill this process at a moment: 0 is before the first replacement, 1 after it, 2 before the second."""
-    replace, count = os.replace, 0
+    """Train, and kill this process at a moment: 0 is before the first change, 1 after it, 2 before the second."""
+    count = 0
 
-    def replacing(source: object, target: object) -> None:
-        nonlocal count
-        if moment == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-        if moment == count + 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count += 2
+    def deadly(change: Callable[..., None]) -> Callable[..., None]:
+        def changing(*arguments: object, **options: object) -> None:
+            nonlocal count
+            if moment == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            change(*arguments, **options)
+            if moment == count + 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count += 2
 
-    os.replace = replacing
+        return changing
+
+    os.replace, os.unlink = deadly(os.replace), deadly(os.unlink)
     train(root)
 
 

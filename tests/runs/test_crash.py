@@ -50,6 +50,9 @@ def assert_same(run: Run, undisturbed: Run) -> None:
     assert torch.equal(run.load("distance")["last"], undisturbed.load("distance")["last"])
     assert_frame_equal(run.metrics, undisturbed.metrics, check_exact=True)
     assert run.recording().status == undisturbed.recording().status
+    run.check()
+    assert run.results == ["distance", "kind"]
+    assert torch.equal(run.load("kind")["numbers"], undisturbed.load("kind")["numbers"])
     names = [{str(path.relative_to(one.path)) for path in one.path.rglob("*")} for one in (run, undisturbed)]
     assert names[0] == names[1]  # no temporary, half-written or unreferenced file is left
 
@@ -57,8 +60,9 @@ def assert_same(run: Run, undisturbed: Run) -> None:
 def test_killed_around_every_replacement_of_a_file(tmp_path: Path, undisturbed: Run) -> None:
     killed(tmp_path, "every")
     roots = sorted(tmp_path.iterdir())
-    # Creation 2, session 2, three commits of 3, finish 1, result 1, metrics, environment, marker: 18, before and after.
-    assert len(roots) == 2 * 18 + 1
+    # Replaced: creation 3, session 3, three commits of 3 and a note, finish 1, four results of 3, a removal 2, metrics,
+    # environment, marker and a note; removed: two results and three parts of the metrics.
+    assert len(roots) == 2 * (35 + 5) + 1
     for root in roots:
         (run,) = find_runs(root)
         assert_same(run, undisturbed)

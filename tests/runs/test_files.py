@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from thalweg.errors import InputError
 from thalweg.runs import files
-from thalweg.runs.files import WriteError, canonical, plain, read_json, replacing, write_bytes, write_json
+from thalweg.runs.files import WriteError, canonical, plain, replacing, write_bytes, write_json
+from thalweg.runs.reading import read_json
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

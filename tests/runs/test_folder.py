@@ -158,17 +158,28 @@ def test_restore_removes_what_no_commit_refers_to(run: Run, fill) -> None:
     with run.writing():
         fill(run.recording(), 3, every=3)
         before = names(run)
-        for name in (
-            "00001.safetensors",
-            "00001.metrics.parquet",
-            "00007.safetensors",
-            ".tmp-999999999-0-state.safetensors",
-        ):
+        for name in ("00001.safetensors", "00001.metrics.parquet", ".tmp-999999999-0-state.safetensors"):
             (folder / name).write_bytes(b"half")
         assert len(run.recording().snapshots) == 3
         assert len(run.recording().metrics) == 6
         run.recording().restore()
     assert names(run) == before
+
+
+def test_a_file_that_no_kill_can_have_left_is_named_and_stays(run: Run, fill) -> None:
+    with run.writing():
+        fill(run.recording(), 3, every=3)
+    strange = run.files.snapshots / "training" / "00007.safetensors"
+    strange.write_bytes(b"somebody's")
+    with (
+        pytest.raises(InputError, match=r"00007.safetensors is none of the files that the run has written; remove it"),
+        run.writing(),
+    ):
+        pass
+    assert strange.read_bytes() == b"somebody's"
+    strange.unlink()
+    with run.writing():
+        assert run.recording().restore()[1] == {"step": 2}
 
 
 def corrupt(path: Path) -> None:
@@ -200,6 +211,6 @@ def test_a_foreign_or_newer_state(run: Run) -> None:
     with pytest.raises(InputError, match=r"state.safetensors is corrupt: it is no training state"):
         _ = run.recording().steps
     steps = {"contents/steps": torch.zeros(0), "contents/epochs": torch.zeros(0)}
-    save_tensors(path, steps, {"contents": '{"format": 2}', "meta": "{}"})
-    with pytest.raises(InputError, match=r"state.safetensors must be of format 1 for this thalweg, found 2"):
+    save_tensors(path, steps, {"contents": '{"format": 3}', "meta": "{}"})
+    with pytest.raises(InputError, match=r"state.safetensors must be of format 2 for this thalweg, found 3"):
         _ = run.recording().steps

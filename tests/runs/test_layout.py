@@ -40,7 +40,7 @@ def test_the_same_config_is_the_same_run(tmp_path: Path) -> None:
     assert again.path == first.path
     assert again.environment["command"] == "thalweg run demo"
     assert create(tmp_path, {"a": [1, 2], "b": 0.0}).path != first.path
-    assert sorted(path.name for path in first.path.iterdir()) == ["config.json", "environment.json"]
+    assert sorted(path.name for path in first.path.iterdir()) == ["checksums.json", "config.json", "environment.json"]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -85,6 +85,12 @@ def test_something_else_in_its_place(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot become a run: something else is there"):
         create(tmp_path, {"b": 1})
     (path / "config.json").write_text('{"edited": true}')
+    with pytest.raises(InputError, match=r"config.json is corrupt, or checksums.json is that of another run"):
+        create(tmp_path, {})
+    (path / "checksums.json").unlink()  # as in a run that was begun before there were checksums
+    edited = json.loads((path / "environment.json").read_text())
+    del edited["checksum"]
+    (path / "environment.json").write_text(json.dumps(edited))
     with pytest.raises(InputError, match="holds another config than its name says"):
         create(tmp_path, {})
     assert not list(tmp_path.glob(".tmp-*"))

@@ -32,6 +32,9 @@ def test_open(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is no run: environment.json is missing"):
         Run.open(run.path)
     run.files.config.write_text("[1]")
+    with pytest.raises(InputError, match=r"config.json is corrupt, or checksums.json is that of another run"):
+        _ = run.config
+    run.files.checksums.unlink()  # as of a run that was begun before there were checksums
     with pytest.raises(InputError, match=r"config.json is corrupt: it is no config of a run"):
         _ = run.config
 
@@ -82,7 +85,8 @@ def test_the_marker_is_written_last(run: Run, monkeypatch: pytest.MonkeyPatch) -
         run.recording().append(0, 0.0, torch.ones(1, 2), {"loss": 0.5})
         run.recording().finish()
         run.complete()
-    assert order[-3:] == ["metrics.parquet", "environment.json", "complete.json"]
+    assert order[-4:-1] == ["metrics.parquet", "environment.json", "complete.json"]
+    assert order[-1] == "checksums.json"  # a note that from now on the marker must be there
 
 
 @pytest.mark.parametrize("name", ["metrics.parquet", "environment.json", "complete.json"])
@@ -136,7 +140,7 @@ def test_results(run: Run) -> None:
 
 
 def test_size_and_age(run: Run) -> None:
-    before = run.size
+    before = run.size - run.files.checksums.stat().st_size
     run.save("a", "x" * 1000)
-    assert run.size == before + 1003  # quotes and a line end
+    assert run.size - run.files.checksums.stat().st_size == before + 1003  # quotes and a line end
     assert 0 <= run.age < 60

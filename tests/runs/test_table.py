@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from thalweg.errors import InputError
 from thalweg.runs import Run
+from thalweg.runs.checksums import write_sealed
 
 
 def test_several_recordings(run: Run) -> None:
@@ -74,6 +75,6 @@ def test_a_damaged_table(run: Run) -> None:
     for read in (lambda: run.metrics, lambda: run.recording().metrics):
         with pytest.raises(InputError, match=r"metrics.parquet is corrupt"):
             read()
-    run.files.complete.write_text("{}")
+    write_sealed(run.files.complete, {"columns": {}}, run.ledger.identity)
     with pytest.raises(InputError, match=r"complete.json is corrupt: it does not know recording 'training'"):
         _ = run.recording().metrics

@@ -107,10 +107,13 @@ def test_damage_never_breaks_the_list(root: Path, damaged: dict[str, Path]) -> N
     assert (found["config"].state, found["environment"].state) == ("broken", "broken")
     assert found["config"].message.startswith("config.json is corrupt")
     assert found["half-0123456789"].state == "broken"
-    assert (found["findings"].state, found["metrics"].state) == ("complete", "complete")
-    assert found["findings"].message.startswith("its findings cannot be read")
-    assert found["state"].state == "broken"  # how far it is cannot be said
-    assert "state.safetensors is corrupt" in found["state"].message
+    assert found["findings"].message.startswith("its findings cannot be read: results/findings.json is corrupt")
+    assert found["metrics"].message.startswith("metrics.parquet is corrupt: it has 13 bytes")
+    assert found["complete"].message.startswith("complete.json is corrupt")
+    assert found["state"].message == "complete.json is missing"
+    damaged_ones = [found[path.name] for path in damaged.values()]
+    assert {row.state for row in damaged_ones} == {"broken"}
+    assert found["metrics"].finding.startswith("The loss is 0.25.")  # what can be told is told
 
 
 def test_many_runs_are_looked_at_one_by_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

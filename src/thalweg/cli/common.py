@@ -21,13 +21,14 @@ __all__ = ["open_run", "watched"]
 def open_run(name: str, root: Path) -> Run:
     """A run by its folder, or by its name below the root."""
     from thalweg.runs import Run, find_runs
+    from thalweg.runs.finding import is_run
 
     if name and (Path(name).is_dir() or os.sep in name):
         return Run.open(name)
+    if name and is_run(root / name):  # also one that is damaged, which then is named
+        return Run.open(root / name)
     names = [run.name for run in find_runs(root)]
-    if name not in names:
-        raise InputError(f"there is no run '{name}' in {root}{nearest(name, names)}")
-    return Run.open(root / name)
+    raise InputError(f"there is no run '{name}' in {root}{nearest(name, names)}")
 
 
 @contextmanager

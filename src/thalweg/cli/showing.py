@@ -22,16 +22,16 @@ def show_list(_: argparse.Namespace) -> None:
 
 
 def show_runs(options: argparse.Namespace) -> None:
-    """A table of all runs."""
+    """A table of all runs; one that is damaged says so in its line."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from thalweg.progress import duration, storage
-    from thalweg.runs import find_runs
+    from thalweg.runs.finding import lines
 
-    runs = find_runs(options.root)
+    runs = lines(options.root)
     if not runs:
         say(f"no runs in {options.root}")
         return
@@ -72,6 +72,7 @@ def write_export(options: argparse.Namespace) -> None:
     else:  # formats of surfaces, which know torch
         from thalweg.landscape.exporting import export
 
+        run.check()
         say(export(run, options.to))
 
 

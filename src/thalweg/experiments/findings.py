@@ -83,6 +83,9 @@ class Findings:
         """
         if not isinstance(data, Mapping):
             raise InputError(f"saved findings must be a table of parts, found {type(data).__name__}")
+        for name in ("figures", "statements", "warnings"):
+            if not isinstance(data.get(name, []), list):
+                raise InputError(f"saved findings must have a list of {name}, found {type(data[name]).__name__}")
         known = [part.name for part in fields(cls)]
         for key in data:
             if key not in known:
@@ -97,6 +100,10 @@ class Findings:
             )
         except KeyError as error:
             raise InputError(f"saved findings lack the part {error}") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"saved findings have a part of another type: {error}") from None
 
 
 def _row(row: Mapping[str, Any], where: str) -> dict[str, Number]:

@@ -70,8 +70,7 @@ class Store:
 
     def _remove_parts(self) -> None:
         assert self.run is not None  # noqa: S101 - narrows the type; callers have looked
-        for path in self.run.files.results.glob(f"{self.name}.part-*"):
-            path.unlink(missing_ok=True)
+        self.run.remove(name for name in self.run.results if name.startswith(f"{self.name}.part-"))
 
 
 def digest(tensor: Tensor) -> str:

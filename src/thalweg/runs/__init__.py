@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 
 from thalweg._lazy import lazy
 from thalweg.runs.files import WriteError
+from thalweg.runs.finding import find_runs
 from thalweg.runs.layout import RunFiles, config_hash
-from thalweg.runs.run import Run, find_runs
+from thalweg.runs.run import Run
 
 if TYPE_CHECKING:
     from thalweg.runs.exporting import export

@@ -19,17 +19,43 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
-from thalweg.runs.files import plain, read_json, write_json
+from thalweg.runs.checksums import KEY
+from thalweg.runs.files import plain
+from thalweg.runs.ledger import Ledger
 
-__all__ = ["RECORDED", "begun", "read", "session_started", "session_ended", "with_fields", "now", "command_line"]
+__all__ = [
+    "RECORDED",
+    "begun",
+    "command_line",
+    "created",
+    "now",
+    "read",
+    "session_ended",
+    "session_started",
+    "with_fields",
+]
 
 log = logging.getLogger(__name__)
 
 RECORDED = "Recorder"  # in place of a command: what recorded a run whose training loop is its owner's own
 
 _PACKAGES = ("thalweg", "torch", "numpy", "scipy", "polars", "safetensors")
-_KEPT = ("experiment", "created", "versions", "sessions", "finished", "seconds")  # written by this module only
+_KEPT = ("experiment", "created", "versions", "sessions", "finished", "seconds", KEY)  # written by this module only
 _FIXED = ("seed", "data_checksum")  # another value would be another run
+
+
+_TYPES: dict[str, Any] = {
+    "experiment": str,
+    "created": str,
+    "command": str,
+    "seed": int,
+    "device": str,
+    "data_checksum": str | None,
+    "versions": dict,
+    "finished": str | None,
+    "seconds": int | float | None,
+    "sessions": list,
+}
 
 
 def now() -> str:
@@ -98,10 +124,30 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing or corrupt.
     """
-    value = read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("sessions"), list):
-        raise InputError(f"{path} is corrupt: it is no environment of a run")
+    value = Ledger(path.parent).document(path)
+    for name, kinds in _TYPES.items():
+        if name not in value:
+            raise InputError(f"{path} is corrupt: '{name}' is missing")
+        if not isinstance(value[name], kinds) or isinstance(value[name], bool):
+            raise InputError(f"{path} is corrupt: '{name}' must not be {value[name]!r}"[:300])
+    for session in value["sessions"]:
+        if not isinstance(session, dict) or not isinstance(session.get("seconds"), int | float | None):
+            raise InputError(f"{path} is corrupt: 'sessions' holds {session!r}"[:300])
+    created(value, path)
     return value
+
+
+def created(environment: Mapping[str, Any], path: Path) -> datetime:
+    """When the run was made.
+
+    Raises:
+        InputError: The environment does not say so.
+    """
+    try:
+        found = datetime.fromisoformat(environment["created"])
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InputError(f"{path} is corrupt: 'created' is no time: {error}") from None
 
 
 def with_fields(environment: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +182,8 @@ def session_started(path: Path, *, command: str, fields: Mapping[str, Any]) -> N
         "cpu_threads": _threads(),
     }
     sessions = [*environment["sessions"], session]
-    write_json(path, {**environment, "finished": None, "seconds": None, "sessions": sessions})
+    changed = {**environment, "finished": None, "seconds": None, "sessions": sessions}
+    Ledger(path.parent).write_document(path, changed)
 
 
 def session_ended(path: Path, *, seconds: float, complete: bool) -> None:
@@ -145,10 +192,12 @@ def session_ended(path: Path, *, seconds: float, complete: bool) -> None:
     A session that was killed has no end and counts as nothing.
     """
     environment = read(path)
+    if not environment["sessions"]:
+        raise InputError(f"{path} is corrupt: it knows no session, and one ends")
     *earlier, last = environment["sessions"]
     last = {**last, "finished": now(), "seconds": round(seconds, 3)}
     environment["sessions"] = [*earlier, last]
     if complete:
         total = sum(float(session["seconds"] or 0) for session in environment["sessions"])
         environment |= {"finished": last["finished"], "seconds": round(total, 3)}
-    write_json(path, environment)
+    Ledger(path.parent).write_document(path, environment)

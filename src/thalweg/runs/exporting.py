@@ -23,7 +23,7 @@ def export(run: Run, to: str, folder: Path | None = None) -> Path:
     """Write the metrics (and, as CSV, the tables among the results) of a run for another program.
 
     Args:
-        run: Any run, complete or not; what is committed is exported.
+        run: Any run, complete or not; what is committed is exported, if all of it is what was written.
         to: ``"csv"`` or ``"tensorboard"``.
         folder: Where to; default ``exports/<to>`` in the run. What an earlier export left there is replaced.
 
@@ -31,11 +31,12 @@ def export(run: Run, to: str, folder: Path | None = None) -> Path:
         The folder.
 
     Raises:
-        InputError: An unknown format, or TensorBoard is not installed.
+        InputError: An unknown format, a damaged run, or TensorBoard is not installed.
         WriteError: The files cannot be written.
     """
     if to not in FORMATS:
         raise InputError(f"to must be one of {', '.join(FORMATS)}, found '{to}'{nearest(to, FORMATS)}")
+    run.check()
     target = run.files.exports / to if folder is None else Path(folder)
     FORMATS[to](run, target)
     return target
@@ -44,7 +45,7 @@ def export(run: Run, to: str, folder: Path | None = None) -> Path:
 def _csv(run: Run, folder: Path) -> None:
     """One file per table; a value that was not measured is empty, NaN is ``NaN``."""
     tables = {"metrics": run.metrics}
-    tables |= {path.stem: run.load(path.stem) for path in sorted(run.files.results.glob("[!.]*.parquet"))}
+    tables |= {name: run.load(name) for name in run.tables}
     for name, frame in tables.items():
         with replacing(folder / f"{name}.csv") as temporary, temporary.open("wb") as file:
             frame.write_csv(file)

@@ -13,14 +13,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thalweg.errors import InputError
+from thalweg.runs.reading import DEEPEST, depth
 
 __all__ = [
     "WriteError",
@@ -28,7 +33,7 @@ __all__ = [
     "replacing",
     "write_bytes",
     "write_json",
-    "read_json",
+    "json_bytes",
     "plain",
     "canonical",
     "remove_stale",
@@ -36,6 +41,8 @@ __all__ = [
 ]
 
 _PREFIX = ".tmp-"  # hidden, so that no listing takes a half-written file for a real one
+_NAMES = re.compile(rf"{re.escape(_PREFIX)}(\d+)(?:@([0-9a-f]{{8}}))?-(\d+)-(.+)", re.DOTALL)
+_ABANDONED = 86_400.0  # seconds after which a temporary file of another machine counts as left behind
 _counter = itertools.count()
 
 
@@ -75,14 +82,18 @@ def writing_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], around: Callable[[Path], AbstractContextManager[object]] | None = None
+) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path that takes the place of `path` when the block ends well.
 
     The temporary name ends like the target, so that libraries which choose a format by the suffix work. If the block
-    raises, the temporary file is removed and the target stays as it was. Missing parent folders are made.
+    raises, the temporary file is removed and the target stays as it was. Missing parent folders are made. Temporary
+    files that killed processes have left for the same target are removed.
 
     Args:
         path: The file to make or replace.
+        around: Called with the temporary file when it is on the disk; the file takes its place within this context.
 
     Raises:
         WriteError: The disk is full, the folder read-only, and so on.
@@ -95,13 +106,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['note.txt']
     """
     target = Path(path)
-    temporary = target.with_name(f"{_PREFIX}{os.getpid()}-{next(_counter)}-{target.name}")
+    temporary = temporary_folder(target.parent, target.name)
     with writing_to(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(target.parent, target.name)
             yield temporary
             _flush(temporary)
-            temporary.replace(target)
+            with nullcontext() if around is None else around(temporary):
+                temporary.replace(target)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
@@ -136,21 +149,25 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
         InputError: The value holds something that JSON cannot carry (see :func:`plain`).
         WriteError: The file could not be written.
     """
-    write_bytes(path, json.dumps(plain(value, Path(path).stem), indent=2, ensure_ascii=False) + "\n")
+    write_bytes(path, json_bytes(value, Path(path).stem))
 
 
-def read_json(path: str | os.PathLike[str]) -> object:
-    """Read a JSON file.
+def json_bytes(value: object, where: str = "value") -> bytes:
+    """The content of a JSON file of this value.
 
     Raises:
-        InputError: The file is missing or is no JSON; the message names it.
+        InputError: As :func:`plain`, or it is nested too deeply to be read again.
     """
     try:
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is corrupt: {error}") from error
+        found = plain(value, where)
+    except RecursionError:
+        found = None
+        deep = True
+    else:
+        deep = depth(found) > DEEPEST
+    if deep:
+        raise InputError(f"{where} must not be nested in more than {DEEPEST} levels")
+    return (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def plain(value: object, where: str = "value") -> Any:
@@ -195,14 +212,41 @@ def canonical(value: object) -> bytes:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in `folder`; those of live ones stay."""
-    for entry in folder.glob(f"{_PREFIX}*"):
-        owner = entry.name.removeprefix(_PREFIX).split("-")[0]
-        if not owner.isdecimal() or _alive(int(owner)):
+def remove_stale(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder; those of live ones stay.
+
+    Args:
+        folder: Where; nothing happens if it does not exist.
+        name: Only those that were to become the file of this name.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+    except OSError:
+        return
+    for entry in found:
+        parts = _NAMES.fullmatch(entry)
+        if parts is None or name not in (None, parts[4]) or not _left(folder / entry, int(parts[1]), parts[2]):
             continue
         with suppress(OSError):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            path = folder / entry
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _left(path: Path, process: int, machine: str | None) -> bool:
+    """Whether nobody works on a temporary file any more; processes of other machines cannot be asked."""
+    if machine in (None, _machine()):
+        return not _alive(process)
+    try:
+        return time.time() - path.lstat().st_mtime > _ABANDONED
+    except OSError:
+        return False
+
+
+@cache
+def _machine() -> str:
+    """This machine in eight hex digits: folders of runs may be shared by several."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def _alive(process: int) -> bool:
@@ -216,8 +260,8 @@ def _alive(process: int) -> bool:
 
 
 def temporary_folder(root: Path, name: str) -> Path:
-    """A path beside which a whole folder can be prepared and then renamed to its final name."""
-    return root / f"{_PREFIX}{os.getpid()}-{next(_counter)}-{name}"
+    """A path beside which a whole file or folder can be prepared and then renamed to its final name."""
+    return root / f"{_PREFIX}{os.getpid()}@{_machine()}-{next(_counter)}-{name}"
 
 
 def size(folder: Path) -> int:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError, nearest
+from thalweg.runs.checksums import Checksum
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FORMAT", "Chunk", "Index", "checked_status"]
+__all__ = ["FORMAT", "UNCHECKED", "Chunk", "Index", "checked_status"]
 
-FORMAT = 1  # of the header; to be raised when its meaning changes
+FORMAT = 2  # of the header; to be raised when its meaning changes
+UNCHECKED = 1  # the format before there were checksums
 STATUSES = ("completed", "diverged", "running")
 
 
@@ -58,6 +60,8 @@ class Index:
         last: Last step recorded, with or without a snapshot; -1 before the first.
         status: Per replica, as :func:`checked_status` returns it; None until one was given.
         finished: Whether the recording is closed.
+        checksums: Of the files of shards and parts, by their names; those that an earlier version has written have
+            none.
     """
 
     replicas: int | None = None
@@ -70,6 +74,7 @@ class Index:
     last: int = -1
     status: tuple[Mapping[str, Any], ...] | None = None
     finished: bool = False
+    checksums: Mapping[str, Checksum] = field(default_factory=dict)
 
     def extended(self, chunk: Chunk) -> Index:
         """The contents after a chunk was added."""
@@ -109,23 +114,45 @@ class Index:
             "last": self.last,
             "status": None if self.status is None else [dict(one) for one in self.status],
             "finished": self.finished,
+            "files": {name: one.to_json() for name, one in self.checksums.items()},
         }
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any], steps: Tensor, epochs: Tensor) -> Index:
-        """The inverse of :meth:`header`."""
+        """The inverse of :meth:`header`.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of another type.
+            ValueError: Things do not fit together.
+        """
+        replicas, parameters, dtype = header["replicas"], header["parameters"], header["dtype"]
+        shards, parts, last, finished = header["shards"], header["parts"], header["last"], header["finished"]
+        counts = [one for one in (replicas, parameters, parts, last, *shards) if one is not None]
+        if not all(type(one) is int for one in counts) or type(finished) is not bool:
+            raise TypeError("its table of contents holds something else than numbers")
+        kind = None if dtype is None else getattr(torch, dtype, None)
+        if dtype is not None and not (isinstance(kind, torch.dtype) and kind.is_floating_point):
+            raise ValueError(f"it knows no snapshots of dtype {dtype!r}")
+        if not sum(shards) == len(steps) == len(epochs):
+            raise ValueError(f"it has {len(steps)} steps and {len(epochs)} epochs of {sum(shards)} snapshots")
         status = header["status"]
+        if status is not None:
+            status = tuple({"status": one["status"], "step": one["step"], "message": one["message"]} for one in status)
+            if any(one["status"] not in STATUSES or type(one["step"]) is not int for one in status):
+                raise ValueError("it does not say what became of the replicas")
         return cls(
-            replicas=header["replicas"],
-            parameters=header["parameters"],
-            dtype=header["dtype"],
-            shards=tuple(header["shards"]),
-            parts=header["parts"],
+            replicas=replicas,
+            parameters=parameters,
+            dtype=dtype,
+            shards=tuple(shards),
+            parts=parts,
             steps=tuple(steps.tolist()),
             epochs=tuple(epochs.tolist()),
-            last=header["last"],
-            status=None if status is None else tuple(status),
-            finished=header["finished"],
+            last=last,
+            status=status,
+            finished=finished,
+            checksums={name: Checksum.from_json(one) for name, one in header.get("files", {}).items()},
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
-from thalweg.runs.files import canonical, remove_stale, temporary_folder, write_json, writing_to
+from thalweg.runs.checksums import sealed
+from thalweg.runs.entries import Entries
+from thalweg.runs.files import canonical, json_bytes, remove_stale, temporary_folder, write_json, writing_to
 
-__all__ = ["RunFiles", "config_hash", "folder_name", "make_folder"]
+__all__ = ["RunFiles", "config_hash", "first_files", "folder_name", "folder_of_runs", "make_folder"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class RunFiles:
     def config(self) -> Path:
         """Settings that the numbers depend on."""
         return self.folder / "config.json"
+
+    @property
+    def checksums(self) -> Path:
+        """Checksums of all files that count."""
+        return self.folder / "checksums.json"
 
     @property
     def environment(self) -> Path:
@@ -55,6 +63,11 @@ class RunFiles:
     def metrics(self) -> Path:
         """Metrics of all recordings, once the run is complete."""
         return self.folder / "metrics.parquet"
+
+    @property
+    def sweep(self) -> Path:
+        """One row per task, where the run is a sweep."""
+        return self.folder / "sweep.parquet"
 
     @property
     def snapshots(self) -> Path:
@@ -101,6 +114,28 @@ def folder_name(experiment: str, config: Mapping[str, Any]) -> str:
     'demo-e52eb00dce'
     """
     return f"{experiment}-{config_hash(config)}"
+
+
+def folder_of_runs(root: str | os.PathLike[str]) -> Path:
+    """The folder of runs; it need not exist yet.
+
+    Raises:
+        InputError: It is a file.
+    """
+    folder = Path(root)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"root must be a folder of runs, found the file {folder}")
+    return folder
+
+
+def first_files(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, object]:
+    """The files of a new run and what they hold."""
+    entries = Entries.first(json_bytes(config, "config"))
+    return {
+        "config.json": config,
+        "environment.json": sealed("environment.json", environment, entries.identity),
+        "checksums.json": sealed("checksums.json", entries.to_json(), ""),
+    }
 
 
 def make_folder(path: Path, contents: Mapping[str, object]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from thalweg.errors import InputError
 from thalweg.runs.files import writing_to
+from thalweg.runs.reading import present, regular
 
 __all__ = ["LockedError", "locked", "is_locked"]
 
@@ -51,10 +52,12 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         LockedError: Somebody else writes; the message names the process.
+        InputError: In place of the lock there is something that is no file.
         WriteError: The lock file cannot be made, for instance in a read-only folder.
     """
+    present(path)
     with writing_to(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     _held.add(descriptor)
     try:
         _acquire(descriptor, path)
@@ -95,8 +98,9 @@ def _owner(path: Path) -> str:
 def is_locked(path: Path) -> bool:
     """Whether a live process holds the lock; never waits."""
     try:
+        regular(path)  # opening a pipe would wait for somebody at its other end
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (OSError, InputError):
         return False
     try:
         # Shared, so that two onlookers do not take each other for writers.

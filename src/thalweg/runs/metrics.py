@@ -15,11 +15,22 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.runs.files import as_os_error, replacing
+from thalweg.runs.reading import regular
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["KEYS", "Value", "MetricsBuffer", "joined", "read_frame", "write_frame"]
+__all__ = [
+    "KEYS",
+    "Value",
+    "MetricsBuffer",
+    "first_line",
+    "joined",
+    "read_frame",
+    "read_metrics",
+    "write_frame",
+    "write_parquet",
+]
 
 KEYS = ("step", "epoch", "replica")
 Value = Tensor | Sequence[float] | float
@@ -130,26 +141,65 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
     Raises:
         WriteError: The file could not be written.
     """
+    with replacing(path) as temporary:
+        write_parquet(temporary, frame)
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """As :func:`write_frame`, into a file that nobody else sees yet.
+
+    Raises:
+        OSError: The file could not be written.
+    """
     import polars as pl
 
-    with replacing(path) as temporary:
-        try:
-            frame.write_parquet(temporary)
-        except pl.exceptions.PolarsError as error:
-            raise as_os_error(error) from error
+    try:
+        frame.write_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise as_os_error(error) from error
 
 
 def read_frame(path: Path) -> pl.DataFrame:
     """Read a parquet table.
 
     Raises:
-        InputError: The file is missing or corrupt; the message names it.
+        InputError: The file is missing, corrupt or no regular file; the message names it.
     """
     import polars as pl
 
+    regular(path)
     try:
         return pl.read_parquet(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path} is corrupt: {str(error).splitlines()[0]}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise InputError(f"{path} is corrupt: {first_line(error)}") from None
+
+
+def read_metrics(path: Path, *, labelled: bool = False) -> pl.DataFrame:
+    """Read a table of metrics.
+
+    Args:
+        path: The file.
+        labelled: Whether it is that of a whole run, with a column `recording`.
+
+    Raises:
+        InputError: As :func:`read_frame`, or it is a table of something else.
+    """
+    import polars as pl
+
+    frame = read_frame(path)
+    expected = {"recording": pl.String} if labelled else {}
+    expected |= {"step": pl.Int64, "epoch": pl.Float64, "replica": pl.Int64}
+    for name, kind in expected.items():
+        if (found := frame.schema.get(name)) != kind:
+            raise InputError(f"{path} is corrupt: column '{name}' must be {kind}, found {found or 'none'}")
+    for name, kind in frame.schema.items():
+        if name not in expected and not (kind.is_numeric() or kind in (pl.Boolean, pl.Null)):
+            raise InputError(f"{path} is corrupt: column '{name}' must hold numbers, found {kind}")
+    return frame
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says went wrong, without its advice."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

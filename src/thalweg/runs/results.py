@@ -1,26 +1,35 @@
-"""Named results of a run: arrays, tables and JSON values, each in one file that reloads equal to what was saved."""
+"""Named results of a run: arrays, tables and JSON values, each in one file that reloads equal to what was saved.
+
+With the run's ledger, a file is only read if it is what was written, and a result that is lost is named, not computed
+again.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from thalweg.errors import InputError, nearest
-from thalweg.runs.files import read_json, write_json
+from thalweg.runs.files import json_bytes, replacing
+from thalweg.runs.reading import read_json, regular
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
+    from thalweg.runs.ledger import Ledger
+
     Result: TypeAlias = (
         Mapping[str, Tensor | np.ndarray] | pl.DataFrame | Mapping[str, Any] | list | str | float | bool | None
     )
 
-__all__ = ["save", "load", "cached", "names", "checked_name"]
+__all__ = ["save", "load", "cached", "remove", "names", "tables", "checked_name"]
 
 _SUFFIXES = (".safetensors", ".parquet", ".json")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -37,7 +46,7 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
-def save(folder: Path, name: str, value: Result) -> Path:
+def save(folder: Path, name: str, value: Result, ledger: Ledger | None = None) -> Path:
     """Write one result, atomically; an earlier one of the same name is replaced, whatever its kind.
 
     Args:
@@ -45,6 +54,7 @@ def save(folder: Path, name: str, value: Result) -> Path:
         name: Letters, digits, dot, dash, underscore.
         value: A non-empty mapping of tensors and numpy arrays (safetensors), a polars frame (parquet), or anything that
             JSON can carry (tuples come back as lists; NaN and infinities stay).
+        ledger: The run's, which notes the file's checksum.
 
     Returns:
         The file.
@@ -56,18 +66,36 @@ def save(folder: Path, name: str, value: Result) -> Path:
     checked_name(name, "result")
     kind = _kind(name, value)
     path = folder / f"{name}{kind}"
+    others = [folder / f"{name}{other}" for other in _SUFFIXES if other != kind]
     if kind == ".safetensors":
-        _save_arrays(path, value)  # type: ignore[arg-type] -- _kind has looked
-    elif kind == ".parquet":
-        from thalweg.runs.metrics import write_frame
+        from thalweg.runs.tensors import write_tensors
 
-        write_frame(path, value)  # type: ignore[arg-type] -- _kind has looked
+        tensors, metadata = _tensors(name, value)  # type: ignore[arg-type] -- _kind has looked
+        with _written(path, others, ledger) as temporary:
+            write_tensors(temporary, tensors, metadata)
+    elif kind == ".parquet":
+        from thalweg.runs.metrics import write_parquet
+
+        with _written(path, others, ledger) as temporary:
+            write_parquet(temporary, value)  # type: ignore[arg-type] -- _kind has looked
     else:
-        write_json(path, value)
-    for other in _SUFFIXES:
-        if other != kind:
-            (folder / f"{name}{other}").unlink(missing_ok=True)
+        content = json_bytes(value, name)
+        with _written(path, others, ledger) as temporary:
+            temporary.write_bytes(content)
     return path
+
+
+@contextmanager
+def _written(path: Path, others: Iterable[Path], ledger: Ledger | None) -> Iterator[Path]:
+    """Write a file in place of it and of others."""
+    if ledger is not None:
+        with ledger.replacing(path, others) as temporary:
+            yield temporary
+        return
+    with replacing(path) as temporary:
+        yield temporary
+    for other in others:
+        other.unlink(missing_ok=True)
 
 
 def _kind(name: str, value: object) -> str:
@@ -92,27 +120,24 @@ def _is_array(value: object) -> bool:
     )
 
 
-def _save_arrays(path: Path, arrays: Mapping[str, Tensor | np.ndarray]) -> None:
+def _tensors(name: str, arrays: Mapping[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The arrays as tensors, and what tells how to turn them back."""
     import torch
-
-    from thalweg.runs.tensors import save_tensors
 
     tensors: dict[str, Tensor] = {}
     numpys = []
     for key, value in arrays.items():
         if not isinstance(key, str) or "\n" in key:
-            raise InputError(f"the keys of result '{path.stem}' must be text on one line, found {key!r}")
+            raise InputError(f"the keys of result '{name}' must be text on one line, found {key!r}")
         if isinstance(value, np.ndarray):
             numpys.append(key)
             native = value.astype(value.dtype.newbyteorder("="), order="C", copy=True)
             try:
                 value = torch.from_numpy(native)
             except TypeError:
-                raise InputError(
-                    f"result '{path.stem}' must hold numbers, found dtype {value.dtype} at '{key}'"
-                ) from None
+                raise InputError(f"result '{name}' must hold numbers, found dtype {value.dtype} at '{key}'") from None
         tensors[key] = value
-    save_tensors(path, tensors, {"numpy": "\n".join(numpys), "order": "\n".join(tensors)})
+    return tensors, {"numpy": "\n".join(numpys), "order": "\n".join(tensors)}
 
 
 def _load_arrays(path: Path) -> dict[str, Tensor | np.ndarray]:
@@ -123,30 +148,56 @@ def _load_arrays(path: Path) -> dict[str, Tensor | np.ndarray]:
     tensors = load_tensors(path)
     numpys = set(metadata.get("numpy", "").split("\n"))
     order = metadata.get("order", "\n".join(tensors)).split("\n")  # the format sorts names; give them back as they came
+    if sorted(order) != sorted(tensors):
+        raise InputError(f"{path} is corrupt: it lists {order}, and holds {sorted(tensors)}")
     return {key: tensors[key].numpy() if key in numpys else tensors[key] for key in order}
 
 
-def _find(folder: Path, name: str) -> Path | None:
+def _find(folder: Path, name: str, ledger: Ledger | None) -> Path | None:
+    """The file of a result, whether it is there or only ought to be; None if there is none of that name."""
+    paths = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    if ledger is not None and (files := ledger.files()) is not None:
+        relative = {path.relative_to(ledger.folder).as_posix(): path for path in paths}
+        known = [path for one, path in relative.items() if one in files]
+        # One that the run has not written is found too, and then refused: computing over it would hide it.
+        found = [path for one, path in relative.items() if os.path.lexists(path) and one not in ledger.tolerated()]
+        return next(iter((*known, *found)), None)
     # Killed between writing one kind and removing another, a save leaves both: the newer counts.
-    found = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime_ns) if found else None
+    found = [path for path in paths if os.path.lexists(path)]
+    return max(found, key=lambda path: path.lstat().st_mtime_ns) if found else None
 
 
-def names(folder: Path) -> list[str]:
+def names(folder: Path, ledger: Ledger | None = None) -> list[str]:
     """Names of the saved results, sorted."""
-    return sorted({path.stem for path in folder.glob("[!.]*") if path.suffix in _SUFFIXES})
+    return sorted({path.stem for path in _paths(folder, ledger)})
 
 
-def load(folder: Path, name: str) -> Any:
+def tables(folder: Path, ledger: Ledger | None = None) -> list[str]:
+    """Names of the results that are tables, sorted."""
+    return sorted({path.stem for path in _paths(folder, ledger) if path.suffix == ".parquet"})
+
+
+def _paths(folder: Path, ledger: Ledger | None) -> list[Path]:
+    files = None if ledger is None else ledger.files()
+    if ledger is not None and files is not None:
+        return [path for path in map(ledger.folder.joinpath, files) if path.parent == folder]
+    return [path for path in folder.glob("[!.]*") if path.suffix in _SUFFIXES]
+
+
+def load(folder: Path, name: str, ledger: Ledger | None = None) -> Any:
     """Read a result as it was saved: tensors as tensors, numpy arrays as such, frames as frames.
 
     Raises:
-        InputError: There is no such result (the nearest name is offered), or its file is corrupt.
+        InputError: There is no such result (the nearest name is offered), or its file is missing or corrupt.
     """
-    path = _find(folder, checked_name(name, "result"))
+    path = _find(folder, checked_name(name, "result"), ledger)
     if path is None:
-        known = names(folder)
+        known = names(folder, ledger)
         raise InputError(f"run {folder.parent} has no result '{name}'{nearest(name, known) or f' (it has {known})'}")
+    if ledger is None:
+        regular(path)
+    else:
+        ledger.verify(path)
     if path.suffix == ".safetensors":
         return _load_arrays(path)
     if path.suffix == ".parquet":
@@ -156,11 +207,25 @@ def load(folder: Path, name: str) -> Any:
     return read_json(path)
 
 
-def cached(folder: Path, name: str, compute: Callable[[], Result]) -> Any:
+def cached(folder: Path, name: str, compute: Callable[[], Result], ledger: Ledger | None = None) -> Any:
     """The result of that name, computed and saved if it is not there.
 
     What comes back is always what was read from the file, so that a resumed run continues with the very same values.
     """
-    if _find(folder, checked_name(name, "result")) is None:
-        save(folder, name, compute())
-    return load(folder, name)
+    if _find(folder, checked_name(name, "result"), ledger) is None:
+        save(folder, name, compute(), ledger)
+    return load(folder, name, ledger)
+
+
+def remove(folder: Path, names: Iterable[str], ledger: Ledger | None = None) -> None:
+    """Remove results; those that are not there are left out.
+
+    Raises:
+        WriteError: The ledger could not be written.
+    """
+    paths = [folder / f"{checked_name(name, 'result')}{suffix}" for name in names for suffix in _SUFFIXES]
+    if ledger is not None:
+        ledger.remove(paths)
+        return
+    for path in paths:
+        path.unlink(missing_ok=True)

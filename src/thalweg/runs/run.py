@@ -3,28 +3,32 @@
 ::
 
     <experiment>-<10 hex of the config>/
-        config.json  environment.json  state.json  lock  complete.json
+        config.json  environment.json  state.json  lock  complete.json  checksums.json
         snapshots/<recording>/   results/   figures/   metrics.parquet   report.html
 
 The folder's name follows from the config, so starting the same experiment again finds the same folder and goes on
-there. ``complete.json`` is written last: a run that has it is whole. This module imports no torch, so that listing runs
-is quick.
+there. ``complete.json`` is written last: a run that has it is whole. ``checksums.json`` notes every file that counts:
+one that is lost, altered or added is named, and never computed over (see :mod:`thalweg.runs.ledger`). This module
+imports no torch, so that listing runs is quick.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import InputError, nearest
-from thalweg.runs import environment, results
-from thalweg.runs.files import canonical, read_json, size, write_json
-from thalweg.runs.layout import RunFiles, folder_name, make_folder
+from thalweg.runs import environment, results, table
+from thalweg.runs.files import canonical, size
+from thalweg.runs.layout import RunFiles, first_files, folder_name, folder_of_runs, make_folder
+from thalweg.runs.ledger import Ledger
+from thalweg.runs.reading import present, read_json, regular
 from thalweg.runs.session import Session, session
 from thalweg.runs.state import State, message_of, state_of
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from thalweg.runs.results import Result
     from thalweg.runs.snapshots import Snapshots
 
-__all__ = ["Run", "find_runs"]
+__all__ = ["Run"]
 
 PRIMARY = "training"  # the recording that a run's own snapshots are
 
@@ -60,6 +64,7 @@ class Run:
     def __init__(self, path: Path, *, command: str | None = None, fields: Mapping[str, Any] | None = None) -> None:
         self.path = path
         self.files = RunFiles(path)
+        self.ledger = Ledger(path)
         self._command = command
         self._fields = dict(fields or {})
         self._recordings: dict[str, FolderRecording] = {}
@@ -99,18 +104,22 @@ class Run:
         """
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", experiment):
             raise InputError(f"experiment must be lower-case letters, digits, '-' and '_', found {experiment!r}")
-        path = _folder_of_runs(root) / folder_name(experiment, config)
-        if not (path / "config.json").is_file():
+        path = folder_of_runs(root) / folder_name(experiment, config)
+        files = RunFiles(path)
+        if not present(files.config):
+            if files.environment.exists():
+                regular(files.config)  # says that it is missing
             begun = environment.begun(
                 experiment, seed=seed, device=device, data_checksum=data_checksum, command=command
             )
-            make_folder(path, {"config.json": config, "environment.json": begun})
+            make_folder(path, first_files(config, begun))
         run = cls(path, command=command, fields={"seed": seed, "data_checksum": data_checksum})
         if canonical(run.config) != canonical(config):
             raise InputError(f"run {path} holds another config than its name says; remove it or use another folder")
         environment.with_fields(run.environment, run._fields)  # refuses another seed and other data
-        if run.files.complete.is_file():
-            run._remove_parts()  # killed after the marker, its last process may have left them
+        if present(run.files.complete):  # killed after the marker, its last process may have left these to do
+            run.ledger.note(run.files.complete)
+            table.remove_parts(run.files)
         return run
 
     @classmethod
@@ -124,8 +133,11 @@ class Run:
         if not folder.is_dir():
             raise InputError(f"{folder} is no run: there is no such folder")
         for name in ("config.json", "environment.json"):
-            if not (folder / name).is_file():
-                raise InputError(f"{folder} is no run: {name} is missing")
+            try:
+                regular(folder / name)
+            except InputError as error:
+                reason = str(error).replace(f"{folder}{os.sep}", "", 1)
+                raise InputError(f"{folder} is no run: {reason}") from None
         return cls(folder)
 
     # ---- what it is
@@ -138,6 +150,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The config it was made with."""
+        self.ledger.verify(self.files.config)
         value = read_json(self.files.config)
         if not isinstance(value, dict):
             raise InputError(f"{self.files.config} is corrupt: it is no config of a run")
@@ -172,10 +185,23 @@ class Run:
     def age(self) -> float:
         """Seconds since it was created."""
         try:
-            created = datetime.fromisoformat(self.environment["created"])
-        except (InputError, KeyError, ValueError):  # a damaged run is still listed
+            created = environment.created(self.environment, self.files.environment)
+        except InputError:  # a damaged run is still listed
             created = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         return (datetime.now(UTC) - created).total_seconds()
+
+    def check(self, *, content: bool = True) -> None:
+        """Look whether every file of the run is what was written; see :func:`thalweg.runs.verification.check`.
+
+        Args:
+            content: Read all files, which takes about a second per GB; else only look at names and sizes.
+
+        Raises:
+            InputError: A file is missing, altered, or none of the run's; the message names it.
+        """
+        from thalweg.runs.verification import check
+
+        check(self, content=content)
 
     # ---- writing
 
@@ -184,11 +210,15 @@ class Run:
         """Hold the run for writing; leaves "failed" with a message on an error, "interrupted" on Ctrl-C.
 
         Raises:
-            InputError: Somebody else writes, or the run is complete.
+            InputError: Somebody else writes, the run is complete, or one of its files is damaged.
             WriteError: The folder is read-only, or the disk full.
         """
         command = self._command or environment.command_line()
-        with session(self.files, command=command, fields=self._fields) as held:
+
+        def check(content: bool) -> None:
+            self.check(content=content)
+
+        with session(self.files, command=command, fields=self._fields, check=check) as held:
             self._session = held
             try:
                 yield self
@@ -207,7 +237,8 @@ class Run:
             InputError: Not open for writing; a field that the run writes itself; another seed or data checksum.
         """
         self._writing()
-        write_json(self.files.environment, environment.with_fields(self.environment, fields))
+        changed = environment.with_fields(self.environment, fields)
+        self.ledger.write_document(self.files.environment, changed)
 
     def complete(self) -> None:
         """Declare the run whole: merge the metrics, close the environment, and write the marker last.
@@ -222,25 +253,19 @@ class Run:
                 raise InputError(
                     f"recording '{recording.name}' holds steps that were never committed; commit or finish it"
                 )
-        from thalweg.runs import table
-
         columns = table.merge(self)
         held.close(complete=True)
-        write_json(self.files.complete, {"finished": environment.now(), "columns": columns})
-        self._remove_parts()
-
-    def _remove_parts(self) -> None:
-        """Remove the metrics parts that the table has replaced; one that cannot be removed only costs room."""
-        for path in self.files.snapshots.glob("*/*.metrics.parquet"):
-            with suppress(OSError):
-                path.unlink()
+        table.mark_complete(self.files, columns)
+        table.remove_parts(self.files)
 
     # ---- recordings
 
     @property
     def recordings(self) -> list[str]:
         """Names of the recordings that hold a commit, the primary one first."""
-        found = [path.parent.name for path in self.files.snapshots.glob("*/state.safetensors")]
+        noted = map(self.path.joinpath, self.ledger.files() or ())
+        found = [*self.files.snapshots.glob("*/state.safetensors"), *noted]
+        found = {path.parent.name for path in found if path.name == "state.safetensors"}
         return sorted(found, key=lambda name: (name != PRIMARY, name))
 
     def recording(self, name: str = PRIMARY) -> FolderRecording:
@@ -250,17 +275,17 @@ class Run:
             InputError: A bad name, or one that a complete run does not have.
         """
         if name not in self._recordings:
-            from thalweg.runs import table
             from thalweg.runs.folder import FolderRecording
 
             results.checked_name(name, "recording")
-            if self.files.complete.is_file() and name not in self.recordings:
+            if present(self.files.complete) and name not in self.recordings:
                 known = self.recordings
                 raise InputError(
                     f"run {self.path} has no recording '{name}'{nearest(name, known) or f' (it has {known})'}"
                 )
             folder = self.files.snapshots / name
-            self._recordings[name] = FolderRecording(name, folder, self._writing, lambda n: table.part(self, n))
+            merged = partial(table.part, self)
+            self._recordings[name] = FolderRecording(name, folder, self.ledger, self._writing, merged)
         return self._recordings[name]
 
     @property
@@ -278,8 +303,6 @@ class Run:
     @property
     def metrics(self) -> pl.DataFrame:
         """The metrics of all recordings: columns recording, step, epoch, replica and every metric."""
-        from thalweg.runs import table
-
         return table.read(self)
 
     # ---- results
@@ -287,39 +310,25 @@ class Run:
     @property
     def results(self) -> list[str]:
         """Names of the saved results."""
-        return results.names(self.files.results)
+        return results.names(self.files.results, self.ledger)
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the saved results that are tables."""
+        return results.tables(self.files.results, self.ledger)
 
     def save(self, name: str, value: Result) -> Path:
         """Save a result; see :func:`thalweg.runs.results.save`."""
-        return results.save(self.files.results, name, value)
+        return results.save(self.files.results, name, value, self.ledger)
 
     def load(self, name: str) -> Any:
         """Load a result; see :func:`thalweg.runs.results.load`."""
-        return results.load(self.files.results, name)
+        return results.load(self.files.results, name, self.ledger)
 
     def cached(self, name: str, compute: Callable[[], Result]) -> Any:
         """Load a result, or compute and save it first; see :func:`thalweg.runs.results.cached`."""
-        return results.cached(self.files.results, name, compute)
+        return results.cached(self.files.results, name, compute, self.ledger)
 
-
-def find_runs(root: str | os.PathLike[str]) -> list[Run]:
-    """All runs directly below a folder, sorted by name; none if the folder does not exist.
-
-    Raises:
-        InputError: `root` is a file.
-    """
-    folder = _folder_of_runs(root)
-    if not folder.exists():
-        return []
-    runs = []
-    for path in sorted(folder.iterdir()):
-        with suppress(InputError):
-            runs += [] if path.name.startswith(".") else [Run.open(path)]
-    return runs
-
-
-def _folder_of_runs(root: str | os.PathLike[str]) -> Path:
-    folder = Path(root)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"root must be a folder of runs, found the file {folder}")
-    return folder
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove results; see :func:`thalweg.runs.results.remove`."""
+        results.remove(self.files.results, names, self.ledger)

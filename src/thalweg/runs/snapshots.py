@@ -6,12 +6,13 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.runs.checksums import Checksum, verify
 from thalweg.runs.tensors import open_tensors
 
 if TYPE_CHECKING:
@@ -78,20 +79,27 @@ class FileShard:
         count: Snapshots in it, as the recording has committed them.
         shape: (R, P) of each.
         dtype: Their dtype.
+        checksum: Of the file, which is read through once before a part of it is believed; None if none was noted.
     """
 
     path: Path
     count: int
     shape: tuple[int, int]
     dtype: torch.dtype
+    checksum: Checksum | None = None
+
+    def _opened(self) -> Any:
+        if self.checksum is not None:
+            verify(self.path, self.checksum)
+        return open_tensors(self.path)
 
     def read(self, rows: range, replicas: slice, parameters: slice, out: Tensor) -> None:
-        """See :class:`Shard`; touches only the bytes asked for.
+        """See :class:`Shard`; copies only what is asked for.
 
         Raises:
             InputError: The file is missing, truncated, or holds something else than was committed.
         """
-        with open_tensors(self.path) as file:
+        with self._opened() as file:
             if "theta" not in file.keys():  # noqa: SIM118 -- the reader is no mapping
                 raise InputError(f"{self.path} is corrupt: it holds no 'theta'")
             theta = file.get_slice("theta")
@@ -106,7 +114,7 @@ class FileShard:
 
     def read_buffers(self, row: int) -> dict[str, Tensor]:
         """See :class:`Shard`."""
-        with open_tensors(self.path) as file:
+        with self._opened() as file:
             names = [name for name in file.keys() if name.startswith(BUFFERS)]  # noqa: SIM118 -- the reader is no mapping
             return {name.removeprefix(BUFFERS): file.get_slice(name)[row].clone() for name in names}
 

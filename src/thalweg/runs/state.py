@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from thalweg.errors import InputError
 from thalweg.runs.environment import now
-from thalweg.runs.files import read_json, write_json
 from thalweg.runs.layout import RunFiles
+from thalweg.runs.ledger import Ledger
 from thalweg.runs.lock import is_locked
+from thalweg.runs.reading import present
 
-__all__ = ["State", "state_of", "message_of", "mark", "one_line"]
+__all__ = ["State", "state_of", "message_of", "ending", "mark", "one_line"]
 
 State = Literal["new", "running", "interrupted", "failed", "complete"]
 
@@ -21,12 +22,15 @@ def state_of(files: RunFiles) -> State:
 
     "complete" has the marker; "running" is locked by a live process; "failed" ended with an error; "interrupted" was
     begun and ended in any other way, be it Ctrl-C, `kill -9` or a power cut; "new" was never begun.
+
+    Raises:
+        InputError: In place of one of the files that tell it there is something that is no file.
     """
-    if files.complete.is_file():
+    if present(files.complete):
         return "complete"
     if is_locked(files.lock):
         return "running"
-    if not files.state.is_file():
+    if not present(files.state):
         return "new"
     return "failed" if _ending(files).get("state") == "failed" else "interrupted"
 
@@ -42,14 +46,27 @@ def message_of(files: RunFiles) -> str:
 
 def _ending(files: RunFiles) -> dict[str, Any]:
     with suppress(InputError):
-        value = read_json(files.state)
-        return value if isinstance(value, dict) else {}
+        return ending(files)
     return {}
+
+
+def ending(files: RunFiles) -> dict[str, Any]:
+    """What ``state.json`` says.
+
+    Raises:
+        InputError: It is missing or corrupt.
+    """
+    value = Ledger(files.folder).document(files.state)
+    if value.get("state") not in get_args(State) or not isinstance(value.get("message"), str):
+        raise InputError(f"{files.state} is corrupt: it does not say how a run ended")
+    return value
 
 
 def mark(files: RunFiles, state: State, message: str = "") -> None:
     """Note how a session goes on or ends."""
-    write_json(files.state, {"state": state, "message": message, "time": now()})
+    ledger = Ledger(files.folder)
+    ledger.write_document(files.state, {"state": state, "message": message, "time": now()})
+    ledger.note(files.state)
 
 
 def one_line(error: BaseException) -> str:

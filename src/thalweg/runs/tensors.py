@@ -13,8 +13,9 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.runs.files import as_os_error, replacing
+from thalweg.runs.reading import regular
 
-__all__ = ["save_tensors", "separate", "open_tensors", "load_tensors"]
+__all__ = ["save_tensors", "write_tensors", "separate", "open_tensors", "load_tensors", "tensors_of"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -36,10 +37,20 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     {'mask': tensor([ True, False]), 'step': tensor(3)}
     """
     with replacing(path) as temporary:
-        try:
-            save_file(separate(tensors), temporary, metadata=dict(metadata or {}))
-        except SafetensorError as error:
-            raise as_os_error(error) from error
+        write_tensors(temporary, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """As :func:`save_tensors`, into a file that nobody else sees yet.
+
+    Raises:
+        InputError: See there.
+        OSError: The file could not be written.
+    """
+    try:
+        save_file(separate(tensors), path, metadata=dict(metadata or {}))
+    except SafetensorError as error:
+        raise as_os_error(error) from error
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -70,13 +81,14 @@ def open_tensors(path: Path) -> Any:
     """Open a file for lazy reading (a context manager with ``keys``, ``get_slice``, ``get_tensor``, ``metadata``).
 
     Raises:
-        InputError: The file is missing, truncated or no safetensors file; the message names it.
+        InputError: The file is missing, truncated, no regular file or no safetensors file; the message names it.
     """
+    regular(path)
     try:
         return safe_open(path, framework="pt")
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is corrupt: {error}") from error
 
 
@@ -87,5 +99,10 @@ def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         InputError: As :func:`open_tensors`.
     """
     with open_tensors(path) as file:
-        # The library's tensors are views of the mapped file; copies stay valid whatever happens to it.
-        return {key.removeprefix(prefix): file.get_tensor(key).clone() for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118 -- the reader is no mapping
+        return tensors_of(file, prefix)
+
+
+def tensors_of(file: Any, prefix: str = "") -> dict[str, Tensor]:
+    """As :func:`load_tensors`, of a file that is open."""
+    # The library's tensors are views of the mapped file; copies stay valid whatever happens to it.
+    return {key.removeprefix(prefix): file.get_tensor(key).clone() for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118 -- the reader is no mapping

@@ -49,7 +49,7 @@ def application(root: Path) -> ASGIApp:
         Route("/files/{name}/{path:path}", views.file),
         Route("/static/{name}", _static),
     ]
-    inner = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
+    inner = Starlette(routes=routes, exception_handlers={HTTPException: _refused, InputError: _damaged})
     inner.router.redirect_slashes = False  # an address is right or wrong
     return Guard(inner)
 
@@ -79,8 +79,8 @@ class _Views:
         """One run."""
         name = request.path_params["name"]
         folder, row = self._folder(name), line(self.root, name)
-        whole = row.state != "broken"
-        views = {"report": row.report, "curves": whole and not row.sweep, "settings": whole, "files": True}
+        known = bool(row.experiment)  # else nothing of it can be read
+        views = {"report": row.report, "curves": known and not row.sweep, "settings": known, "files": True}
         view = request.query_params.get("show") or next(view for view, there in views.items() if there)
         if not views.get(view):
             raise HTTPException(404, f"run '{name}' has no page '{view}'")
@@ -164,6 +164,11 @@ def _static(request: Request) -> Response:
         raise HTTPException(404, "there is no such file")
     content, media = found
     return Response(content, media_type=media, headers={"Cache-Control": "no-cache"})
+
+
+def _damaged(request: Request, error: Exception) -> Response:
+    """What was asked for cannot be made of a damaged run."""
+    return _refused(request, HTTPException(422, f"This cannot be shown: {one_line(error)}."))
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -43,6 +43,7 @@ def beside(runs: Sequence[Run]) -> Beside:
     configs, notes = {}, []
     for run in runs:
         try:
+            _ = run.state
             configs[run] = run.config
         except DAMAGE as error:
             notes.append(f"{run.name} is left out: {one_line(error)}.")

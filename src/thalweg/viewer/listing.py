@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
+from thalweg.experiments.findings import Findings
 from thalweg.progress import duration, storage
 from thalweg.report.settings import experiment_of, flat, setting
 from thalweg.runs import Run, RunFiles
+from thalweg.runs.finding import is_run
+from thalweg.runs.lock import is_locked
 from thalweg.runs.state import one_line
 from thalweg.viewer.files import inside
 from thalweg.viewer.progress import progress
@@ -35,7 +38,7 @@ class Row:
         experiment: Which.
         preset: The one that its settings are closest to; empty if its experiment has none.
         changes: The settings in which it differs from that preset, ``name=value``.
-        state: As :attr:`thalweg.runs.Run.state`, or "broken" if the folder cannot be read.
+        state: As :attr:`thalweg.runs.Run.state`, or "broken" if one of its files is damaged.
         message: Why it failed, was interrupted or is broken.
         progress: How far it is, in words.
         share: The same from 0 to 1; None if unknown, or if it is complete.
@@ -85,12 +88,7 @@ def _is_run(root: Path, name: str) -> bool:
     """Whether a name is that of a folder directly below the root which is a run, or was to be one."""
     if not name.isprintable() or name.startswith(".") or "/" in name or not name:  # no address holds others
         return False
-    files = RunFiles(root / name)
-    signs = (files.config, files.environment, files.state, files.complete, files.lock, files.snapshots)
-    try:
-        return any(sign.exists() for sign in signs)
-    except OSError:  # a name longer than any file's, or a folder that is not ours to read
-        return False
+    return is_run(root / name)
 
 
 def opened(root: Path, name: str) -> Path:
@@ -112,14 +110,19 @@ def line(root: Path, name: str) -> Row:
     try:
         folder = opened(root, name)
         run = Run.open(folder)
-        row = _row(run) if run.state == "running" else _settled(folder, _stamp(run.files))
+        row = _row(run) if is_locked(run.files.lock) else _settled(folder, _stamp(run.files))
         now = time.time()
         waiting = row.state == "complete" and not row.report and now - _changed(run.files.complete) / 1e9 < SETTLING
         live = row.state == "running" or waiting
         age = " ".join(duration(max(0.0, now - row.created)).split()[:2])  # without the smaller unit
         return dataclasses.replace(row, age=age, live=live)
     except DAMAGE as error:
-        return Row(name, message=one_line(error).replace(f"{root / name}/", ""))
+        return Row(name, message=_named(error, root / name))
+
+
+def _named(error: Exception, folder: Path) -> str:
+    """What is wrong, with paths from the run's folder."""
+    return one_line(error).replace(f"{folder}/", "")
 
 
 @lru_cache(maxsize=4096)
@@ -129,29 +132,34 @@ def _settled(folder: Path, _stamp: tuple[int, ...]) -> Row:
 
 
 def _stamp(files: RunFiles) -> tuple[int, ...]:
-    kept = (files.config, files.environment, files.state, files.complete, files.report)
+    kept = (files.config, files.environment, files.checksums, files.state, files.complete, files.report)
     return tuple(map(_changed, (*kept, files.folder, files.results, files.figures, files.exports, files.snapshots)))
 
 
 def _changed(path: Path) -> int:
     try:
-        return path.stat().st_mtime_ns
+        return path.lstat().st_mtime_ns
     except OSError:
         return 0
 
 
 def _row(run: Run) -> Row:
     state, message = run.state, run.message
-    far = None if state == "complete" else progress(run)
+    try:
+        run.check(content=False)
+    except InputError as error:
+        state, message = "broken", _named(error, run.path)
+    far = None if state in ("complete", "broken") else progress(run)
     finding, picture = "", ""
     if "findings" in run.results:
         try:
-            found = run.load("findings")
-            finding = str(next(iter(found["statements"]), ""))
-            pictures = (f"figures/{figure['name']}.png" for figure in found["figures"])
+            kept = run.load("findings")
+            found = Findings.from_json({**kept, "figures": []})  # the figures would take long
+            finding = next(iter(found.statements), "")
+            pictures = (f"figures/{figure['name']}.png" for figure in kept["figures"])
             picture = next((path for path in pictures if inside(run.path, path)), "")
         except DAMAGE as error:
-            message = f"its findings cannot be read: {one_line(error).replace(f'{run.path}/', '')}"
+            state, message = "broken", f"its findings cannot be read: {_named(error, run.path)}"
     preset, changes = described(experiment_of(run), run.config)
     size = run.size
     return Row(
