@@ -140,6 +140,11 @@ def functional_instance_norm(
     return instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
 
 
+def linear_cross_entropy(*args: Any, options: object = None, **kwargs: Any) -> Tensor:
+    """The loss without the options that cut it into chunks: their gradient has no derivative."""
+    return NotImplemented if options is None else F.linear_cross_entropy(*args, **kwargs)
+
+
 def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """Returns g v/‖v‖ with the norm over all axes but `dim` (-1: over all)."""
     return weight_norm_interface(v, g, dim)[0]
@@ -227,3 +232,5 @@ COMPOSITIONS: dict[Any, tuple[str, Callable[..., Any]]] = {
     **_operators(("weight_norm", weight_norm), "_weight_norm"),
     **_operators(("weight_norm", weight_norm_interface), "_weight_norm_interface"),
 }
+if hasattr(F, "linear_cross_entropy"):  # since torch 2.13
+    COMPOSITIONS[F.linear_cross_entropy] = ("linear_cross_entropy", linear_cross_entropy)

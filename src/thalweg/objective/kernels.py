@@ -25,6 +25,8 @@ __all__ = ["Observed", "exact_kernels", "observed", "unreached"]
 
 Result = TypeVar("Result")
 EXACT = COMPOSITIONS | ALGEBRA | PRODUCTS
+# Functions whose second derivative is wrong already; of the others it takes a loss that itself differentiates.
+FROM_SECOND = frozenset({"weight_norm", "linear_cross_entropy"})
 # Nodes that the fused kernels leave in a graph of autograd, as `unreached` finds them.
 NODES = {
     "NativeLayerNormBackward": "layer_norm",
@@ -54,6 +56,11 @@ class Observed:
     backward: bool = False
     forward: bool = False
     hooks: bool = False
+
+    @property
+    def needs_exact(self) -> bool:
+        """Whether a value, gradient or Hessian of the computation is wrong without `exact_kernels`."""
+        return bool(self.fused) and (self.differentiates or bool(self.fused & FROM_SECOND))
 
 
 def exact_kernels() -> AbstractContextManager[object]:
@@ -193,13 +200,14 @@ class _Observer(_Everywhere):
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = EXACT.get(func)
-        if found is not None and _by_own_statistics(found[1], args, kwargs):
+        if found is not None and _is_affected(found[1], args, kwargs):
             self.fused.add(found[0])
         return func(*args, **kwargs)
 
 
-def _by_own_statistics(composition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a normalization computes its statistics from its input: with constants the kernels are right."""
+def _is_affected(composition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call has wrong derivatives: constant statistics and a loss in one piece leave the kernels right."""
     bound = inspect.signature(composition).bind(*args, **kwargs)
     bound.apply_defaults()
-    return bool(bound.arguments.get("training", bound.arguments.get("use_input_stats", True)))
+    given = bound.arguments
+    return bool(given.get("training", given.get("use_input_stats", True))) and given.get("options", True) is not None
