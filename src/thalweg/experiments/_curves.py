@@ -8,7 +8,19 @@ import numpy as np
 
 from thalweg.figures import Axis, Band, Figure, Line, Lines, Panel
 
-__all__ = ["curves"]
+__all__ = ["FAN", "curves", "fan_words"]
+
+FAN = 50
+"""Thin lines that can be seen in one fan: of more runs the first are drawn, and median and range are those of all."""
+
+
+def fan_words(runs: int) -> str:
+    """What the thin lines are.
+
+    >>> fan_words(8), fan_words(200)
+    ('runs', 'the first 50 of 200 runs')
+    """
+    return "runs" if runs <= FAN else f"the first {FAN} of {runs} runs"
 
 
 def curves(epochs: np.ndarray, metrics: Mapping[str, Mapping[str, np.ndarray]], names: tuple[str, ...]) -> Figure:
@@ -29,7 +41,7 @@ def curves(epochs: np.ndarray, metrics: Mapping[str, Mapping[str, np.ndarray]], 
             low, middle, high = (f(y, axis=1) for f in (np.nanmin, np.nanmedian, np.nanmax))
             style = "solid" if name == next(iter(sets)) else "dashed"
             marks += [
-                Lines(x, y.T, group=name, names=names, width=0.6, opacity=0.45),
+                Lines(x, y.T[:FAN], group=name, names=names[:FAN], width=0.6, opacity=0.45),
                 Band(x, low, high, group=name, opacity=0.15),
                 Line(x, middle, label=f"{name} (median)", group=name, width=2.0, style=style),
             ]
@@ -37,7 +49,7 @@ def curves(epochs: np.ndarray, metrics: Mapping[str, Mapping[str, np.ndarray]], 
         y = Axis(metric, scale="log" if metric == "loss" and positive else "linear")
         panels.append(Panel(Axis("epoch"), y, tuple(marks)))
     caption = (
-        f"{' and '.join(metrics)} of all {len(names)} runs at the recorded snapshots (thin: runs; thick: median; band: "
-        "range over the runs)."
+        f"{' and '.join(metrics)} of all {len(names)} runs at the recorded snapshots (thin: {fan_words(len(names))}; "
+        "thick: median; band: range over the runs)."
     )
     return Figure("curves", "Training curves", caption[0].upper() + caption[1:], tuple(panels))

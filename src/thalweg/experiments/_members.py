@@ -68,6 +68,10 @@ class Varied(TrainingConfig):
         members(self)  # every value must be one that the field accepts
         return self
 
+    def trainings(self) -> list[TrainingConfig]:
+        """One for every value."""
+        return [member.config for member in members(self)]
+
 
 @dataclass(frozen=True)
 class Member:

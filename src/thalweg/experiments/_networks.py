@@ -51,6 +51,10 @@ class Compared(TrainingConfig):
             raise InputError(f"budget needs a network given by its depth, found networks {self.networks}")
         return self
 
+    def trainings(self) -> list[TrainingConfig]:
+        """One for every network."""
+        return [alone(self, model=network(text, self.model, self.budget)) for text in self.networks]
+
 
 def network(text: str, template: ModelConfig, budget: int | None = None) -> ModelConfig:
     """The network that a few words name.

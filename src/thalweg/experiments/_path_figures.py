@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from thalweg.experiments._curves import FAN, fan_words
 from thalweg.experiments._paths import SPECTRUM, Paths, View
 from thalweg.experiments._words import percent
 from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel, Path3D, Scatter, Scatter3D, VLine
 from thalweg.figures.scales import number
 from thalweg.landscape import walk_ratio
 
-__all__ = ["control", "explained", "off_plane", "plane", "run_name", "space", "tsne"]
+__all__ = ["RUNS", "Drawn", "control", "drawn", "explained", "off_plane", "plane", "run_name", "space", "tsne"]
 
 SQUARE = (4.6, 4.5)
 """Inches of a panel with equal scales."""
@@ -22,6 +24,38 @@ FLATTEST = 0.6
 
 APART = 0.05
 """Least distance of two labelled points as a share of the panel."""
+
+RUNS = 16
+"""Paths that can be told apart in one panel: of more runs the first are drawn."""
+
+POINTS = 640
+"""Points of all paths of a panel: of more snapshots every second, third … is marked."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a picture of paths shows of what was recorded.
+
+    Args:
+        replicas: Whose paths.
+        steps: The snapshots that are marked, the first and the last among them.
+        words: What is left out, as a sentence of the caption; empty if nothing is.
+    """
+
+    replicas: tuple[int, ...]
+    steps: np.ndarray
+    words: str
+
+
+def drawn(paths: Paths) -> Drawn:
+    """The runs and snapshots that can be seen; numbers, frames and medians are always those of all."""
+    replicas, length = paths.replicas[:RUNS], len(paths.epochs)
+    stride = max(1, -(-length * len(replicas) // POINTS))
+    steps = np.unique(np.append(np.arange(0, length, stride), length - 1))
+    parts = [f"the first {len(replicas)} of {len(paths.replicas)} runs"] if len(replicas) < len(paths.replicas) else []
+    parts += [f"{len(steps)} of {length} snapshots"] if len(steps) < length else []
+    words = f" Drawn are {' and '.join(parts)}; the frame and all numbers are those of everything." if parts else ""
+    return Drawn(replicas, steps, words)
 
 
 def run_name(replica: int) -> str:
@@ -40,6 +74,7 @@ def plane(paths: Paths, views: list[View]) -> Figure:
         f"coloured by run. A number is the {paths.score_name} at that snapshot (some, where they would cover each "
         "other); the square is the start of a run, the star its end. The axes have equal scales. What the plane leaves "
         "out is drawn in the figure of the off-plane distance; a random walk stands in the figure of the control."
+        f"{drawn(paths).words}"
     )
     title = "Paths of training: principal components"
     return Figure("pca", title, caption, tuple(panels), size=SQUARE)
@@ -57,6 +92,7 @@ def tsne(paths: Paths, views: list[View]) -> Figure:
         "The same snapshots embedded by t-SNE, jointly over the runs, starting from their principal components "
         f"({'; '.join(facts)}). Only neighbourhoods mean something here; lengths, gaps and sizes of clusters do not. "
         f"Numbers, squares and stars as in the figure of the principal components ({paths.score_name})."
+        f"{drawn(paths).words}"
     )
     return Figure("tsne", "Paths of training: t-SNE", caption, tuple(panels), size=SQUARE)
 
@@ -64,7 +100,7 @@ def tsne(paths: Paths, views: list[View]) -> Figure:
 def control(view: View, paths: Paths) -> Figure:
     """The trajectories and a random walk with the same starts and step lengths, in equal frames."""
     used = list(view.found.replicas)
-    real, walk = view.found.coordinates(2).numpy(), view.control.coordinates(2).numpy()
+    real, walk = view.found.coordinates(2).numpy(), view.control[..., :2].numpy()
     reach = 1.08 * float(max(np.abs(real[:, used]).max(), np.abs(walk).max()))
     spread = np.full((len(walk), real.shape[1], 2), np.nan)
     spread[:, used] = walk
@@ -72,13 +108,14 @@ def control(view: View, paths: Paths) -> Figure:
         _path_panel(paths, points, title, *_component_names(ratio), reach=reach)
         for title, points, ratio in (
             ("training", real, view.ratio),
-            ("random walks from the same starts", spread, view.control.ratio(2).numpy()),
+            ("random walks from the same starts", spread, view.control_ratio[0]),
         )
     ]
     caption = (
         f"Left the trajectories ({view.name}), right random walks from the same starting points with the same step "
         "lengths, each in its own joint principal components, on the same scale. A random walk in many dimensions "
         "curves smoothly too (Antognini & Sohl-Dickstein 2018): only what differs between the two panels is training."
+        f"{drawn(paths).words}"
     )
     return Figure("control", "Training beside a random walk", caption, tuple(panels), size=SQUARE)
 
@@ -123,13 +160,13 @@ def off_plane(paths: Paths, views: list[View]) -> Figure:
     used = list(paths.replicas)
     for view in views:
         hidden, distance = (a.numpy()[:, used] for a in (view.found.off_plane(2), view.found.distance))  # (S, R)
-        x, words = paths.epochs, [run_name(r) for r in used]
+        x, words = paths.epochs, tuple(run_name(r) for r in used)
         panels.append(
             Panel(
                 Axis("epoch"),
                 Axis("distance in weight space", limits=(0, 1.08 * float(distance.max()))),
                 (
-                    Lines(x, hidden.T, group="hidden", names=tuple(words), opacity=0.5),
+                    Lines(x, hidden.T[:FAN], group="hidden", names=words[:FAN], opacity=0.5),
                     Band(x, hidden.min(axis=1), hidden.max(axis=1), group="hidden"),
                     Line(x, np.median(hidden, axis=1), label="off the plane", group="hidden", width=2.2),
                     Band(x, distance.min(axis=1), distance.max(axis=1), group="all", opacity=0.12),
@@ -140,19 +177,20 @@ def off_plane(paths: Paths, views: list[View]) -> Figure:
         )
     caption = (
         "Distance of every snapshot from the plane of the first two principal components, ‖(θ − mean) − projection‖ "
-        "(thin: runs; thick: median; band: range), beside its whole distance from the mean ‖θ − mean‖ (dashed). Where "
-        "the two are close, the position in the plane says little about the position in weight space."
+        f"(thin: {fan_words(len(used))}; thick: median; band: range), beside its whole distance from the mean "
+        "‖θ − mean‖ (dashed). Where the two are close, the position in the plane says little about the position in "
+        "weight space."
     )
     return Figure("off-plane", "What the plane hides", caption, tuple(panels))
 
 
 def space(paths: Paths, view: View) -> Figure:
     """Three components, to be turned."""
-    points = view.found.coordinates(3).numpy()
+    points, chosen = view.found.coordinates(3).numpy(), drawn(paths)
     marks: list[Mark] = []
-    for replica in paths.replicas:
-        x, y, z = points[:, replica].T
-        name, hover = run_name(replica), _hover(paths, replica)
+    for replica in chosen.replicas:
+        x, y, z = points[chosen.steps, replica].T
+        name, hover = run_name(replica), _hover(paths, replica, chosen.steps)
         marks.append(Path3D(x, y, z, label=name, width=1.4))
         marks.append(Scatter3D(x[:-1], y[:-1], z[:-1], group=name, hover=hover[:-1], size=2.5))
         end = points[-1:, replica].T
@@ -162,7 +200,7 @@ def space(paths: Paths, view: View) -> Figure:
     caption = (
         f"The first three joint principal components of the {view.name}, with the share of the variance that each "
         f"explains ({percent(float(view.ratio[:3].sum()))} together); diamonds are the ends, with the "
-        f"{paths.score_name}."
+        f"{paths.score_name}.{chosen.words}"
     )
     panel = Panel(axes[0], axes[1], tuple(marks), z=axes[2], title=view.title)
     return Figure("pca-3d", "Paths of training in three components", caption, (panel,))
@@ -170,15 +208,14 @@ def space(paths: Paths, view: View) -> Figure:
 
 def _path_panel(paths: Paths, points: np.ndarray, title: str, x: str, y: str, *, reach: float | None = None) -> Panel:
     """Paths (S, R, 2) of all drawn runs in one frame with equal scales; without labels if its `reach` is given."""
-    used = list(paths.replicas)
-    drawn = points[:, used].reshape(-1, 2)
-    limits = _limits(drawn) if reach is None else ((-reach, reach), (-reach, reach))
-    texts = _labels(paths, points, max(high - low for low, high in limits)) if reach is None else {}
+    used, chosen = list(paths.replicas), drawn(paths)
+    limits = _limits(points[:, used].reshape(-1, 2)) if reach is None else ((-reach, reach), (-reach, reach))
+    texts = _labels(paths, chosen, points, max(high - low for low, high in limits)) if reach is None else {}
     marks: list[Mark] = []
-    for replica in used:
-        across, up = points[:, replica].T
-        name, hover = run_name(replica), _hover(paths, replica)
-        written = tuple(texts.get((s, replica), "") for s in range(len(points)))
+    for replica in chosen.replicas:
+        across, up = points[chosen.steps, replica].T
+        name, hover = run_name(replica), _hover(paths, replica, chosen.steps)
+        written = tuple(texts.get((s, replica), "") for s in chosen.steps.tolist())
         marks.append(Line(across, up, group=name, width=0.9, opacity=0.7))
         marks.append(Scatter(across, up, label=name, texts=written, hover=hover, size=3.2))
         marks.append(Scatter(across[:1], up[:1], group=name, symbol="square", size=5.5, hover=hover[:1]))
@@ -198,12 +235,13 @@ def _limits(points: np.ndarray) -> tuple[tuple[float, float], tuple[float, float
     return (float(left), float(right)), (float(bottom), float(top))
 
 
-def _labels(paths: Paths, points: np.ndarray, span: float) -> dict[tuple[int, int], str]:
+def _labels(paths: Paths, chosen: Drawn, points: np.ndarray, span: float) -> dict[tuple[int, int], str]:
     """Scores at the ends, and at middle snapshots, that are not too near to a point already labelled."""
     taken: list[np.ndarray] = []
     out = {}
-    for s in dict.fromkeys((len(points) - 1, len(points) // 2)):
-        for replica in paths.replicas:
+    middle = int(chosen.steps[len(chosen.steps) // 2])
+    for s in dict.fromkeys((len(points) - 1, middle)):
+        for replica in chosen.replicas:
             place = points[s, replica]
             if all(np.linalg.norm(place - other) > APART * span for other in taken):
                 taken.append(place)
@@ -225,10 +263,10 @@ def _score(paths: Paths, s: int, replica: int) -> str:
     return percent(value) if paths.is_share else number(value)
 
 
-def _hover(paths: Paths, replica: int) -> tuple[str, ...]:
+def _hover(paths: Paths, replica: int, steps: np.ndarray) -> tuple[str, ...]:
     return tuple(
-        f"{run_name(replica)}, epoch {epoch:g}\n{paths.score_name} {_score(paths, s, replica)}"
-        for s, epoch in enumerate(paths.epochs)
+        f"{run_name(replica)}, epoch {paths.epochs[s]:g}\n{paths.score_name} {_score(paths, s, replica)}"
+        for s in steps.tolist()
     )
 
 

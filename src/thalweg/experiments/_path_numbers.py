@@ -11,6 +11,7 @@ import numpy as np
 from thalweg.experiments._curves import curves
 from thalweg.experiments._path_figures import run_name
 from thalweg.experiments._paths import Paths, View
+from thalweg.experiments._words import FEW, listed
 
 if TYPE_CHECKING:
     from thalweg.experiments._training import Setup
@@ -44,12 +45,12 @@ class Measured:
 
     @property
     def warnings(self) -> list[str]:
-        """What became of runs that did not complete."""
-        return [
-            f"{run_name(r).capitalize()} diverged ({entry['message']}): left out of projections and numbers."
-            for r, entry in enumerate(self.status)
-            if entry["status"] == "diverged"
-        ]
+        """What became of runs that did not complete, each by itself if they are few."""
+        lost = [(run_name(r), entry["message"]) for r, entry in enumerate(self.status) if entry["status"] == "diverged"]
+        if len(lost) > FEW:
+            words = f"{len(lost)} runs diverged, {listed([name for name, _ in lost])} (the first: {lost[0][1]})"
+            return [f"{words}: left out of projections and numbers."]
+        return [f"{name.capitalize()} diverged ({why}): left out of projections and numbers." for name, why in lost]
 
     def final(self, metric: str, name: str) -> np.ndarray:
         """(R drawn,) last values."""

@@ -10,7 +10,7 @@ from thalweg.experiments import _path_figures as figures
 from thalweg.experiments._path_numbers import Apart, Measured, lengths, numbers, rows, separation, view_row
 from thalweg.experiments._paths import Paths, View
 from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent, range_words
+from thalweg.experiments._words import counted, listed, percent, range_words
 from thalweg.experiments.findings import Findings
 from thalweg.figures.scales import number
 from thalweg.landscape import walk_ratio
@@ -155,7 +155,7 @@ def _stuck(setup: Setup, measured: Measured) -> list[str]:
     runs = [r for r, loss in zip(measured.paths.replicas, losses, strict=True) if loss >= 0.99 * constant]
     if not runs:
         return []
-    names = f"Run {runs[0] + 1} ends" if len(runs) == 1 else f"Runs {', '.join(str(r + 1) for r in runs)} end"
+    names = f"Run {runs[0] + 1} ends" if len(runs) == 1 else f"Runs {listed([str(r + 1) for r in runs])} end"
     return [
         f"{names} no better than a constant output (loss {number(constant)}): a dead network moves, but learns nothing."
     ]
@@ -173,6 +173,6 @@ def _cautions(views: list[View]) -> list[str]:
         if view.placed is None:
             out.append(f"There is no t-SNE of the {view.name}: {view.refused}.")
         if view.found.excluded:
-            names = ", ".join(figures.run_name(r) for r in view.found.excluded)
+            names = listed([figures.run_name(r) for r in view.found.excluded])
             out.append(f"Weights that are not finite were recorded in {names}: left out of the {view.name}.")
     return out

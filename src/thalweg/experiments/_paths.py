@@ -22,6 +22,10 @@ SPECTRUM = 10
 """Components whose explained variance is drawn."""
 
 
+EMBEDDED = 10_000
+"""Points of a t-SNE: their distances from each other take a gigabyte, and its steps some minutes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Paths:
     """What was recorded, as the figures need it.
@@ -51,8 +55,9 @@ class View:
         found: Joint principal components.
         placed: t-SNE; None if it cannot be made, and `refused` says why.
         refused: As `placed`.
-        control: Principal components of one random walk with the same starts and step lengths.
-        control_ratio: (W, K) explained variances of W such walks.
+        control: (S, R used, 3) coordinates of one random walk with the same starts and step lengths in its own
+            principal components.
+        control_ratio: (W, K) explained variances of W such walks, the first that of `control`.
         alone: (R used, K) explained variances of each trajectory alone; NaN for one that does not move.
         control_alone: (R used, K) the same of each walk of `control` alone.
     """
@@ -62,7 +67,7 @@ class View:
     found: PCA
     placed: TSNE | None
     refused: str
-    control: PCA
+    control: Tensor
     control_ratio: np.ndarray
     alone: np.ndarray
     control_alone: np.ndarray
@@ -85,7 +90,7 @@ class View:
             "off_plane": self.found.off_plane(2),
             "explained": self.found.ratio(SPECTRUM),
             "step_lengths": self.found.steps,
-            "control_coordinates": self.control.coordinates(3),
+            "control_coordinates": self.control,
             "control_explained": torch.from_numpy(self.control_ratio),
             "alone_explained": torch.from_numpy(self.alone),
             "control_alone_explained": torch.from_numpy(self.control_alone),
@@ -120,14 +125,20 @@ def look(
     found = landscape.pca(snapshots, columns=columns, replicas=replicas)
     placed, refused = None, ""
     try:
+        if (count := found.scores.shape[0] * len(found.replicas)) > EMBEDDED:
+            raise InputError(f"t-SNE compares every point with every other, of at most {EMBEDDED:,}, found {count:,}")
         placed = landscape.tsne(found, perplexity=perplexity, seed=seed)
-    except InputError as error:  # too few points for it: the other figures do not depend on it
+    except InputError as error:  # too few or too many points for it: the other figures do not depend on it
         refused = str(error)
-    controls = []
+    coordinates, ratios = None, []
     with progress.track(f"control walks, {name}", total=walks) as advance:
         for walk in range(walks):
-            controls.append(landscape.pca(_walk(found, key, seed, walk)))
+            # Of each only a few numbers stay: the components of all walks would be gigabytes for hundreds of runs.
+            control = landscape.pca(_walk(found, key, seed, walk))
+            coordinates = control.coordinates(3).clone() if coordinates is None else coordinates
+            ratios.append(control.ratio(SPECTRUM).numpy())
             advance(walk + 1)
+    del control
     first = _walk(found, key, seed, 0)
     return View(
         key=key,
@@ -135,8 +146,8 @@ def look(
         found=found,
         placed=placed,
         refused=refused,
-        control=controls[0],
-        control_ratio=np.stack([control.ratio(SPECTRUM).numpy() for control in controls]),
+        control=coordinates,
+        control_ratio=np.stack(ratios),
         alone=_alone(snapshots, columns, found.replicas),
         control_alone=_alone(first, None, tuple(range(first.shape[1]))),
     )

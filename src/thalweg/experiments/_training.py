@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import check_numbers, check_precision, check_training, named_in, trained
 from thalweg.experiments._words import counted
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.models.config import ModelConfig
@@ -45,6 +47,26 @@ class TrainingConfig(ExperimentConfig):
     l2: float = Field(default=0.0, ge=0)
     """Weight of the penalty ½·l2·‖θ‖², part of the objective."""
 
+    @model_validator(mode="after")
+    def _representable(self) -> TrainingConfig:
+        check_precision(self.dtype, {"l2": self.l2})
+        check_precision(self.dtype, dict(self.training), "training.")
+        return self
+
+    def trainings(self) -> list[TrainingConfig]:
+        """The trainings of a run, one configuration each."""
+        return [self]
+
+    def numbers(self, parameters: int) -> dict[str, float]:
+        """Field -> numbers in float64 that are held at once for its sake, with a network of so many parameters."""
+        return {}
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse networks, replicas, data and recordings that cannot fit."""
+        for one in self.trainings():
+            check_training(one.replicas, one.data, one.model, one.training, dtype=one.dtype, root=root)
+            check_numbers(self, self.numbers(trained(one.data, one.model)[0]))
+
 
 @dataclass(frozen=True, eq=False)
 class Setup:
@@ -73,7 +95,8 @@ def set_up(config: TrainingConfig, run: Run) -> Setup:
 
     from thalweg import tasks
 
-    task = tasks.load(config.data, getattr(torch, config.dtype))
+    with named_in("data", TaskConfig):
+        task = tasks.load(config.data, getattr(torch, config.dtype))
     run.set_environment(data_checksum=task.checksum)
     return build(config, task)
 
@@ -91,7 +114,8 @@ def build(config: TrainingConfig, task: Task) -> Setup:
     from thalweg.objective import Objective
 
     dtype = getattr(torch, config.dtype)
-    model = models.build(config.model, task.input_shape, task.outputs).eval()  # training switches dropout on itself
+    with named_in("model", ModelConfig):
+        model = models.build(config.model, task.input_shape, task.outputs).eval()  # training switches dropout on itself
     classes = task.kind == "classification"
     if config.loss == "cross-entropy" and not classes:
         raise InputError(f"loss must be mse or auto for {task.label}, whose targets are values, found cross-entropy")

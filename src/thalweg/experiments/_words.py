@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from thalweg.figures.scales import number, power_of_ten
 
-__all__ = ["counted", "percent", "range_words", "typeset"]
+__all__ = ["FEW", "counted", "listed", "percent", "range_words", "typeset"]
+
+FEW = 8
+"""Names that a sentence lists; of more it gives the first and counts the others."""
 
 
 def percent(share: float) -> str:
@@ -42,6 +45,15 @@ def counted(count: int, noun: str) -> str:
     ('1 run', '16,750 parameters')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them.
+
+    >>> listed(["run 1", "run 3"]), listed([str(i) for i in range(200)])
+    ('run 1, run 3', '0, 1, 2, 3, 4, 5, 6, 7 and 192 more')
+    """
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
 def typeset(text: str) -> str:

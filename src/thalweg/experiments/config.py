@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -39,6 +40,16 @@ class ExperimentConfig(BaseModel):
 
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads of torch; None leaves torch's own choice."""
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse what cannot fit into memory or onto the disk, before a run is made; by default nothing is asked.
+
+        Args:
+            root: Folder of the run folders.
+
+        Raises:
+            InputError: A field asks for more than there is.
+        """
 
     @field_validator("device")
     @classmethod

@@ -72,7 +72,7 @@ class Config(TrainingConfig):
     last: int = Field(default=10, ge=1)
     """visited: number of last snapshots near which samples are drawn."""
 
-    neighbours: int = Field(default=25, ge=4)
+    neighbours: int = Field(default=25, ge=4, le=10_000)
     """visited: samples near each of them."""
 
     spread: float = Field(default=0.05, gt=0)
@@ -87,13 +87,13 @@ class Config(TrainingConfig):
     reach: float = Field(default=1.0, gt=0)
     """parameters: greatest offset of a parameter, in its own units."""
 
-    offsets: int = Field(default=81, ge=5)
+    offsets: int = Field(default=81, ge=5, le=10_001)
     """parameters: offsets of each, an odd number; half of them within a tenth of `reach`."""
 
-    line_points: int = Field(default=401, ge=4)
+    line_points: int = Field(default=401, ge=4, le=1_000_000)
     """line: places between α = −0.5 and 1.5."""
 
-    points: int = Field(default=41, ge=2)
+    points: int = Field(default=41, ge=2, le=2001)
     """planes: cells along each axis."""
 
     span: float = Field(default=1.0, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,8 @@ def execute(name: str, config: ExperimentConfig, root: str | Path = "runs", comm
         command: The command line, kept in ``environment.json``; empty if called from Python.
 
     Raises:
-        InputError: Unknown experiment, a configuration of another experiment, a device that this machine lacks, or a
-            run that another process is writing.
+        InputError: Unknown experiment, a configuration of another experiment, a device that this machine lacks, sizes
+            that it has no memory for, or a run that another process is writing.
         OSError: The folder cannot be written.
     """
     run = start(name, config, root, command)
@@ -65,6 +66,7 @@ def start(
     if type(config) is not experiment.config:
         raise InputError(f"config must be a Config of {name}, found {type(config).__module__}.{type(config).__name__}")
     _check_device(config.device)
+    config.check_sizes(root)
 
     def create() -> Run:
         return Run.create(
@@ -115,21 +117,28 @@ def compute(run: Run) -> Findings:
 
 
 def load_findings(run: Run) -> Findings:
-    """What a run has found.
+    """What a run has found, if all its files are what was written.
 
     Raises:
-        InputError: The run has not come to its end, or its findings are damaged.
+        InputError: The run has not come to its end, or one of its files is damaged.
     """
     _refuse_recorded(run, "be reported")
     if run.state != "complete":
+        run.check(content=False)  # the mark of completion may be what is missing
         raise InputError(f"run {run.path} has no findings, it is {run.state}: `thalweg resume {run.path}` completes it")
-    return Findings.from_json(run.load("findings"))
+    run.check()
+    try:
+        return Findings.from_json(run.load("findings"))
+    except InputError as error:
+        file = run.files.results / "findings.json"
+        raise error if str(file) in str(error) else InputError(f"{file} is corrupt: {error}") from None
 
 
 def _discard(path: Path) -> None:
     """Remove a run, damaged or not, that nobody writes: moved aside, so that no half-removed run is ever seen."""
     files = RunFiles(path)
-    if not (files.config.is_file() or files.environment.is_file()):  # no run of ours; making one there will say so
+    signs = (files.config, files.environment, files.checksums)
+    if not any(map(os.path.lexists, signs)):  # no run of ours; making one there will say so
         return
     aside = temporary_folder(path.parent, path.name)
     with locked(files.lock), writing_to(path):

@@ -23,11 +23,13 @@ which one is drawn. A small norm is no proof of a critical point: see `zero-grad
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import check_precision, check_training, named_in
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
@@ -48,7 +50,12 @@ class Case(BaseModel):
     """One curve of the figure: what is trained on what, and how."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), validate_default=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        validate_default=True,
     )
 
     label: str | None = None
@@ -101,7 +108,15 @@ class Config(ExperimentConfig):
                     f"of 'full' needs networks that are the same in training and in evaluation, found batchnorm or "
                     f"dropout in {name}.model"
                 )
+            check_precision(self.dtype, {"l2": case.l2}, f"{name}.")
+            check_precision(self.dtype, dict(case.training), f"{name}.training.")
         return self
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse cases that cannot fit."""
+        for name, case in self.cases.items():
+            recipe = case.training.model_copy(update=_cadences(case))
+            check_training(case.replicas, case.data, case.model, recipe, dtype=self.dtype, root=root, table=f"{name}.")
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -162,7 +177,7 @@ def run(config: Config, run: Run) -> Findings:
     from thalweg.experiments._gradient_story import tell
 
     # All tasks and networks are read before anything is trained: what does not fit is told at once.
-    prepared = {name: _prepared(config, case) for name, case in config.cases.items()}
+    prepared = {name: _prepared(config, case, name) for name, case in config.cases.items()}
     run.set_environment(data_checksum="+".join(dict.fromkeys(setup.task.checksum for setup in prepared.values())))
     labels = _labels(config, prepared)
     courses = []
@@ -171,7 +186,7 @@ def run(config: Config, run: Run) -> Findings:
     return tell(config, courses)
 
 
-def _prepared(config: Config, case: Case) -> Setup:
+def _prepared(config: Config, case: Case, name: str) -> Setup:
     """Loads data and builds the network and the loss of a case."""
     import torch
 
@@ -179,27 +194,34 @@ def _prepared(config: Config, case: Case) -> Setup:
     from thalweg.experiments._training import TrainingConfig, build
 
     own = {"data": case.data, "model": case.model, "l2": case.l2, "dtype": config.dtype, "device": config.device}
-    return build(TrainingConfig.model_validate(own), tasks.load(case.data, getattr(torch, config.dtype)))
+    with named_in(f"{name}.data", TaskConfig):
+        task = tasks.load(case.data, getattr(torch, config.dtype))
+    with named_in(name, Case):
+        return build(TrainingConfig.model_validate(own), task)
 
 
 def _trained(config: Config, case: Case, setup: Setup, label: str, run: Run, name: str) -> Course:
     from thalweg.experiments._gradients import course, observer
     from thalweg.training import train
 
-    # Every step has a row; weights are kept at the ends only, unless the recipe asks for more.
-    every = {"metrics": Cadence(every=1, unit="step")}
-    if "record" not in case.training.model_fields_set:
-        every["record"] = Cadence(every=2, unit="log")
     recording = train(
         setup.objective,
         None,
-        case.training.model_copy(update=every),
+        case.training.model_copy(update=_cadences(case)),
         replicas=case.replicas,
         seed=config.seed,
         recording=run.recording("training" if name == "first" else name),
         observe=observer(setup.objective, config.p, config.of),
     )
     return course(label, recording, setup, config.of)
+
+
+def _cadences(case: Case) -> dict[str, Cadence]:
+    """Every step has a row; weights are kept at the ends only, unless the recipe asks for more."""
+    every = {"metrics": Cadence(every=1, unit="step")}
+    if "record" not in case.training.model_fields_set:
+        every["record"] = Cadence(every=2, unit="log")
+    return every
 
 
 def _labels(config: Config, prepared: dict[str, Setup]) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Config(TrainingConfig):
     high: float = Field(default=2.0, ge=1)
     """The greatest α."""
 
-    points: int = Field(default=61, ge=7)
+    points: int = Field(default=61, ge=7, le=100_001)
     """Number of α; the places nearest to 0 and 1 are exactly 0 and 1."""
 
     batchnorm: Literal["recomputed", "interpolated", "first", "last"] = "recomputed"
@@ -78,7 +78,7 @@ class Config(TrainingConfig):
     rise: float = Field(default=0.1, gt=0)
     """Rise of the training loss over its end by which the width of a valley is measured."""
 
-    subsets: int = Field(default=10, ge=2)
+    subsets: int = Field(default=10, ge=2, le=10_000)
     """Disjoint parts of the data from which the standard errors of the barriers come."""
 
     align: bool = True
@@ -90,7 +90,7 @@ class Config(TrainingConfig):
     curve: Literal["bezier", "polygon"] = "bezier"
     """The curve that is trained between the two: a Bézier curve or a chain of straight stretches."""
 
-    bends: int = Field(default=1, ge=0)
+    bends: int = Field(default=1, ge=0, le=1000)
     """Trained points of the curve between its ends; 0 trains none."""
 
     curve_training: Recipe = Recipe(lr=1e-2, steps=1000, batch_size=128, schedule="linear", final=0.01)

@@ -89,14 +89,18 @@ class Config(Varied):
     relative_sigma: float = Field(default=0.05, gt=0)
     """The same for steps relative to each weight."""
 
-    pairs: int = Field(default=50, ge=2)
+    pairs: int = Field(default=50, ge=2, le=1_000_000)
     """Pairs of opposite steps of the average sharpness."""
 
     tolerance: float = Field(default=1e-3, gt=0, lt=1)
     """Residual of the extreme eigenvalues relative to the spectral norm."""
 
-    trace_products: int = Field(default=30, ge=6)
+    trace_products: int = Field(default=30, ge=6, le=1_000_000)
     """Hessian-vector products for the trace."""
+
+    def numbers(self, parameters: int) -> dict[str, float]:
+        """The basis of the random subspace."""
+        return {"box_dimension": min(self.box_dimension, parameters) * parameters}
 
 
 _RECORD = Cadence(every=1_000_000, unit="epoch")  # the first and the last weights

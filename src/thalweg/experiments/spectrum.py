@@ -52,17 +52,21 @@ __all__ = ["PRESETS", "Config", "run"]
 class Config(TrainingConfig):
     """Settings of `spectrum`."""
 
-    probes: int = Field(default=10, ge=2)
+    probes: int = Field(default=10, ge=2, le=10_000)
     """Random vectors of the density's estimate."""
 
-    steps: int = Field(default=80, ge=1)
+    steps: int = Field(default=80, ge=1, le=10_000)
     """Lanczos steps for each of them."""
 
-    largest: int = Field(default=15, ge=1)
+    largest: int = Field(default=15, ge=1, le=10_000)
     """How many of the largest eigenvalues are computed, each with its residual."""
 
     exact_up_to: int = Field(default=3000, ge=0)
     """All eigenvalues are computed for at most so many parameters; signs are estimated beyond 16,750."""
+
+    def numbers(self, parameters: int) -> dict[str, float]:
+        """The whole Hessian and the workspace of its eigenvalues."""
+        return {"exact_up_to": 3 * parameters**2 if parameters <= self.exact_up_to else 0}
 
 
 _RECORD = Cadence(every=1_000_000, unit="epoch")  # the first and the last weights

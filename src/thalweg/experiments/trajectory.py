@@ -28,14 +28,17 @@ removes it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import snapshots, trained
 from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
+from thalweg.progress import storage
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
@@ -63,7 +66,7 @@ class Config(TrainingConfig):
     perplexity: float | None = Field(default=None, ge=1)
     """Neighbours that t-SNE weighs; default a quarter of the snapshots of a run, at least 5 and at most 30."""
 
-    control_walks: int = Field(default=20, ge=1)
+    control_walks: int = Field(default=20, ge=1, le=10_000)
     """Random walks behind the band in the figure of the explained variance."""
 
     @model_validator(mode="after")
@@ -72,6 +75,26 @@ class Config(TrainingConfig):
             if getattr(self.training, name) == 0:
                 raise InputError(f"training.{name} must be at least 1, for a path has two ends, found 0")
         return self
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse also more points than their principal components have memory for."""
+        super().check_sizes(root)
+        parameters, samples = trained(self.data, self.model)
+        each = snapshots(self.training, samples)
+        points = each * self.replicas
+        shorter = min(points, parameters)  # the side of the matrix of inner products
+        needed = 8 * (4 * shorter**2 + (3 * points * parameters if points >= parameters else 0))
+        if needed > BUDGET:
+            many = self.replicas >= each
+            name, found = ("replicas", self.replicas) if many else ("training.record.every", self.training.record.every)
+            raise InputError(
+                f"{name} must leave few enough points for principal components in {storage(BUDGET)}, found {found:,}: "
+                f"{each:,} snapshots of {self.replicas:,} replicas of {parameters:,} parameters take {storage(needed)}"
+            )
+
+
+BUDGET = 2**30
+"""Bytes of working memory, as that of an objective and of the principal components."""
 
 
 def _every(distance: int, **recipe: Any) -> Recipe:

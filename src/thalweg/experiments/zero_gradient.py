@@ -63,7 +63,7 @@ class Config(TrainingConfig):
     method: Literal["adam", "lbfgs", "levenberg"] = "adam"
     """How the norm of the gradient is minimised: Adam or L-BFGS on ½‖∇L‖², or Levenberg–Marquardt on ∇L = 0."""
 
-    norm_steps: int = Field(default=2000, ge=1)
+    norm_steps: int = Field(default=2000, ge=1, le=10_000_000)
     """Steps of that second phase."""
 
     norm_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
@@ -84,16 +84,16 @@ class Config(TrainingConfig):
     saddle_after: int = Field(default=500, ge=0)
     """Step of the training at which these searches start (the snapshot nearest to it); late ones lie in minima."""
 
-    embedded: int = Field(default=10, ge=1)
+    embedded: int = Field(default=10, ge=1, le=100_000)
     """Number of starts in each narrower network."""
 
     narrower: int = Field(default=6, ge=0)
     """Number of narrower networks whose minima are embedded as saddles."""
 
-    downhill: int = Field(default=2, ge=0)
+    downhill: int = Field(default=2, ge=0, le=1000)
     """At most so many of the lowest modes of every saddle along which walks lead down to minima; with 0 none."""
 
-    neighbours: int = Field(default=100, ge=1)
+    neighbours: int = Field(default=100, ge=1, le=1_000_000)
     """Random neighbours of every point at every radius."""
 
     radii: tuple[Radius, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

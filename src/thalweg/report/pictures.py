@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from thalweg.runs.files import write_bytes
 
 __all__ = ["Film", "Picture", "draw", "films", "svg_address"]
 
-BIGGEST_SVG = 300_000  # characters above which the picture inside the page is the PNG
+BIGGEST_SVG = 150_000  # characters above which the picture inside the page is a PNG
+BIGGEST_PNG = 150_000  # bytes of that picture: it is for paper and for readers without scripts, the file is sharper
 BIGGEST_FILM = 4_000_000  # bytes above which a film stays beside the page
 
 _PLACES = re.compile(r"(?<=\s)(?:d|x|y|points)=\"[^\"]*\"")
@@ -81,7 +83,7 @@ def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> P
     files = [(kind, Path(os.path.relpath(target, beside)).as_posix()) for kind, target in places.items()]
     static = svg_address(svg)
     if len(static) > BIGGEST_SVG:
-        static = _base64(png, "image/png")
+        static = _base64(smaller(png), "image/png")
     details = {
         detail.key: {
             "title": detail.title,
@@ -150,6 +152,20 @@ def svg_address(svg: bytes) -> str:
     if "'" not in text:  # else the double quotes are encoded
         text = text.replace('"', "'")
     return "data:image/svg+xml;charset=utf-8," + quote(text, safe=" !$'()*+,-./:;<=>?@[]^_`{|}~")
+
+
+def smaller(png: bytes, most: int = BIGGEST_PNG) -> bytes:
+    """The same picture in at most so many bytes: with 256 colours, and then at half the size until it fits."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGB")
+    while len(png) > most and min(picture.size) > 64:
+        written = io.BytesIO()
+        picture.quantize(256).save(written, "PNG", optimize=True)
+        png = written.getvalue()
+        picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+    return png
 
 
 def _base64(content: bytes, kind: str) -> str:

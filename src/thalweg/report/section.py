@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Section", "Table", "environment", "section", "table"]
 
+MOST_LOST = 20
+"""Replicas that did not complete and are told one by one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -177,6 +180,8 @@ def _replicas(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if entry["status"] != "completed":
                 why = f": {entry['message']}" if entry.get("message") else ""
                 lost.append(f"Replica {replica} of “{name}” {entry['status']} at step {entry['step']}{why}.")
+    if len(lost) > MOST_LOST:
+        lost = [*lost[:MOST_LOST], f"{len(lost) - MOST_LOST} more replicas did not complete."]
     if len(said) > 2 and not lost:
         said = [f"{len(said)} recordings: all {sum(map(len, statuses.values()))} replicas completed."]
     return tuple(said), tuple(lost)

@@ -14,6 +14,12 @@ __all__ = ["Cadence", "Recipe"]
 
 DEFAULT_EPOCHS = 100
 
+MOST_POINTS = 10_000_000
+"""Recorded steps that are listed beforehand."""
+
+LONGEST = 1_000_000_000
+"""Steps or epochs: at a millisecond each, such a training takes twelve days."""
+
 _USED_BY = {  # fields that only some optimisers or schedules know, and these
     "momentum": ("optimizer", ("momentum", "nesterov", "rmsprop")),
     "betas": ("optimizer", ("adam", "adamw")),
@@ -45,10 +51,18 @@ class Cadence(BaseModel):
     unit: Literal["step", "epoch", "log"] = "epoch"
     """What `every` counts."""
 
+    @model_validator(mode="after")
+    def _few(self) -> Cadence:
+        if self.unit == "log" and self.every > MOST_POINTS:
+            raise InputError(f"every must be at most {MOST_POINTS:,} points with unit log, found {self.every:,}")
+        return self
+
     def steps(self, total: int, per_epoch: int) -> list[int]:
         """All recorded steps of a training of `total` steps, ascending."""
         if self.unit == "log":
             gaps = max(1, self.every - 2)
+            if gaps > 2 * total * (1 + math.log(total + 1)):  # points closer than steps: every step is one
+                return list(range(total + 1))
             points = [round(total ** (i / gaps)) for i in range(gaps + 1)] if total else []
             return sorted({0, total, *points})
         return sorted({*range(0, total + 1, self._distance(per_epoch)), total})
@@ -110,10 +124,10 @@ class Recipe(BaseModel):
     batch_size: int | Literal["given"] | None = None
     """Samples per step; None is the full batch; "given" takes the batches of a list or DataLoader as they are."""
 
-    epochs: int | None = Field(default=None, ge=0)
+    epochs: int | None = Field(default=None, ge=0, le=LONGEST)
     """Passes over the data; give this or `steps`; default 100."""
 
-    steps: int | None = Field(default=None, ge=0)
+    steps: int | None = Field(default=None, ge=0, le=LONGEST)
     """Updates; give this or `epochs`."""
 
     schedule: Literal["constant", "cosine", "step", "linear", "exponential"] = "constant"

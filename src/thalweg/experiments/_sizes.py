@@ -1,0 +1,150 @@
+"""What a configuration asks of memory, disk and the precision of training, compared before a run is made.
+
+Everything here is arithmetic on the configuration: no data are read, no network is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from thalweg.errors import InputError
+from thalweg.limits import check_disk, check_memory
+from thalweg.models.config import ModelConfig
+from thalweg.tasks.config import TaskConfig
+
+if TYPE_CHECKING:
+    from thalweg.training.recipe import Cadence, Recipe
+
+__all__ = ["check_numbers", "check_precision", "check_training", "named_in", "snapshots", "trained"]
+
+IMAGES = {  # data set -> shape of an image, classes, greatest number of training and of test images
+    "digits": ((1, 8, 8), 10, 1_437, 360),
+    "mnist": ((1, 28, 28), 10, 60_000, 10_000),
+    "fashion-mnist": ((1, 28, 28), 10, 60_000, 10_000),
+    "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
+}
+BYTES = {"float32": 4, "float64": 8}
+LARGEST = {"float32": 3.4028234663852886e38, "float64": math.inf}
+
+COPIES = 6
+"""θ of all replicas, its gradient, two averages of the optimiser, and what waits to be written."""
+
+COLUMNS = 10
+"""Metrics of a recorded step, each a number per replica."""
+
+
+@contextmanager
+def named_in(table: str, kind: type[BaseModel]) -> Iterator[None]:
+    """Sentences about a field of a table name its place from the top: ``samples …`` becomes ``data.samples …``.
+
+    Args:
+        table: Its dotted name, empty for the configuration itself.
+        kind: Its class.
+    """
+    try:
+        yield
+    except InputError as error:
+        first = str(error).split(" ", 1)[0].split(".")[0]
+        if not table or first not in kind.model_fields:
+            raise
+        raise InputError(f"{table}.{error}") from None
+
+
+def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int, int]:
+    """Number of parameters of the network on its task, and of training samples (at most).
+
+    Raises:
+        InputError: The data or the network cannot fit into memory, or there are fewer samples than asked for.
+    """
+    from thalweg.models import parameter_count
+
+    if data.name == "function":
+        shape, outputs, samples = (1,), 1, data.points
+        for name in ("points", "test_points"):  # as when they are loaded
+            check_memory(f"{table}data.{name}", f"{getattr(data, name):,}", 32 * getattr(data, name))
+    else:
+        shape, outputs, samples, most = IMAGES[data.name]
+        for name, there in (("samples", samples), ("test_samples", most)):
+            if (asked := getattr(data, name)) is not None and asked > there:
+                raise InputError(f"{table}data.{name} must be at most the {there:,} there are, found {asked:,}")
+        samples = samples if data.samples is None else min(samples, data.samples)
+        outputs = math.prod(shape) if data.target == "inputs" else outputs
+    with named_in(f"{table}model", ModelConfig):
+        return parameter_count(model, shape, outputs), samples
+
+
+def snapshots(recipe: Recipe, samples: int, cadence: Cadence | None = None) -> int:
+    """How often the weights are recorded, at most; of another cadence, how often that is."""
+    cadence = recipe.record if cadence is None else cadence
+    per_epoch = -(-samples // recipe.batch_size) if isinstance(recipe.batch_size, int) else 1
+    total = recipe.total_steps(per_epoch)
+    if cadence.unit == "log":
+        return min(total + 1, max(cadence.every, 2) + 1)
+    return min(total + 1, total // (cadence.every * (per_epoch if cadence.unit == "epoch" else 1)) + 2)
+
+
+def check_training(
+    replicas: int,
+    data: TaskConfig,
+    model: ModelConfig,
+    recipe: Recipe,
+    *,
+    dtype: str,
+    root: str | Path,
+    table: str = "",
+) -> None:
+    """Refuse a training whose replicas cannot fit into memory, or whose recording cannot fit onto the disk.
+
+    Args:
+        replicas: R.
+        data: The task.
+        model: The network.
+        recipe: How it is trained and recorded.
+        dtype: Precision of training.
+        root: Folder of the run folders.
+        table: Prefix of the fields in messages, such as "first.".
+    """
+    count, samples = trained(data, model, table)
+    numbers = replicas * count
+    size = COPIES * BYTES[dtype] * numbers
+    check_memory(f"{table}replicas", f"{replicas:,} of {count:,} parameters in training", size)
+    often = snapshots(recipe, samples)
+    words = f"{recipe.record.every:,}: {often:,} snapshots of {numbers:,} numbers"
+    check_disk(f"{table}training.record.every", words, often * BYTES[dtype] * numbers, root)
+    rows = snapshots(recipe, samples, recipe.metrics)
+    field = "record" if recipe.metrics is None else "metrics"
+    words = f"{getattr(recipe, field).every:,}: metrics of {replicas:,} replicas at {rows:,} steps"
+    check_memory(f"{table}training.{field}.every", words, rows * replicas * COLUMNS * 8)
+
+
+def check_numbers(config: BaseModel, numbers: Mapping[str, float]) -> None:
+    """Refuse fields that ask for more numbers in float64 than memory holds.
+
+    Args:
+        config: Whose fields.
+        numbers: Field -> how many numbers are held at once for its sake.
+    """
+    for name, count in numbers.items():
+        check_memory(name, f"{getattr(config, name):,}", 8 * count)
+
+
+def check_precision(dtype: str, values: Mapping[str, Any], table: str = "") -> None:
+    """Refuse numbers that the precision of training does not have.
+
+    Args:
+        dtype: The precision.
+        values: Field -> its value; what is no number is passed over.
+        table: Prefix of the fields in messages, such as "training.".
+
+    Raises:
+        InputError: One is larger than the largest number there.
+    """
+    for name, value in values.items():
+        if isinstance(value, float) and value > LARGEST[dtype]:
+            raise InputError(f"{table}{name} must be at most {LARGEST[dtype]:.4g} in {dtype}, found {value:g}")
