@@ -178,6 +178,29 @@ def test_constants_beside_tensors_reach_every_replica():
     assert torch.equal(*ways)
 
 
+def test_what_gives_samples_by_number_is_a_dataset():
+    class Table:
+        """A table of another library: no torch Dataset, with tensors inside."""
+
+        def __init__(self, x, y):
+            self.x, self.y = x, y
+
+        def __len__(self):
+            return len(self.x)
+
+        def __getitem__(self, i):
+            if not 0 <= i < len(self):
+                raise IndexError(i)
+            return {"x": self.x[i], "label": self.y[i], "file": NAMES[i]}
+
+    x, y, w = data()
+    found = Objective(model := nn.Linear(4, 3), named, Table(x, y), loss_on="batch")
+    plain = right(model, x, y, w)
+    assert found.samples == N
+    assert found.batches.indexable
+    assert torch.allclose(found.gradient(found.theta), plain.gradient(plain.theta), atol=1e-6)
+
+
 # -- the pieces
 
 

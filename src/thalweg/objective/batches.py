@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -149,11 +150,12 @@ def gather(
     divisible: bool = True,
     prepare: Callable[[Batch], Batch] | None = None,
 ) -> Batches:
-    """Turns tensors, a Dataset, a DataLoader or a list of batches into `Batches`.
+    """Turns tensors in any container, a Dataset, a DataLoader or a list of batches into `Batches`.
 
     Args:
-        data: A tuple of tensors (input, target) whose first axis is the sample; a map-style Dataset; a DataLoader; or
-            a list of batches of any structure.
+        data: Tensors or arrays whose first axis is the sample, in any container, such as a tuple (input, target), with
+            lists of one text or number per sample beside them; a map-style Dataset; a DataLoader; or a list of batches
+            of any structure. Sparse and nested tensors, packed sequences and objects of other libraries are one batch.
         batch_size: Cuts tensors and datasets into fixed batches that are never cut further (for a loss that depends on
             the batch, such as BatchNorm in `batch` mode).
         memory: Bytes; a loader whose batches take more than half of it is read anew at every pass.
@@ -170,11 +172,12 @@ def gather(
     empty = Batches((), (), False, None, count or sample_count, place, prepare=prepare)
     if isinstance(data, DataLoader):
         return _from_loader(data, memory, empty)
-    if isinstance(data, Dataset):
+    if isinstance(data, Dataset) or _like_dataset(data):
         if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
         _nonempty(len(data))
-        loader = DataLoader(data, batch_size=batch_size or 256, collate_fn=rows.collated)
+        dataset: Any = data
+        loader = DataLoader(dataset, batch_size=batch_size or 256, collate_fn=rows.collated)
         loaded = _from_loader(loader, memory, empty)
         if loaded.loader is not None or any(rows.uncut(batch) for batch in loaded.held):
             return loaded
@@ -211,10 +214,19 @@ def gather(
     return replace(empty, held=held, counts=tuple(map(empty.count, held)), indexable=True)
 
 
+def _plain(data: Any) -> bool:
+    return isinstance(data, Tensor | np.ndarray | Sequence | deque) or is_record(data)
+
+
+def _like_dataset(data: Any) -> bool:
+    """Whether an object of another library gives samples by number, as a `Dataset` does."""
+    kind = type(data)
+    return not _plain(data) and not hasattr(kind, "to") and hasattr(kind, "__getitem__") and hasattr(kind, "__len__")
+
+
 def _one_batch(data: Any) -> bool:
     """Whether the data are one object of another library (a graph): its tensors need not have samples as rows."""
-    plain = isinstance(data, tuple | Tensor | np.ndarray) or is_record(data)
-    return not plain and (hasattr(type(data), "to") or not isinstance(data, Iterable)) and bool(leaves(data))
+    return not _plain(data) and (hasattr(type(data), "to") or not isinstance(data, Iterable)) and bool(leaves(data))
 
 
 def _from_list(data: list[Any], empty: Batches) -> Batches:
