@@ -37,23 +37,32 @@ class ParameterLayout:
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, model: nn.Module, parameters: str | Sequence[str] = "*") -> ParameterLayout:
+    def of(cls, model: nn.Module, parameters: str | Sequence[str] = "*", *, frozen: bool = False) -> ParameterLayout:
         """Builds the layout of the trainable parameters whose names match one of the globs.
+
+        Args:
+            model: Any module.
+            parameters: Glob or globs over the names.
+            frozen: Whether parameters that require no gradient belong to θ as well.
 
         Raises:
             InputError: No parameter requires a gradient, or none matches.
         """
-        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
+        trainable = {name: p for name, p in model.named_parameters() if p.requires_grad or frozen}
         if not trainable:
-            raise InputError("model must have at least one parameter with requires_grad=True, found none")
-        for name, p in trainable.items():
+            word = "parameter" if frozen else "parameter with requires_grad=True"
+            raise InputError(f"model must have at least one {word}, found none")
+        chosen = _matching(tuple(trainable), parameters)
+        for name in chosen if frozen else trainable:
+            p = trainable[name]
             if isinstance(p, nn.UninitializedParameter):
                 raise InputError(f"model must be called on a batch once before, found the lazy parameter '{name}'")
             if p.is_complex():
                 raise InputError(
                     f"model must have real parameters, found '{name}' of {p.dtype}: store real and imaginary parts"
                 )
-        chosen = _matching(tuple(trainable), parameters)
         return cls(chosen, tuple(tuple(trainable[name].shape) for name in chosen))
 
     @cached_property
@@ -90,6 +99,8 @@ class ParameterLayout:
         Raises:
             InputError: A parameter is missing or has another shape.
         """
+        if not isinstance(parameters, Mapping):
+            raise InputError(f"parameters must map names to tensors, found {type(parameters).__name__}")
         parts = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             if name not in parameters:

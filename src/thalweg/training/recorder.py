@@ -5,102 +5,26 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakMethod, finalize
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
-from thalweg.objective.copying import plain
-from thalweg.objective.layout import ParameterLayout
 from thalweg.runs import Recording, Run
 from thalweg.runs.environment import RECORDED
+from thalweg.training.track import Track, Value
+from thalweg.training.watching import watch
 
 __all__ = ["Recorder", "Track"]
 
 COMMIT_SECONDS = 5.0
 COMMIT_BYTES = 2**26
-
-Value = Tensor | float
-
-
-class Track:
-    """What one replica of a `Recorder` has done; made by `Recorder.replica`.
-
-    Args:
-        model: The model being trained; read after every `every` steps, never changed.
-        every: Steps between two snapshots.
-        per_epoch: Steps in an epoch.
-
-    Attributes:
-        steps: Calls of `step` so far.
-        rows: (step, metrics) not yet taken.
-        snapshots: (step, theta (P,), buffers) not yet taken.
-        diverged: The first step at which a metric or a recorded parameter was not finite; None while all are.
-    """
-
-    def __init__(self, model: nn.Module, every: int, per_epoch: int) -> None:
-        self.model = plain(model)
-        self.layout = ParameterLayout.of(self.model)
-        self.every, self.per_epoch = every, per_epoch
-        self.steps = 0
-        self.rows: list[tuple[int, dict[str, Tensor]]] = []
-        self.snapshots: list[tuple[int, Tensor, dict[str, Tensor]]] = []
-        self.diverged: int | None = None
-        self._last = -1
-        self.snapshot()
-
-    def step(self, **metrics: Value) -> None:
-        """Call this after every step of the optimiser.
-
-        Args:
-            **metrics: Numbers or scalar tensors, such as the loss of this step; kept at every step.
-
-        Raises:
-            InputError: A metric that is no single number.
-        """
-        self.steps += 1
-        row = {}
-        for name, value in metrics.items():
-            try:
-                number = (
-                    value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-                )
-            except (TypeError, ValueError):
-                raise InputError(f"metric '{name}' must be a number, found {type(value).__name__}") from None
-            if number.numel() != 1:
-                raise InputError(f"metric '{name}' must be a number, found a tensor of shape {tuple(number.shape)}")
-            row[name] = number.reshape(()).cpu().clone()
-        if row:
-            self.rows.append((self.steps, row))
-        if self.diverged is None and not all(math.isfinite(value) for value in row.values()):
-            self.diverged = self.steps
-        if self.steps % self.every == 0:
-            self.snapshot()
-
-    def snapshot(self) -> None:
-        """Records the parameters as they are now; once at each step at most."""
-        if self._last == self.steps:
-            return
-        parameters = {name: value.detach() for name, value in self.model.named_parameters()}
-        theta = self.layout.ravel(parameters).cpu().clone()
-        buffers = {name: value.detach().cpu().clone() for name, value in self.model.named_buffers()}
-        self.snapshots.append((self.steps, theta, buffers))
-        self._last = self.steps
-        if self.diverged is None and not bool(theta.isfinite().all()):
-            self.diverged = self.steps
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """What became of it, as a recording keeps it."""
-        if self.diverged is None:
-            return {"status": "completed", "step": self.steps, "message": ""}
-        message = f"a metric or a parameter was no longer finite at step {self.diverged}"
-        return {"status": "diverged", "step": self.diverged, "message": message}
 
 
 class Recorder:
@@ -108,7 +32,13 @@ class Recorder:
 
     The folder holds what `train` would have recorded: snapshots of the parameters (and of buffers such as running
     statistics) and the metrics, readable by `Run.open` and by every analysis. A loop that ends in an error, or is
-    interrupted, keeps what it has recorded (several replicas do not: they are written together).
+    interrupted, keeps what it has recorded (of several replicas each then is a recording of its own, "replica-3").
+
+    What θ holds is decided once: the parameters that require gradients when the recording begins, in the order of
+    `model.named_parameters()`, followed by name. Freezing them, tying them, or putting others of the same shape in
+    their place changes nothing. If anything else begins to train, or moves, `step` refuses to go on, by name and
+    number, and keeps what it has: thaw layers before, or take `parameters="*"`. An optimizer of the model that trains
+    other parameters too (those of a loss) is said once, by a warning and in the recording's status.
 
     Args:
         path: The folder without its hash: "runs/mine" makes runs/mine-<hash of config>.
@@ -118,6 +48,8 @@ class Recorder:
         per_epoch: Steps in an epoch, for the epoch axis; default: a step is an epoch.
         replicas: Number of trainings, for a script that runs several one after another: see `replica`.
         seed: The loop's seed, for the record.
+        parameters: Glob or globs over parameter names: θ holds those that match, frozen or not, "*" all of them;
+            default those that require gradients now.
         data_checksum: SHA-256 of the data, for the record.
         overwrite: Remove an earlier training of the same path and config; default: refuse.
 
@@ -151,6 +83,7 @@ class Recorder:
         replicas: int | None = None,
         seed: int = 0,
         data_checksum: str | None = None,
+        parameters: str | Sequence[str] | None = None,
         overwrite: bool = False,
     ) -> None:
         if (model is None) == (replicas is None):
@@ -158,17 +91,17 @@ class Recorder:
         for name, value in (("every", every), ("per_epoch", per_epoch), ("replicas", replicas)):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, found {value}")
-        if model is not None and not isinstance(model, nn.Module):
-            raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
         self._every, self._per_epoch, self._replicas = every, per_epoch, replicas
+        self._parameters = parameters
         self._tracks: dict[int, Track] = {}
         self._open: ExitStack | None = ExitStack()
         if model is not None:
-            self._tracks[0] = Track(model, every, per_epoch)
+            self._tracks[0] = Track(model, every, per_epoch, parameters)
         first = next(iter(model.parameters())) if model is not None else torch.empty(0)
         origin = {"seed": seed, "device": str(first.device), "data_checksum": data_checksum, "command": RECORDED}
         self.run = _fresh(Path(path), dict(config or {}), origin, overwrite)
         self._open.enter_context(self.run.writing())
+        self._open.callback(finalize(self, watch(self._tracks)))  # also if it is dropped without being closed
         self._recording: Recording = self.run.recording()
         self._committed = time.monotonic()
         self._pending = 0
@@ -178,8 +111,12 @@ class Recorder:
         if self._replicas is not None:
             raise InputError("step belongs to one training: use recorder.replica(r, model).step(…) with replicas given")
         track = self._tracks[0]
-        track.step(**metrics)
-        self._take(track)
+        try:
+            track.step(**metrics)
+            self._take(track)
+        except InputError:  # whether or not it ends the loop, what came before is kept
+            self._keep()
+            raise
         if self._pending > COMMIT_BYTES or time.monotonic() - self._committed > COMMIT_SECONDS:
             self._commit()
 
@@ -196,27 +133,34 @@ class Recorder:
             raise InputError(f"r must be {allowed}, found {r}")
         if r in self._tracks:
             raise InputError(f"r must not be used twice, found {r} again")
-        self._tracks[r] = Track(model, self._every, self._per_epoch)
+        self._tracks[r] = Track(model, self._every, self._per_epoch, self._parameters, WeakMethod(self._keep))
         return self._tracks[r]
 
     def close(self) -> None:
         """Records the last step and completes the run; closing twice does nothing.
 
         Raises:
-            InputError: Replicas are missing, or their steps differ.
+            InputError: The last step cannot be recorded (see `Track.step`), replicas are missing, or their steps
+                differ. What was recorded is kept; replicas can be completed and closed again.
         """
         if self._open is None:
             return
-        for track in self._tracks.values():
-            track.snapshot()
+        try:
+            for track in self._tracks.values():
+                track.snapshot()
+            self._compare()
+        except InputError as error:
+            self._keep()
+            if self._replicas is None:
+                self._leave(error)
+            raise
         if self._replicas is None:
             self._take(self._tracks[0])
         else:
             self._merge()
-        self._recording.finish([self._tracks[r].status for r in sorted(self._tracks)])
+        self._recording.finish([self._tracks[r].status for r in sorted(self._tracks)], meta=self._meta())
         self.run.complete()
-        held, self._open = self._open, None
-        held.close()
+        self._leave(None)
 
     def __enter__(self) -> Recorder:
         return self
@@ -224,33 +168,63 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if self._open is None:
+            return
+        if error is not None:
+            self._keep()
+            self._leave(error)
+            return
+        try:
             self.close()
-        elif self._open is not None:
-            held, self._open = self._open, None
-            if self._replicas is None and self._tracks[0].steps:
-                with suppress(OSError, InputError):  # the error on its way out is the one to be seen
+        except BaseException as refusal:
+            self._leave(refusal)
+            raise
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Lets the run go; it notes why."""
+        held, self._open = self._open, None
+        if held is not None:
+            held.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
+
+    def _keep(self) -> None:
+        """Writes what there is before an error that is on its way out, which is the one to be seen."""
+        with suppress(OSError, InputError):
+            if self._replicas is None:
+                if self._tracks[0].steps:
                     self._commit()
-            held.__exit__(kind, error, trace)  # the run notes why it ended
+                return
+            for r, track in self._tracks.items():
+                if track.steps:
+                    self._keep_replica(self.run.recording(f"replica-{r}"), track)
+
+    def _keep_replica(self, recording: Recording, track: Track) -> None:
+        """Appends what a recording does not hold yet; the track keeps it."""
+        done = recording.last
+        for step, theta, metrics, buffers in track.taken():
+            if step > done:
+                recording.append(step, step / self._per_epoch, theta, metrics, buffers)
+        if recording.pending:
+            recording.commit({}, {"step": track.steps, **track.names})
 
     def _commit(self) -> None:
         """Writes what was recorded so far."""
         self._take(self._tracks[0])
-        self._recording.commit({}, {"step": self._tracks[0].steps})
+        self._recording.commit({}, self._meta())
         self._committed, self._pending = time.monotonic(), 0
+
+    def _meta(self) -> dict[str, Any]:
+        first = self._tracks[min(self._tracks)]
+        return {"step": first.steps, **first.names}
 
     def _take(self, track: Track) -> None:
         """Moves what a single track holds to the recording, in the order of steps."""
-        thetas = {step: (theta, buffers) for step, theta, buffers in track.snapshots}
-        rows = dict(track.rows)
+        held = list(track.taken())
         track.snapshots, track.rows = [], []
-        for step in sorted({*thetas, *rows}):
-            theta, buffers = thetas.get(step, (None, {}))
-            stacked = {name: value[None] for name, value in buffers.items()}
-            metrics = {name: value[None] for name, value in rows.get(step, {}).items()}
-            self._append(step, None if theta is None else theta[None], metrics, stacked)
+        for step, theta, metrics, buffers in held:
+            self._append(step, theta, metrics, buffers or {})
 
-    def _merge(self) -> None:
+    def _compare(self) -> None:
+        """Checks that all replicas are there and went the same way."""
         missing = [r for r in range(self._replicas or 0) if r not in self._tracks]
         if missing:
             raise InputError(f"every replica must be trained before the recorder is closed, {missing} were not")
@@ -258,6 +232,9 @@ class Recorder:
         lengths = sorted({track.steps for track in tracks})
         if len(lengths) > 1 or any(track.layout != tracks[0].layout for track in tracks):
             raise InputError(f"replicas must have the same model and number of steps, found steps {lengths}")
+
+    def _merge(self) -> None:
+        tracks = [self._tracks[r] for r in sorted(self._tracks)]
         rows = [dict(track.rows) for track in tracks]
         places = {step: place for place, (step, _, _) in enumerate(tracks[0].snapshots)}
         for step in range(tracks[0].steps + 1):
