@@ -59,7 +59,7 @@ class Assembly:
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self._model, self.needs = copying.copied(model), Needs()
-        self._twice, self.doubtful = False, False
+        self._twice, self.doubtful, self._confirmed = False, False, not check
         self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
@@ -215,6 +215,7 @@ class Assembly:
         """The same model and loss on other data (a test set)."""
         new = self._changed(batches=self._gather(data))
         if self._check:
+            new._confirmed = False
             checks.loss(new)
         return new
 

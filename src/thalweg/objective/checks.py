@@ -6,7 +6,6 @@ import logging
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
-from thalweg.objective import normalization, reading, samples, targets
+from thalweg.objective import means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
 
 if TYPE_CHECKING:
@@ -150,7 +149,8 @@ def loss(objective: Assembly) -> None:
         _pairing(objective, points[1], batch, evaluate)
         if held.loader is not None or not held.held:
             _same_pass(objective)
-        _mean(objective, batch, evaluate)
+        means.on_probe(objective, batch, evaluate)
+    means.over_targets(objective, batch)
 
 
 def computes(objective: Assembly) -> None:
@@ -182,36 +182,6 @@ def _probe(held: data_batches.Batches) -> Any:
     return samples.taken(held.held[0], spread)
 
 
-def _mean(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) -> None:
-    held, once = objective.batches, evaluate(batch)
-    length = samples.common_length(batch)
-    if length is None or not math.isfinite(once):
-        return
-    bounds = [0, *([2] if length >= 8 else []), *([length // 2] if length > 1 else []), length]
-    parts = [data_batches.cut(batch, slice(start, stop)) for start, stop in pairwise(bounds)]
-    try:
-        doubled = evaluate(samples.joined([batch, batch]))
-        weighted = sum(held.count(part) * evaluate(part) for part in parts if held.count(part)) / held.count(batch)
-    except Exception:
-        if held.indexable:
-            raise
-        return  # batches that somebody made may be no rows of samples: a graph, say
-    tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
-    if abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance:
-        raise InputError(
-            f"loss must be the mean over the batch, found a sum: {once:.6g} for {length} samples, "
-            f"{doubled:.6g} for the same samples twice"
-        )
-    if abs(weighted - once) <= tolerance and not (held.divisible and targets.leaves_out(objective)):
-        return
-    found = f"the loss is no plain mean over samples ({once:.6g} whole, {weighted:.6g} in parts)"
-    if held.divisible:
-        objective.batches = held.whole()
-        log.info("%s: the data are kept in one piece", found)
-    elif len(held.counts) > 1 and not normalization.by_batch(objective.program.model):
-        log.warning("%s: L is the mean over batches, each weighted by its samples or as `count` says", found)
-
-
 def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluate: Callable[[Any], float]) -> None:
     """Outputs (N, 1) and targets (N,) broadcast to all pairs: a loss that does not mind which target is whose."""
     if objective.loss_on == "batch":
@@ -234,7 +204,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
 
 def target_shape(objective: Assembly) -> None:
     """Checks that targets are what a loss on the output can be compared with."""
-    batch, params = objective.batches.first(PROBE), objective.layout.unravel(objective.theta)
+    batch, params = data_batches.cloned(objective.batches.first(PROBE)), objective.layout.unravel(objective.theta)
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -242,10 +212,10 @@ def target_shape(objective: Assembly) -> None:
             "data must be pairs (input, target) for a loss on the output; for other batches pass "
             "loss_on='batch' and a loss that takes (model, batch)"
         )
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
-        with targets.explained(batch):
-            output = objective.program.output_one(params, batch)
-    targets.check(objective, output)
+    surroundings = objective.program.surroundings()
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]), surroundings, targets.explained(batch[0]):
+        output = objective.program.output_one(params, batch)
+    targets.check(objective, output, batch[1])
 
 
 def _same_pass(objective: Assembly) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, differentiable, second_order
+from thalweg.objective import checks, differentiable, means, second_order
 from thalweg.objective.assembly import Assembly
 from thalweg.objective.derivatives import Evaluation
 
@@ -190,6 +190,9 @@ class Objective(Assembly):
 
     def _evaluation(self, buffers: Buffers | None, lead: torch.Size) -> Evaluation:
         """The pieces of all functions of θ, with buffers for each θ where they were given."""
+        if not self._confirmed:
+            self._confirmed = True
+            means.over_batches(self)
         if not buffers:
             return self.evaluation
         checks.buffers(buffers, self._model, lead)
