@@ -78,6 +78,11 @@ class Assembly:
         return self.layout.size
 
     @property
+    def checked(self) -> bool:
+        """Whether it was compared with plain PyTorch at construction."""
+        return self._check
+
+    @property
     def epsilon(self) -> float:
         """Relative rounding error of L: that of the dtype, or of the lower precision that was found inside."""
         own = torch.finfo(self.dtype).eps

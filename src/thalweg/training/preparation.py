@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from thalweg.errors import InputError
+from thalweg.objective.agreement import Plain, Way, moved, needs, written
 from thalweg.objective.batches import Batch, Batches, cloned
+from thalweg.objective.kernels import observed
 from thalweg.objective.objective import Objective
-from thalweg.objective.program import Program, saved_bytes
+from thalweg.objective.program import Needs, Program, saved_bytes
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
 __all__ = ["Prepared", "prepare"]
@@ -53,23 +55,19 @@ def prepare(objective: Objective) -> Prepared:
     Raises:
         InputError: The loss does not depend on the parameters.
     """
-    program = objective.build_program(_training_mode)
-    program.mutates = False  # what the forward pass of a training writes is a replica's own, and stays
+    batch = _probe(objective.batches)
+    program = _program(objective, _needs(objective, batch) if objective.checked else objective.needs)
     modules = dict(program.model.named_modules())
     dropouts = {name: module for name, module in modules.items() if isinstance(module, CounterDropout)}
-    if dropouts:
-        top = program.model if program._closure is None else program._closure
-        top.register_forward_pre_hook(_Recount(tuple(dropouts.values())))
     with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
-        batch = _probe(objective.batches)
         params = {name: value[None] for name, value in objective.layout.unravel(objective.theta).items()}
 
         def evaluate(seed: int, batch: Batch = batch) -> tuple[Tensor, dict[str, Tensor]]:
             torch.manual_seed(seed)
             fixed = {name: value.clone() for name, value in program.fixed.items()}
-            with torch.no_grad():
+            with torch.no_grad(), program.surroundings():
                 one = {name: value[0] for name, value in params.items()}
-                return program.loss_one({**fixed, **one}, batch), fixed
+                return program.loss_alone({**fixed, **one}, batch), fixed
 
         loss, after = evaluate(1)
         again, _ = evaluate(2)
@@ -87,6 +85,33 @@ def prepare(objective: Objective) -> Prepared:
             except ValueError:  # torch: "Expected more than 1 value per channel when training"
                 alone = False
     return Prepared(program, changed, dropouts, stochastic, not normed, alone, pair)
+
+
+def _program(objective: Objective, needs: Needs) -> Program:
+    """A program in training mode."""
+    program = objective.build_program(_training_mode, needs)
+    program.mutates = False  # what the forward pass of a training writes is a replica's own, and stays
+    dropouts = tuple(module for module in program.model.modules() if isinstance(module, CounterDropout))
+    if dropouts:
+        top = program.model if program._closure is None else program._closure
+        top.register_forward_pre_hook(_Recount(dropouts))
+    return program
+
+
+def _needs(objective: Objective, batch: Batch) -> Needs:
+    """How the model must be evaluated in training mode, which may take other ways (checkpoints) than evaluation."""
+    known, layout, theta = objective.needs, objective.layout, objective.theta
+    plain = Plain(_program(objective, known), layout, batch)
+    other = moved(plain, theta)
+    (loss, model), seen = observed(lambda: plain.loss(other))
+    if seen.fused and seen.differentiates and not known.exact:
+        known = replace(known, exact=True)
+        plain = Plain(_program(objective, known), layout, batch)
+        loss, model = plain.loss(other)
+    changed = written(plain.program.model, model)
+    gradient = plain.flat(plain.gradients(loss, model))
+    way = Way(lambda tried: _program(objective, tried), layout, batch, torch.stack([theta, other]), changed)
+    return needs(way, known, loss.detach(), gradient)
 
 
 def _probe(batches: Batches) -> Batch:
