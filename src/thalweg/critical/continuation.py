@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints
@@ -20,6 +21,7 @@ __all__ = ["Continuation", "continue_in_decay"]
 ROUNDING = 1e-10  # share of the largest eigenvalue below which one has no sign and no inverse
 
 
+@short
 @dataclass(frozen=True)
 class Continuation:
     """The same points at a sequence of weight decays.

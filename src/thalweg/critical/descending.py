@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints, Search, Status, as_points
@@ -29,6 +30,7 @@ HALVINGS = 14  # of the first displacement
 LAST, SHORT = 300, 0.05  # budget and longest step of Newton's method at the end of a descent, so that it stays there
 
 
+@short
 @dataclass(frozen=True)
 class Descents:
     """Walks downhill, one along each side of each chosen mode of each saddle.
@@ -46,6 +48,7 @@ class Descents:
     sign: Tensor
 
 
+@short
 @dataclass(frozen=True)
 class Edge:
     """One descent between two points of a `SolutionLandscape`: along ± one negative mode of the source."""
@@ -56,6 +59,7 @@ class Edge:
     sign: int
 
 
+@short
 @dataclass(frozen=True)
 class SolutionLandscape:
     """Critical points and the descents between them (Yin et al. 2020 call it the solution landscape).

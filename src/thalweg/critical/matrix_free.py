@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.curvature import Operator, eigenpairs
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -34,6 +35,7 @@ class LargeStatus(StrEnum):
     DIVERGED = "diverged"
 
 
+@short
 @dataclass(frozen=True)
 class LargeSearch:
     """End points of a matrix-free search.

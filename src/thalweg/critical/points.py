@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 
 __all__ = ["Certificate", "CriticalPoints", "Search", "Status", "as_points"]
@@ -27,6 +28,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
 
 
+@short
 @dataclass(frozen=True)
 class Search:
     """End points of a search, before anything is claimed about them.
@@ -44,6 +46,7 @@ class Search:
     history: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
+@short
 @dataclass(frozen=True)
 class Certificate:
     """The numbers that say what each of R points is.
@@ -83,6 +86,7 @@ class Certificate:
     eigenvalues: Tensor
 
 
+@short
 @dataclass(frozen=True)
 class CriticalPoints:
     """R points with their certificates.

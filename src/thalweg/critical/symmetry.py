@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.objective import Objective, ParameterLayout
 
 __all__ = ["Symmetry", "symmetry_of"]
@@ -35,6 +36,7 @@ class _Pair:
     balances: bool  # whether any X is allowed, so that the orbit has a balanced representative
 
 
+@short
 @dataclass(frozen=True)
 class Symmetry:
     """The continuous symmetries of one objective.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.density import Quadrature, quadrature, share_interval
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
@@ -21,6 +22,7 @@ from thalweg.objective import Objective
 __all__ = ["CountEstimate", "estimate_counts"]
 
 
+@short
 @dataclass(frozen=True)
 class CountEstimate:
     """Estimated numbers of eigenvalues below −band, within and above band, each with an interval (low, high).

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.errors import InputError
@@ -24,6 +25,7 @@ __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
 WEIGHT_ERROR = 1e-12  # rounding of a share of the spectrum, which is a sum of weights
 
 
+@short
 @dataclass(frozen=True)
 class Quadrature:
     """Gauss quadratures of the spectral measures of K random unit vectors, float64 on the CPU.
@@ -47,6 +49,7 @@ class Quadrature:
     finite: bool
 
 
+@short
 @dataclass(frozen=True)
 class SpectralDensity:
     """Estimated density of the eigenvalues, smoothed by a Gaussian kernel.

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.gauss_newton import dense_factor_matrix
 from thalweg.curvature.inertia import all_finite
 from thalweg.curvature.rows import row_hessian
@@ -30,6 +31,7 @@ KINDS: dict[Curvature, str] = {"hessian": "Hessian", "ggn": "Gauss–Newton matr
 TILE = 1024  # rows of the tiles in which a large matrix is symmetrised in place
 
 
+@short
 @dataclass(frozen=True)
 class ExactCurvature:
     """A curvature matrix with what came from the same pass.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
 
@@ -32,6 +33,7 @@ TILE = 256
 """Rows of the tiles in which a matrix is symmetrised: a transposed read of the whole took a quarter of a factoring."""
 
 
+@short
 @dataclass(frozen=True)
 class Inertia:
     """Numbers of eigenvalues on either side of a band, for matrices (…, P, P).

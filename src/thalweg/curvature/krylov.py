@@ -18,11 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.operator import Operator
 
 __all__ = ["Ritz", "Subspace"]
 
 
+@short
 @dataclass(frozen=True)
 class Ritz:
     """Ritz pairs of a subspace, values ascending, float64 on the CPU.

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.search import Search, Which
@@ -25,6 +26,7 @@ from thalweg.objective import Objective
 __all__ = ["Eigenpairs", "Which", "eigenpairs"]
 
 
+@short
 @dataclass(frozen=True)
 class Eigenpairs:
     """Approximate eigenpairs (K of them), each with the error that it is known to have.

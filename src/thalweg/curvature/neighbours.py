@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -25,6 +26,7 @@ __all__ = ["NeighbourRatio", "Scale", "neighbour_ratio", "wilson_interval"]
 Scale = Literal["norm", "coordinate", "relative", "relative-uniform"]
 
 
+@short
 @dataclass(frozen=True)
 class NeighbourRatio:
     """Shares of neighbours with a higher loss, for every θ (…) and radius (K of them).

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_vector, floating
@@ -32,6 +33,7 @@ class _Counter:
         self.products = 0
 
 
+@short
 @dataclass(frozen=True)
 class Operator:
     """A symmetric linear map of R^P, given by its product with rows (…, P).

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.counts import estimate_counts
 from thalweg.curvature.exact import exact_curvature
@@ -28,6 +29,7 @@ __all__ = ["MinimalRatio", "minimal_ratio"]
 RatioMethod = Literal["auto", "eigvalsh", "ldl", "estimate"]
 
 
+@short
 @dataclass(frozen=True)
 class MinimalRatio:
     """Minimal ratio at every θ (…), with all that it takes to judge it.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -15,6 +16,7 @@ from thalweg.objective.arguments import as_objective
 __all__ = ["SubsetEstimate", "over_subsets"]
 
 
+@short
 @dataclass(frozen=True)
 class SubsetEstimate:
     """A quantity on K disjoint random subsets of the data.

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, inertia
 from thalweg.curvature.operator import Operator
@@ -23,6 +24,7 @@ from thalweg.objective.arguments import floating
 __all__ = ["Signs", "count_signs"]
 
 
+@short
 @dataclass(frozen=True)
 class Signs:
     """Counted signs of the eigenvalues of Hessians (…, P, P), with the band and what it consists of.
@@ -59,12 +61,12 @@ class Signs:
     @property
     def ratio(self) -> Tensor:
         """The minimal ratio: share of the P eigenvalues that are certainly positive, (…); NaN where H is not finite."""
-        return torch.where(self.finite, self.positive / self.size, math.nan)
+        return torch.where(self.finite, self.positive.double() / self.size, math.nan)
 
     @property
     def ratio_at_most(self) -> Tensor:
         """The same share if every undecided eigenvalue were positive, (…)."""
-        return torch.where(self.finite, (self.positive + self.undecided) / self.size, math.nan)
+        return torch.where(self.finite, (self.positive + self.undecided).double() / self.size, math.nan)
 
 
 def count_signs(

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -27,6 +28,7 @@ TraceMethod = Literal["xtrace", "hutch++", "hutchinson"]
 DiagonalMethod = Literal["xdiag", "hutchinson"]
 
 
+@short
 @dataclass(frozen=True)
 class TraceEstimate:
     """An estimated trace.
@@ -45,6 +47,7 @@ class TraceEstimate:
     products: int
 
 
+@short
 @dataclass(frozen=True)
 class DiagonalEstimate:
     """An estimated diagonal.

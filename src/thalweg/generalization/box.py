@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -17,6 +18,7 @@ from thalweg.objective.seeds import generator
 __all__ = ["BoxSharpness", "keskar_sharpness"]
 
 
+@short
 @dataclass(frozen=True)
 class BoxSharpness:
     """The largest loss found in a box around every θ (…), as a share of 1 + L.

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from thalweg._short import short
 from thalweg.errors import InputError
 
 __all__ = ["RankCorrelation", "granulated_correlation", "rank_correlation"]
 
 
+@short
 @dataclass(frozen=True)
 class RankCorrelation:
     """Kendall's τ-b between a measure and a gap.

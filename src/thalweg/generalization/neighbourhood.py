@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -19,6 +20,7 @@ __all__ = ["AverageSharpness", "StepScale", "asam_sharpness", "average_sharpness
 StepScale = Literal["coordinate", "relative"]
 
 
+@short
 @dataclass(frozen=True)
 class AverageSharpness:
     """Mean rise of the loss over random steps from every θ (…).

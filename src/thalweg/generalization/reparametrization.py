@@ -15,6 +15,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor, fx, nn
 
+from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -41,6 +42,7 @@ _MODULES = (
 _FUNCTIONS = ("relu", "leaky_relu", "flatten", "max_pool2d", "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d")
 
 
+@short
 @dataclass(frozen=True)
 class Pair:
     """Two layers with nothing but positively homogeneous operations between them.

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, floating
@@ -32,6 +33,7 @@ Of = Literal["outputs", "probabilities", "loss"]
 Norms = Callable[[Any], Tensor]  # a batch of n samples -> n norms
 
 
+@short
 @dataclass(frozen=True)
 class Sensitivity:
     """Mean input sensitivity of every θ (…) over N samples.

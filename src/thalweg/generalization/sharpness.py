@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import hessian_operator
 from thalweg.curvature.trace import trace
@@ -23,6 +24,7 @@ from thalweg.objective.seeds import replica_seed
 __all__ = ["HessianSharpness", "epsilon_sharpness", "hessian_sharpness"]
 
 
+@short
 @dataclass(frozen=True)
 class HessianSharpness:
     """Curvature of L, l2 included, at every θ (…), float64.

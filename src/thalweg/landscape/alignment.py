@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.matching import activation_matching, weight_matching
 from thalweg.landscape.permutations import Group, indices, permute_buffers, unit_groups
@@ -25,6 +26,7 @@ __all__ = ["Alignment", "align"]
 METHODS = ("weights", "activations")
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The permutations that bring the units of one network into the order of another, for every pair.

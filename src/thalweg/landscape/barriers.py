@@ -11,9 +11,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     from thalweg.landscape.profiles import Evaluator
 
+from thalweg._short import short
+
 __all__ = ["Barrier", "barrier"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Barrier:
     """The barrier of a loss on a path, for every pair of the leading axes; NaN where the loss is not finite.

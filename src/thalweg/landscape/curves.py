@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.paths import Path
 from thalweg.objective import Objective
@@ -28,6 +29,7 @@ from thalweg.training.stack import Stack, make_optimizer
 __all__ = ["Connection", "connect"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Connection:
     """A trained curve between two solutions.

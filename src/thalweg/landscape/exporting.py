@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.surface import Surface
 from thalweg.runs.files import write_bytes
@@ -30,6 +31,7 @@ PREFIX = "surface-"
 """The results of a run that are saved surfaces."""
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class SavedSurface:
     """A surface as numbers alone, perhaps with a path over it.

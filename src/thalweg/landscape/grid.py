@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
+from thalweg._short import short
 from thalweg.errors import InputError
 
 __all__ = ["Axes", "Grid", "refined", "risen_range"]
@@ -20,6 +21,7 @@ LADDER = 2.0 ** np.arange(-14, 4)
 """Steps, in units of ‖θ‖/‖d‖, at which an automatic range is looked for."""
 
 
+@short
 @dataclass(frozen=True)
 class Grid:
     """A grid in the coordinates of some directions; zero, the centre, is always one of its points.

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.objective.arguments import floating
 
@@ -24,6 +25,7 @@ KINDS = ("line", "bezier", "polygon")
 FINE = 2000  # chords by which the length of a curve is measured; relative error below 1e-6 for a quadratic one
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Path:
     """A path θ(t) from the first of its points to the last one.

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import ParameterLayout
 from thalweg.objective.activations import of_function, of_module
@@ -37,6 +38,7 @@ class Member:
     block: int = 1
 
 
+@short
 @dataclass(frozen=True)
 class Group:
     """Units that can be permuted.

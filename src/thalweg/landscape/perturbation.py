@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.paths import positions
 from thalweg.objective import Objective, ParameterLayout
@@ -18,6 +19,7 @@ __all__ = ["Perturbation", "fine_offsets", "perturb"]
 LIMIT = 300  # curves; more cannot be told apart in a figure
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Perturbation:
     """The loss along coordinate axes through θ.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.directions import Directions, as_directions
@@ -20,6 +21,7 @@ from thalweg.objective.arguments import as_objectives, as_vector
 __all__ = ["PathOnPlane", "path_on_plane"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class PathOnPlane:
     """A trajectory in the coordinates of a picture, with what the picture gets wrong.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.measures import columns, measure
@@ -24,6 +25,7 @@ from thalweg.objective.seeds import generator
 __all__ = ["ScatterSurface", "scatter_surface"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class ScatterSurface:
     """M points in a plane with their losses: first the snapshots, then the neighbours of the last of them.

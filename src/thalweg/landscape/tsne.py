@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.pca import PCA
 
@@ -24,6 +25,7 @@ SAME = 1e-7
 """Points nearer than this share of the greatest distance from the mean are one."""
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class TSNE:
     """A t-SNE picture of trajectories.

@@ -11,9 +11,11 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 
 
+@short
 @dataclass(frozen=True)
 class ParameterLayout:
     """Maps the names and shapes of parameters to slices of theta (…, P).

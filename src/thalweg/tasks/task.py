@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 
 __all__ = ["Task", "from_arrays", "from_dataset"]
@@ -18,6 +19,7 @@ __all__ = ["Task", "from_arrays", "from_dataset"]
 Pair = tuple[Tensor, Tensor]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Task:
     """Inputs and targets of one learning problem.
