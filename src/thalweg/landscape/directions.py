@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_thetas, as_vector, floating
@@ -22,6 +23,7 @@ from thalweg.objective.arguments import as_thetas, as_vector, floating
 __all__ = ["Directions", "as_directions", "gradient_direction", "solution_directions"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Directions:
     """K directions in the space of θ.

@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import Points
 
 __all__ = ["PCA", "pca"]
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class PCA:
     """Trajectories in the frame of their common principal components.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.barriers import Barrier, barrier
 from thalweg.landscape.paths import Path, positions
@@ -26,6 +27,7 @@ Buffers = Mapping[str, Tensor]
 Values = dict[str, dict[str, Tensor]]  # data set -> metric -> (T, …)
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Metrics along a path, at T places, for every pair of the leading axes.

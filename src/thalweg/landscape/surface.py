@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.cells import Cells
 from thalweg.landscape.directions import Directions, as_directions
@@ -33,6 +34,7 @@ SAVE_SECONDS = 2.0
 """At most this much work is lost by a kill, but for the piece in hand."""
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Surface:
     """Values on a grid in the coordinates of K directions.
