@@ -142,6 +142,17 @@ class Directions:
         return replace(self, notes=(*self.notes, *sentences))
 
 
+def moving(vectors: Tensor) -> int:
+    """How many parameters directions (K, P) move."""
+    return int((vectors != 0).any(0).sum())
+
+
+def moving_note(vectors: Tensor) -> tuple[str, ...]:
+    """A sentence on how many parameters directions (K, P) move; none where all do."""
+    count, size = moving(vectors), vectors.shape[1]
+    return (f"{count} of {size} parameters move.",) if count < size else ()
+
+
 ORTHOGONALISED = "Orthogonalised: every direction is freed of its components along those before it."
 
 
@@ -225,7 +236,8 @@ def solution_directions(
     note = "Everything off the line between the solutions is hidden: they may be joined by a curved path of low loss."
     if c is not None:
         note = "Everything off the plane of the solutions is hidden: they may be joined outside it."
-    return finished(vectors, labels, "between solutions", [note], orthogonal=orthogonal)
+    notes = [note, *moving_note(vectors)]
+    return finished(vectors, labels, "between solutions", notes, orthogonal=orthogonal)
 
 
 def gradient_direction(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Directions:
@@ -246,5 +258,11 @@ def gradient_direction(objective: Objective, theta: Tensor, parameters: str | Se
     length = float(torch.linalg.vector_norm(gradient))
     if not 0 < length < float("inf"):
         raise InputError(f"theta must have a finite gradient that is not zero, found one of norm {length}")
-    note = f"The steepest of all directions (gradient norm {length:.3g}): what the loss does in most others is hidden."
-    return Directions((gradient / length)[None], ("gradient",), "gradient", (note,))
+    of = (
+        "of all directions"
+        if len(index) == len(theta)
+        else f"direction of the {len(index)} parameters that were chosen"
+    )
+    note = f"The steepest {of} (gradient norm {length:.3g}): what the loss does in most others is hidden."
+    vectors = (gradient / length)[None]
+    return Directions(vectors, ("gradient",), "gradient", (note, *moving_note(vectors)))

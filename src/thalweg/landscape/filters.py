@@ -8,6 +8,7 @@ equal, and pictures of different networks comparable.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from thalweg.errors import InputError, nearest
-from thalweg.landscape.directions import Directions, finished
+from thalweg.landscape.directions import Directions, finished, moving
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import generator
@@ -76,9 +77,9 @@ def random_directions(
     theta = as_theta(objective, theta)
     _check(objective, theta, count, normalize, biases, normalization)
     layout = objective.layout
-    moving = _moving(objective, biases, normalization)
+    moves = _moves(objective, biases, normalization)
     chosen = layout.only(parameters).names
-    names = [name for name in layout.names if moving[name] and name in chosen]
+    names = [name for name in layout.names if moves[name] and name in chosen]
     if not names:
         raise InputError(
             "parameters must leave a weight to move: all that were chosen are biases or belong to normalisation "
@@ -98,9 +99,11 @@ def random_directions(
         f"{count} of {layout.size} dimensions at random: they show curvature near its average over the dimensions, "
         "and miss the few directions in which it is large."
     )
-    notes = [hidden, _which_move(layout, moving, chosen, biases, normalization)]
     labels = [f"random direction {k + 1}" for k in range(count)]
-    return finished(vectors.to(objective.dtype), labels, kind, notes, orthogonal=orthogonal)
+    found = finished(vectors.to(objective.dtype), labels, kind, [hidden], orthogonal=orthogonal)
+    still = _staying(objective, found.vectors, chosen, moves, normalize)
+    said = f"{moving(found.vectors)} of {layout.size} parameters move{still}."
+    return replace(found, notes=(hidden, said, *found.notes[1:]))
 
 
 def normalized(vectors: Tensor, theta: Tensor, layout: ParameterLayout, normalize: Norm = "filter") -> Tensor:
@@ -143,9 +146,9 @@ def _ratio(theta: Tensor, vectors: Tensor, axes: int) -> Tensor:
     return torch.where(below > 0, above / below, 0.0)
 
 
-def _moving(objective: Objective, biases: Treatment, normalization: Treatment) -> dict[str, bool]:
+def _moves(objective: Objective, biases: Treatment, normalization: Treatment) -> dict[str, bool]:
     """Whether each parameter moves."""
-    layers = [name for name, module in objective.program.model.named_modules() if isinstance(module, NORMALISING)]
+    layers = _normalising(objective)
     out = {}
     for name, shape in zip(objective.layout.names, objective.layout.shapes, strict=True):
         treatment = normalization if name.rpartition(".")[0] in layers else biases if len(shape) <= 1 else "keep"
@@ -153,15 +156,31 @@ def _moving(objective: Objective, biases: Treatment, normalization: Treatment) -
     return out
 
 
-def _which_move(
-    layout: ParameterLayout, moving: dict[str, bool], chosen: tuple[str, ...], biases: str, normalization: str
+def _staying(
+    objective: Objective, vectors: Tensor, chosen: tuple[str, ...], moves: dict[str, bool], normalize: str
 ) -> str:
-    sizes = dict(zip(layout.names, layout.sizes, strict=True))
-    count = sum(size for name, size in sizes.items() if moving[name] and name in chosen)
-    left = [] if biases == "keep" else ["biases"]
-    left += [] if normalization == "keep" else ["normalisation parameters"]
-    rest = f" ({' and '.join(left)} stay where they are)" if left and count < layout.size else ""
-    return f"{count} of {layout.size} parameters move{rest}."
+    """Which parameters do not move, in brackets; empty if all do."""
+    layout = objective.layout
+    layers = _normalising(objective)
+    still = {name: bool((part == 0).all(0).any()) for name, part in layout.unravel(vectors).items()}
+    names = [name for name in layout.names if still[name]]
+    held = [name for name in names if name in chosen and not moves[name]]
+    zeros = {"filter": "filters of zeros", "layer": "layers of zeros"}.get(normalize, "weights whose step is zero")
+    left = {
+        "biases": any(name.rpartition(".")[0] not in layers for name in held),
+        "normalisation parameters": any(name.rpartition(".")[0] in layers for name in held),
+        zeros: any(name in chosen and moves[name] for name in names),
+        "parameters that were not chosen": any(name not in chosen for name in names),
+    }
+    words = [word for word, there in left.items() if there]
+    if not words:
+        return ""
+    return f" ({', '.join(words[:-1])}{' and ' if len(words) > 1 else ''}{words[-1]} stay where they are)"
+
+
+def _normalising(objective: Objective) -> list[str]:
+    """The names of the layers that normalise."""
+    return [name for name, module in objective.program.model.named_modules() if isinstance(module, NORMALISING)]
 
 
 def _check(objective: Objective, theta: Tensor, count: int, normalize: str, biases: str, normalization: str) -> None:

@@ -131,7 +131,9 @@ class PCA:
         out = self.mean.new_zeros(count, self.points.size)
         for start, stop in self.points.blocks(self.replicas, memory):
             block = self.points.read(self.replicas, start, stop).flatten(0, 1)  # (M, b)
-            out[:kept, start:stop] = weights.T @ (block - block.mean(dim=0))
+            part = weights.T @ (block - block.mean(dim=0))
+            # a parameter that never moved has no component, not even the rounding of its mean
+            out[:kept, start:stop] = part.masked_fill((block == block[:1]).all(dim=0), 0.0)
         return out
 
 

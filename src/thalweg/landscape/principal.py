@@ -14,7 +14,7 @@ from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.curvature.lanczos import Which
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.blocks import as_snapshots
-from thalweg.landscape.directions import Directions, finished
+from thalweg.landscape.directions import Directions, finished, moving_note
 from thalweg.landscape.pca import pca
 from thalweg.landscape.walk import walk_ratio
 from thalweg.objective.arguments import as_vector
@@ -83,11 +83,10 @@ def pca_directions(
         notes.append(f"Left out because they are not finite: replicas {runs}.")
     vectors = found.components(kept)
     if columns is not None:
-        notes.append(f"{len(columns)} of {path.shape[-1]} parameters move.")
         whole = vectors.new_zeros(kept, path.shape[-1])
         whole[:, columns.to(vectors.device)] = vectors
         vectors = whole
-    return Directions(vectors, tuple(labels), "trajectory", tuple(notes))
+    return Directions(vectors, tuple(labels), "trajectory", (*notes, *moving_note(vectors)))
 
 
 def hessian_directions(
@@ -147,8 +146,9 @@ def hessian_directions(
     vectors *= torch.where(slope < 0, -1.0, 1.0)[:, None]
     labels = [f"eigenvector, λ = {float(found.values[i]):.3g}" for i in order]
     notes = [
-        f"{len(order)} of {operator.size} dimensions: the curvature in all the others is hidden.",
+        f"{len(order)} of {objective.size} dimensions: the curvature in all the others is hidden.",
         *_certainty(found, order),
+        *moving_note(vectors),
     ]
     if len(order) < count:
         notes.append(f"Only {len(order)} of {count} directions exist in {operator.size} dimensions.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from thalweg import progress
 from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.barriers import Barrier, barrier
+from thalweg.landscape.buffers import Ends, recomputed
+from thalweg.landscape.buffers import pair as buffers_of_ends
+from thalweg.landscape.flatness import flat_value, why_flat
 from thalweg.landscape.paths import Path, positions
 from thalweg.objective import Objective, normalization
 from thalweg.objective.arguments import as_objectives
@@ -40,6 +44,7 @@ class Profile:
             there where the objective has one.
         barriers: data set -> the barrier of its loss; empty unless 0 and 1 are among the positions.
         batchnorm: What normalisation layers did, in words; empty for a network without any.
+        notes: Sentences: what other buffers were, how many values are not finite, why a flat curve is flat.
     """
 
     path: Path
@@ -48,6 +53,7 @@ class Profile:
     values: Values
     barriers: dict[str, Barrier]
     batchnorm: str
+    notes: tuple[str, ...] = ()
 
     def mean(self, data: str = "train", metric: str = "loss", over: Literal["arc", "position"] = "arc") -> Tensor:
         """The mean of a metric between the two ends, (…) float64, by the trapezoidal rule.
@@ -85,8 +91,11 @@ def follow(
         batchnorm: What normalisation layers use, whatever the objectives' own policy: statistics "recomputed" on the
             first objective's data at every place (Garipov et al. 2018, appendix A.2), "interpolated" between those of
             the two ends, which is for lines only, or those of the "first" or the "last" end at every place.
-        buffers: Those of the two ends, name -> (…, *shape), such as `snapshots.buffers(-1)` of a recording; default:
-            those of the model of the first objective.
+        buffers: Those of the two ends, name -> (…, *shape), such as `snapshots.buffers(-1)` of a recording; those that
+            are not given are the ones of the first objective's model. Buffers that are no running statistics are used
+            by every network, with normalisation layers or without: exactly those of an end there; between the ends
+            linear in t, whole numbers and truth values those of the nearer end; beyond an end those of the end. With
+            "first" and "last" they too are those of one end at every place.
         subsets: Disjoint parts of the data from which the error of the barrier comes; 0 for none.
         seed: Of the partition into these parts.
 
@@ -108,7 +117,30 @@ def follow(
     found: dict[str, Barrier] = {}
     if bool((t == 0).any()) and bool((t == 1).any()):
         found = {name: barrier(evaluate, name, t, arc, values[name]["loss"], subsets, seed) for name in values}
-    return Profile(path, t, arc, values, found, evaluate.words)
+    return Profile(path, t, arc, values, found, evaluate.words, tuple(_remarks(evaluate, t, values)))
+
+
+def _remarks(evaluate: Evaluator, t: Tensor, values: Values) -> list[str]:
+    """What buffers were, what is not finite, and why what is flat on all paths is flat."""
+    notes = [evaluate.ends.note] if evaluate.ends.note and evaluate.batchnorm in ("recomputed", "interpolated") else []
+    for data, metrics in values.items():
+        objective = evaluate.objectives[data]
+        for metric, found in metrics.items():
+            label, array = f"{data} {metric}", found.detach().double().cpu().numpy()
+            bad = int((~np.isfinite(array)).sum())
+            notes += [f"{bad} of {array.size} values of {label} are not finite."] if bad else []
+            if len(t) > 1 and all(flat_value(one, torch.finfo(found.dtype).eps) is not None for one in _curves(array)):
+                points = evaluate.path.at(t[[0, -1]]).to(objective.device, objective.dtype)
+                points = points.reshape(2, -1, objective.size)[:, 0]
+                first = label if found.dim() == 1 else f"{label} of the first pair"
+                said = why_flat(objective, points[0], points, metric, first, _curves(array)[0])
+                notes += [said] if said else []
+    return notes
+
+
+def _curves(array: np.ndarray) -> np.ndarray:
+    """(T, …) as (pairs, T)."""
+    return array.reshape(len(array), -1).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +150,14 @@ class Evaluator:
     Args:
         objectives: data set -> objective; normalisation layers read the buffers they are given.
         path: The path.
-        batchnorm: As for `follow`; None where the network has no normalisation layers.
-        ends: Buffers of the two ends, name -> (…, *shape).
+        batchnorm: As for `follow`.
+        ends: Buffers of the two ends.
     """
 
     objectives: dict[str, Objective]
     path: Path
-    batchnorm: Statistics | None
-    ends: tuple[Buffers, Buffers]
+    batchnorm: Statistics
+    ends: Ends
 
     @classmethod
     def of(
@@ -147,25 +179,26 @@ class Evaluator:
         if batchnorm not in STATISTICS:
             known = ", ".join(STATISTICS)
             raise InputError(f"batchnorm must be one of {known}, found '{batchnorm}'{nearest(batchnorm, STATISTICS)}")
+        given = buffers_of_ends(buffers)
         if not normalization.layers(first.program.model) and first.batchnorm != "batch":
-            return cls(named, path, None, ({}, {}))
+            return cls(named, path, batchnorm, Ends.of(first.program.model, given, path.lead))
         if batchnorm == "interpolated" and path.kind != "line":
             raise InputError(f"batchnorm 'interpolated' needs a line: a bend of a {path.kind} has no statistics")
         frozen = {name: one.with_batchnorm("frozen") for name, one in named.items()}
         first = next(iter(frozen.values()))
-        if not normalization.layers(first.program.model):
-            return cls(frozen, path, None, ({}, {}))
-        first_end, last_end = (_own(first, path) if given is None else dict(given) for given in buffers)
-        return cls(frozen, path, batchnorm, (first_end, last_end))
+        return cls(frozen, path, batchnorm, Ends.of(first.program.model, given, path.lead))
 
     @property
     def words(self) -> str:
-        """What normalisation layers do."""
-        if self.batchnorm is None:
+        """What normalisation layers do; empty without any."""
+        first, objective = next(iter(self.objectives.items()))
+        if not normalization.layers(objective.program.model):
             return ""
-        first = next(iter(self.objectives))
+        batches = objective.batches
+        pieces = [-(-count // -(-count // self._batch)) for count in batches.counts if count]  # cut into equal ones
+        how = f"{max(pieces, default=0)} samples at a time" if batches.divisible else "batch by batch as they are given"
         return {
-            "recomputed": f"statistics recomputed at every place on the {first} data, {self._batch} samples at a time",
+            "recomputed": f"statistics recomputed at every place on the {first} data, {how}",
             "interpolated": "statistics interpolated between those of the two ends",
             "first": "the statistics of the first end at every place",
             "last": "the statistics of the last end at every place",
@@ -221,28 +254,9 @@ class Evaluator:
 
     def _buffers(self, theta: Tensor, t: Tensor) -> dict[str, Tensor]:
         """The buffers that belong to points (…, P) at positions (…)."""
-        if self.batchnorm is None:
-            return {}
+        if self.batchnorm != "recomputed":
+            return self.ends.at(t, self.batchnorm, self.path.lead)
+        others = self.ends.at(t, self.batchnorm, self.path.lead, statistics=False)
         objective = next(iter(self.objectives.values()))
-        lead = theta.shape[:-1]
-        if self.batchnorm == "recomputed":
-            flat = theta.to(objective.device, objective.dtype).reshape(-1, objective.size)
-            params = objective.layout.unravel(flat)
-            found = normalization.recomputed(objective.program, params, objective.batches, self._batch)
-            return {name: value.reshape(*lead, *value.shape[1:]) for name, value in found.items()}
-        first, last = self.ends
-        out = {}
-        for name, value in first.items():
-            one = last[name] if self.batchnorm == "last" else value
-            if self.batchnorm == "interpolated" and value.is_floating_point():
-                share = t.to(value).reshape(*lead, *(1 for _ in value.shape[len(self.path.lead) :]))
-                one = (1 - share) * value + share * last[name]
-            out[name] = one.expand(*lead, *value.shape[len(self.path.lead) :])
-        return out
-
-
-def _own(objective: Objective, path: Path) -> dict[str, Tensor]:
-    """The running statistics of the objective's own model, for every pair."""
-    model = objective.program.model
-    names = {f"{name}.running_{kind}".lstrip(".") for name in normalization.layers(model) for kind in ("mean", "var")}
-    return {n: b.expand(*path.lead, *b.shape) for n, b in model.named_buffers() if n in names}
+        point = theta.to(objective.device, objective.dtype)
+        return others | recomputed(objective, point, others, self._batch)

@@ -20,6 +20,7 @@ from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.cells import Cells
 from thalweg.landscape.directions import Directions, as_directions
+from thalweg.landscape.flatness import why_flat
 from thalweg.landscape.grid import Axes, Grid, given_axes, refined, risen_range
 from thalweg.landscape.store import Store, digest
 from thalweg.objective import Objective, normalization
@@ -178,7 +179,7 @@ def _compute(
         )
         values = _evaluate(cells, finer, (axes, values), store, f"round-{number + 1}")
         axes = finer
-    notes += _remarks(cells, values)
+    notes += _remarks(cells, axes, values)
     return {**{f"axis_{k}": axis for k, axis in enumerate(axes)}, **values}, notes
 
 
@@ -249,7 +250,8 @@ def _pieces(done: np.ndarray, together: int) -> Iterator[tuple[np.ndarray, ...]]
             yield (*(np.full(len(last), index) for index in row), last)
 
 
-def _remarks(cells: Mapping[str, Cells], values: Mapping[str, np.ndarray]) -> list[str]:
+def _remarks(cells: Mapping[str, Cells], axes: Axes, values: Mapping[str, np.ndarray]) -> list[str]:
+    """What is not finite, and why what is flat is flat."""
     objective = next(iter(cells.values())).objective
     notes = []
     if normalization.layers(objective.program.model) or objective.batchnorm == "batch":
@@ -258,4 +260,11 @@ def _remarks(cells: Mapping[str, Cells], values: Mapping[str, np.ndarray]) -> li
         bad = int((~np.isfinite(array)).sum())
         if bad:
             notes.append(f"{bad} of {array.size} values of {name} are not finite.")
+    corners = np.stack(np.meshgrid(*(axis[[0, -1]] for axis in axes), indexing="ij"), axis=-1).reshape(-1, len(axes))
+    for key, one in cells.items():
+        theta = one.theta.to(one.objective.dtype)
+        far = one.directions.points(theta, torch.from_numpy(corners).to(theta.device))
+        for name in one.metrics:
+            said = why_flat(one.objective, theta, far, name, key + name, values[key + name])
+            notes += [said] if said else []
     return notes
