@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         r"same leading axes for all names, found \(\) for '3.weight' and \(2,\) for '3.bias'",
     ),
     "none": (lambda: None, "found NoneType$"),
-    "text": (lambda: "model.pt", "found str$"),
+    "text": (lambda: "model.pt", "found str: take torch.load of it$"),
     "generator": (lambda: net(1).parameters(), "found generator$"),
     "list of parameters": (lambda: list(net(1).parameters()), "must list values of one shape"),
     "integer array": (lambda: np.arange(63), "must hold floating-point numbers, found an array of int64"),
@@ -199,3 +199,26 @@ def test_what_theta_does_not_hold_is_not_silently_another(
 def test_models_without_numbers(model: Callable[[], nn.Module], loss: Callable[[], nn.Module], found: str) -> None:
     with pytest.raises(InputError, match=found):
         Objective(model(), loss(), (torch.randn(9, 4), torch.randn(9, 3)))
+
+
+def test_a_maker_that_returns_no_model() -> None:
+    data = torch.randn(9, 4), torch.randint(0, 3, (9,))
+    made = Objective(net(), nn.CrossEntropyLoss(), data, init=lambda: net(1).state_dict())
+    with pytest.raises(InputError, match=r"init must return a torch\.nn\.Module, found OrderedDict"):
+        made.initial()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (net, r"must map names to tensors \(dict\(model.named_buffers\(\)\), say\), found Sequential"),
+        (
+            lambda: net().state_dict(),
+            r"among those of the model \(1.running_mean, .*found '0.weight' of shape \(6, 4\)",
+        ),
+        (lambda: {"1.running_mean": [0.0] * 6}, r"the shape \(6,\) of theta's, found '1.running_mean' of shape list"),
+    ],
+)
+def test_buffers_of_another_kind(objective: Objective, given: Callable[[], Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        objective.value(objective.theta, given())

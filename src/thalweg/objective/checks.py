@@ -85,10 +85,19 @@ def replicas(number: int | None) -> None:
 
 def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> None:
     """Checks buffers of each θ, name -> (*lead, *shape), against those of the model."""
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"buffers must map names to tensors (dict(model.named_buffers()), say), found {type(given).__name__}"
+        )
     known = {name: (*lead, *value.shape) for name, value in model.named_buffers()}
     for name, value in given.items():
-        if known.get(name) != tuple(value.shape):
-            raise InputError(f"buffers must be among {known}, found '{name}' of shape {tuple(value.shape)}")
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if name in known and shape != known[name]:
+            raise InputError(f"buffers must have the shape {known[name]} of theta's, found '{name}' of shape {shape}")
+        if name not in known:
+            found = f"found '{name}' of shape {shape}{nearest(str(name), known)}"
+            some = ", ".join([*list(known)[:3], "…"][: len(known)]) or "none"
+            raise InputError(f"buffers must be among those of the model ({some}), {found}")
 
 
 def floating(dtype: torch.dtype, name: str) -> torch.dtype:

@@ -36,6 +36,8 @@ def initial_theta(
         for replica in range(first, first + replicas):
             torch.manual_seed(replica_seed(seed, replica, "init"))
             model = reset()
+            if not isinstance(model, nn.Module):
+                raise InputError(f"init must return a torch.nn.Module, found {type(model).__name__}")
             rows.append(layout.ravel({name: p.detach().cpu() for name, p in plain(model).named_parameters()}).clone())
     return torch.stack(rows)
 

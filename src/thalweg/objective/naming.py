@@ -8,6 +8,7 @@ decide, never positions: what is missing, unexpected or of another shape is said
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,16 @@ from torch import Tensor, nn
 from thalweg.errors import InputError
 from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
+from thalweg.runs.recording import Recording
+from thalweg.runs.run import Run
+from thalweg.runs.snapshots import Snapshots
 
 __all__ = ["Names", "theta_of"]
 
 log = logging.getLogger("thalweg")
-WRAPPERS = frozenset({"module", "model", "_orig_mod"})
+WRAPPERS = frozenset(
+    {"module", "model", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
 NESTED = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
 QUOTE = "'"
 SHOWN = 3  # names of a kind in a message
@@ -97,7 +103,9 @@ def theta_of(
         rows = [theta_of(names, one, f"{name}[{i}]", device, dtype, unread) for i, one in enumerate(value)]
         return _stacked(rows, name)
     empty = "an empty " if isinstance(value, list | tuple) else ""
-    raise InputError(f"{name} must be {ACCEPTED}, found {empty}{type(value).__name__}")
+    hint = ": take some of it, snapshots[-1] say" if isinstance(value, Snapshots | Recording | Run) else ""
+    hint = ": take torch.load of it" if isinstance(value, str | os.PathLike) else hint
+    raise InputError(f"{name} must be {ACCEPTED}, found {empty}{type(value).__name__}{hint}")
 
 
 def _of_module(names: Names, module: nn.Module) -> dict[str, Tensor]:
