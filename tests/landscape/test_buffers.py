@@ -151,6 +151,36 @@ def test_statistics_are_recomputed_with_the_other_buffers_of_the_place() -> None
         assert float(line.values["train"]["loss"][2 * place]) == pytest.approx(loss(right.eval()), abs=1e-10)
 
 
+class CountedNorm(nn.Module):
+    """Writes into a buffer of its own beside those of a normalisation layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+        self.register_buffer("calls", torch.tensor(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        return self.b(torch.relu(self.norm(self.a(x))))
+
+
+def test_statistics_are_recomputed_where_the_network_writes_into_other_buffers() -> None:
+    torch.manual_seed(1)
+    net = CountedNorm().double().eval()
+    objective = Objective(net, nn.CrossEntropyLoss(), data())
+    a, b = objective.initial(seed=0), objective.initial(seed=1)
+    line = interpolate(objective, a, b, [0.0, 0.5, 1.0], subsets=0)
+    for place, t in enumerate((0.0, 0.5, 1.0)):
+        right = copy.deepcopy(net).train()
+        right.norm.momentum = 1.0
+        with torch.no_grad():
+            for p, q in zip(right.parameters(), objective.layout.unravel((1 - t) * a + t * b).values(), strict=True):
+                p.copy_(q)
+            right(data()[0])
+        assert float(line.values["train"]["loss"][place]) == pytest.approx(loss(right.eval()), abs=1e-10)
+    assert int(net.calls) == 0
+
+
 def test_pairs_have_buffers_of_their_own() -> None:
     nets = [net for _ in range(3) for net in networks()]
     for number, net in enumerate(nets):

@@ -9,7 +9,7 @@ continued in a straight line would become negative.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -144,13 +144,11 @@ def recomputed(objective: Objective, theta: Tensor, buffers: Buffers, size: int)
     Returns:
         name -> (…, *shape) of the statistics alone; nothing for a network without normalisation layers.
     """
-    program, lead = objective.program, theta.shape[:-1]
+    # Every batch has buffers of its own here, in which the layers leave their statistics: no further copy of them.
+    program, lead = replace(objective.program, mutates=False), theta.shape[:-1]
     if not normalization.layers(program.model):
         return {}
     params = objective.layout.unravel(theta.reshape(-1, objective.size))
-    if not buffers:
-        found = normalization.recomputed(program, params, objective.batches, size)
-        return {name: value.reshape(*lead, *value.shape[1:]) for name, value in found.items()}
     own = dict(program.model.named_buffers())
     flat = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in buffers.items()}
     rows = []

@@ -55,7 +55,7 @@ class ScatterSurface:
     ) -> ScatterSurface:
         """The same points and losses in another plane: nothing is evaluated again."""
         coordinates, note = _embedded(self.points, method, perplexity, seed)
-        return replace(self, coordinates=coordinates, method=method, notes=(self.notes[0], note))
+        return replace(self, coordinates=coordinates, method=method, notes=(self.notes[0], note, *self.notes[2:]))
 
 
 def scatter_surface(
@@ -117,6 +117,8 @@ def scatter_surface(
         f"{len(places)} snapshots and {len(ends) * neighbours} neighbours, Gaussian in every parameter with "
         f"{100 * spread:g} % of the root mean square weight."
     )
+    lost = int((~points.isfinite().all(-1)).sum())
+    lacking = f"{lost} of {len(points)} points have no place, because their weights are not finite."
     return ScatterSurface(
         coordinates=coordinates,
         values=measure(objective, points, metrics),
@@ -124,7 +126,7 @@ def scatter_surface(
         replica=owner[:, 1],
         neighbour=torch.arange(len(points)) >= len(places),
         method=method,
-        notes=(drawn, note),
+        notes=(drawn, note, *([lacking] if lost else [])),
         points=points,
     )
 
