@@ -18,7 +18,7 @@ from thalweg.errors import InputError
 from thalweg.runs.files import canonical, write_json
 from thalweg.runs.reading import read_json, regular
 
-__all__ = ["KEY", "Checksum", "checksum_of", "read_sealed", "sealed", "verify", "write_sealed"]
+__all__ = ["KEY", "Checksum", "checksum_of", "read_sealed", "sealed", "settled", "stamp", "verify", "write_sealed"]
 
 KEY = "checksum"
 """Where a document keeps its own checksum."""
@@ -69,7 +69,7 @@ def checksum_of(path: Path) -> Checksum:
         InputError: It is missing, unreadable or no regular file.
     """
     found = regular(path)
-    key = (str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    key = (str(path), *stamp(found))
     if key not in _seen:
         try:
             with path.open("rb") as file:
@@ -77,12 +77,22 @@ def checksum_of(path: Path) -> Checksum:
                 size = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise InputError(f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
-        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
+        if not settled(found):
             return Checksum(size, digest)
         if len(_seen) >= _MOST:
             _seen.clear()
         _seen[key] = digest
     return Checksum(found.st_size, _seen[key])
+
+
+def stamp(found: os.stat_result) -> tuple[int, ...]:
+    """What changes whenever a file does."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def settled(found: os.stat_result) -> bool:
+    """Whether a file is old enough that another change would show in its stamp."""
+    return time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) >= _SETTLED
 
 
 def verify(path: Path, expected: Checksum | None, *, content: bool = True) -> None:

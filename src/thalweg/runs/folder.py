@@ -16,11 +16,12 @@ any other file that no commit refers to was put there by somebody, and is named.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -29,7 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from thalweg.errors import InputError
-from thalweg.runs.checksums import KEY, Checksum, checksum_of, verify
+from thalweg.runs.checksums import KEY, Checksum, checksum_of, settled, stamp, verify
 from thalweg.runs.files import canonical, remove_stale
 from thalweg.runs.index import FORMAT, UNCHECKED, Chunk, Index
 from thalweg.runs.ledger import Ledger, strange
@@ -45,6 +46,15 @@ if TYPE_CHECKING:
 __all__ = ["FolderRecording"]
 
 _STATE = "state/"  # prefix of the caller's tensors; the contents' own begin with "contents/"
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """What the header of a state says: contents, meta, and the checksum of the tensors (None: an earlier version's)."""
+
+    index: Index
+    meta: dict[str, Any]
+    state: str | None
 
 
 @final
@@ -71,6 +81,7 @@ class FolderRecording(Recording):
         self.folder = folder
         self._ledger = ledger
         self._ready_check = ready
+        self._seen: tuple[tuple[int, ...], _Sealed] | None = None  # of the state, while its file is the same
         self._merged = merged
 
     def _ready(self) -> None:
@@ -102,27 +113,34 @@ class FolderRecording(Recording):
     def _index(self) -> Index:
         if not self._there():
             return Index()
-        with self._reading() as file:
-            return self._sealed(file)[0]
+        return self._header().index
 
     def _state(self) -> State | None:
         if not self._there():
             return None
         with self._reading() as file:
-            _, meta, expected = self._sealed(file)
+            sealed = self._sealed(file)
             state = tensors_of(file, _STATE)
-        if expected is not None and _digest(state) != expected:
+        if sealed.state is not None and _digest(state) != sealed.state:
             raise InputError(f"{self._state_path} is corrupt: its tensors do not match their checksum")
-        return state, meta
+        return state, sealed.meta
 
     def _meta(self) -> dict[str, Any]:
         if not self._there():
             return {}
-        with self._reading() as file:
-            return self._sealed(file)[1]
+        return copy.deepcopy(self._header().meta)
 
-    def _sealed(self, file: Any) -> tuple[Index, dict[str, Any], str | None]:
-        """Contents, meta, and the checksum of the state's tensors (None: written by an earlier version)."""
+    def _header(self) -> _Sealed:
+        """The header of the state; read again whenever its file is another."""
+        found = regular(self._state_path)
+        if self._seen is not None and self._seen[0] == stamp(found):
+            return self._seen[1]
+        with self._reading() as file:
+            header = self._sealed(file)
+        self._seen = (stamp(found), header) if settled(found) else None
+        return header
+
+    def _sealed(self, file: Any) -> _Sealed:
         metadata = file.metadata() or {}
         header = json.loads(metadata["contents"])
         known = header.get("format")
@@ -137,12 +155,14 @@ class FolderRecording(Recording):
         meta = json.loads(metadata["meta"])
         if not isinstance(meta, dict) or depth(meta) > DEEPEST:
             raise ValueError("its meta is no table")
-        return Index.from_header(header, steps, epochs), meta, header.get("state")
+        return _Sealed(Index.from_header(header, steps, epochs), meta, header.get("state"))
 
     def _seal(self, contents: str, meta: str, steps: Tensor, epochs: Tensor, identity: str | None) -> str:
         """The checksum of the header, which counts for this recording of this run only."""
-        parts = [self.name, identity or "", contents, meta, steps.tolist(), epochs.tolist()]
-        return hashlib.sha256(canonical(parts)).hexdigest()
+        found = hashlib.sha256(canonical([self.name, identity, contents, meta, len(steps)]))
+        for tensor in (steps, epochs):
+            found.update(tensor.contiguous().numpy().data)
+        return found.hexdigest()
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:
@@ -175,8 +195,9 @@ class FolderRecording(Recording):
                 written.append(self._part_path(index.parts - 1))
                 write_frame(written[-1], chunk.metrics)
             checksums = {path.name: checksum_of(path) for path in written}
-            header = replace(index, checksums={**index.checksums, **checksums}).header()
-            texts = json.dumps({**header, "state": _digest(state)}), json.dumps(meta)
+            index = replace(index, checksums={**index.checksums, **checksums})
+            sealed = _Sealed(index, meta, _digest(state))
+            texts = json.dumps({**index.header(), "state": sealed.state}), json.dumps(meta)
             steps, epochs = contents["contents/steps"], contents["contents/epochs"]
             seal = self._seal(*texts, steps, epochs, self._ledger.identity)
             save_tensors(
@@ -189,6 +210,7 @@ class FolderRecording(Recording):
                 with suppress(OSError):
                     path.unlink()
             raise
+        self._seen = (stamp(regular(self._state_path)), sealed)
         self._ledger.note(self._state_path)
 
     def _drop(self) -> None:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
-from thalweg.runs.checksums import KEY, Checksum, checksum_of, read_sealed, sealed, verify, write_sealed
+from thalweg.runs.checksums import KEY, Checksum, checksum_of, read_sealed, sealed, stamp, verify, write_sealed
 from thalweg.runs.entries import CONFIG, Entries, Files
 from thalweg.runs.files import replacing, write_json, writing_to
 from thalweg.runs.reading import present, read_json, regular
@@ -65,10 +65,9 @@ class Ledger:
         if not present(self.path):
             self._refuse_lost()
             return None
-        found = regular(self.path)
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if self._last is None or self._last[0] != stamp:
-            self._last = (stamp, Entries.from_json(read_sealed(self.path, ""), self.path))
+        found = stamp(regular(self.path))
+        if self._last is None or self._last[0] != found:
+            self._last = (found, Entries.from_json(read_sealed(self.path, ""), self.path))
         return self._last[1]
 
     def _refuse_lost(self) -> None:
