@@ -39,6 +39,7 @@ HUGE = {  # arguments of `thalweg run` -> how the sentence begins, and what it m
     "spectrum --training.weight-decay 1e39": ("training.weight_decay must be at most 3.403e+38 in float32", "1e+39"),
     "gradient-norm --second.l2 1e300": ("second.l2 must be at most 3.403e+38", "1e+300"),
     "gradient-norm --first.l2 inf": ("first.l2 must be a finite number", "inf"),
+    "trajectory --training.warmup 1000": ("training.warmup must be at most the number of steps (32)", "found 1,000"),
     "trajectory --data.samples 100000": ("data.samples must be at most the 1,437 there are", "found 100,000"),
 }  # fmt: skip
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from thalweg import report
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, find, override
+from thalweg.experiments._path_figures import POINTS
+from thalweg.experiments._path_figures import drawn as drawn_of
+from thalweg.experiments._paths import Paths, look
 from thalweg.experiments.execution import load_findings, start
 from thalweg.experiments.trajectory import PRESETS, Config
-from thalweg.figures import Figure, Scatter, Scatter3D
+from thalweg.figures import Figure, Lines, Scatter, Scatter3D
 from thalweg.models import build
 from thalweg.objective import Objective
 from thalweg.runs import Run
@@ -234,3 +238,66 @@ def test_a_path_of_no_steps_is_refused_before_anything_is_begun(field: str) -> N
     nothing = {"training.epochs": None, "training.steps": None} | {f"training.{field}": 0}
     with pytest.raises(InputError, match=f"training.{field} must be at least 1, for a path has two ends, found 0"):
         override(TINY, nothing)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Findings]:
+    """More runs than can be told apart, and more than the thin lines of a fan."""
+    small = {"data.samples": 40, "data.test_samples": 20, "model.hidden": (2,), "training.batch_size": 40}
+    return done(override(TINY, {**small, "replicas": 60, "training.epochs": 2}), tmp_path_factory.mktemp("many"))
+
+
+def test_of_many_runs_those_are_drawn_that_can_be_seen(many: tuple[Run, Findings]) -> None:
+    _, found = many
+    for name in ("pca", "tsne", "control"):
+        for panel in figure(found, name).panels:
+            assert list(drawn(panel)) == [f"run {r + 1}" for r in range(16)]
+        assert "Drawn are the first 16 of 60 runs;" in figure(found, name).caption
+    for name in ("curves", "off-plane"):
+        fans = [mark for panel in figure(found, name).panels for mark in panel.marks if isinstance(mark, Lines)]
+        assert {mark.y.shape[0] for mark in fans} == {50}
+        assert "the first 50 of 60 runs" in figure(found, name).caption
+
+
+def test_numbers_tables_and_frames_are_those_of_all_runs(many: tuple[Run, Findings]) -> None:
+    run, found = many
+    snapshots = run.snapshots[:].double()  # (S, R, P)
+    assert len(found.tables["runs"]) == found.numbers["completed"] == 60
+    lengths = snapshots.diff(dim=0).norm(dim=-1).sum(dim=0)
+    assert found.numbers["path_length"] == pytest.approx(float(np.median(lengths)))
+    whole = figure(found, "pca").panels[1]
+    points = svd(run.snapshots[:]).reshape(-1, 2)
+    assert np.all(points.min(axis=0) >= [whole.x.limits[0], whole.y.limits[0]])
+    assert np.all(points.max(axis=0) <= [whole.x.limits[1], whole.y.limits[1]])
+    losses = run.metrics.filter(run.metrics["step"] == 2)["train_loss"].to_numpy()
+    marks = figure(found, "curves").panels[0].marks
+    (median,) = (mark for mark in marks if getattr(mark, "label", "") == "training (median)")
+    assert median.y[-1] == pytest.approx(np.median(losses))
+
+
+def test_a_report_of_many_runs_is_little_more_than_its_script(many: tuple[Run, Findings]) -> None:
+    from plotly.offline import get_plotlyjs
+
+    page = report.write(many[0]).read_text(encoding="utf-8")
+    assert len(page.encode()) - len(get_plotlyjs().encode()) < 2_000_000
+
+
+def test_of_long_paths_some_snapshots_are_marked() -> None:
+    paths = Paths(np.arange(1001.0), np.zeros((1001, 8)), "test loss", is_share=False, replicas=tuple(range(8)))
+    chosen = drawn_of(paths)
+    assert len(chosen.steps) * 8 <= POINTS + 16
+    assert (chosen.steps[0], chosen.steps[-1]) == (0, 1000)
+    assert np.unique(np.diff(chosen.steps)[:-1]).tolist() == [13]
+    assert chosen.words.startswith(f" Drawn are {len(chosen.steps)} of 1001 snapshots;")
+    few = Paths(np.arange(21.0), np.zeros((21, 8)), "test loss", is_share=False, replicas=tuple(range(8)))
+    assert (drawn_of(few).words, drawn_of(few).steps.tolist()) == ("", list(range(21)))
+
+
+def test_controls_leave_no_components_behind(tiny: tuple[Run, Findings]) -> None:
+    """A joint frame of 200 runs takes a quarter of a gigabyte: of twenty walks only a few numbers may stay."""
+    options = {"columns": None, "replicas": (0, 1, 2), "perplexity": None, "walks": 4, "seed": 0}
+    view = look(tiny[0].snapshots, "whole", "whole model", **options)
+    assert view.control.shape == (9, 3, 3)
+    assert view.control_ratio.shape == (4, 10)
+    held = sum(value.nbytes for value in (view.control, view.control_ratio, view.alone, view.control_alone))
+    assert held < 5_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -11,14 +12,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.figures.cases import CASES
 from thalweg import report
 from thalweg.errors import InputError
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Detail, Figure, Line, Panel, Scatter
+from thalweg.report.pictures import smaller
 from thalweg.runs import Run, WriteError
 
 EVIL = '</script><script>alert("x")</script><!-- & \' "'
@@ -313,3 +317,29 @@ def test_static_pictures_are_short_and_hold_the_words_of_the_figure(run: Run, pa
             for root in (drawn, embedded)
         ]
         assert words[0] == words[1] != []
+
+
+def test_the_picture_for_paper_is_made_small() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (450, 600, 3), dtype=np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(noise).save(written, "PNG")
+    found = smaller(written.getvalue(), most=50_000)
+    assert len(found) <= 50_000
+    with Image.open(io.BytesIO(found)) as picture:
+        assert picture.width / picture.height == pytest.approx(4 / 3, rel=0.02)
+        assert picture.width >= 150
+    assert smaller(found, most=50_000) is found  # what fits stays as it is
+
+
+def test_replicas_that_did_not_complete_are_told_one_by_one_while_they_are_few(tmp_path: Path) -> None:
+    origin = {"seed": 3, "device": "cpu", "data_checksum": None, "command": "demo"}
+    run = Run.create(tmp_path, "my-own", {"seed": 3}, **origin)
+    with run.writing():
+        recording = run.recording()
+        recording.append(0, 0.0, torch.zeros(500, 2), {"loss": torch.ones(500)})
+        recording.finish([{"status": "diverged", "step": 1, "message": "the loss became NaN"}] * 500)
+        run.save("findings", Findings(statements=["All are lost."]).to_json())
+        run.complete()
+    text = report.write(run).read_text(encoding="utf-8")
+    assert text.count("the loss became NaN") == 20
+    assert "480 more replicas did not complete." in text

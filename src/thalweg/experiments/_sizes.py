@@ -82,11 +82,15 @@ def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int,
 def snapshots(recipe: Recipe, samples: int, cadence: Cadence | None = None) -> int:
     """How often the weights are recorded, at most; of another cadence, how often that is."""
     cadence = recipe.record if cadence is None else cadence
-    per_epoch = -(-samples // recipe.batch_size) if isinstance(recipe.batch_size, int) else 1
+    per_epoch = _per_epoch(recipe, samples)
     total = recipe.total_steps(per_epoch)
     if cadence.unit == "log":
         return min(total + 1, max(cadence.every, 2) + 1)
     return min(total + 1, total // (cadence.every * (per_epoch if cadence.unit == "epoch" else 1)) + 2)
+
+
+def _per_epoch(recipe: Recipe, samples: int) -> int:
+    return -(-samples // recipe.batch_size) if isinstance(recipe.batch_size, int) else 1
 
 
 def check_training(
@@ -101,6 +105,8 @@ def check_training(
 ) -> None:
     """Refuse a training whose replicas cannot fit into memory, or whose recording cannot fit onto the disk.
 
+    So is one that ends before its warm-up does.
+
     Args:
         replicas: R.
         data: The task.
@@ -114,6 +120,10 @@ def check_training(
     numbers = replicas * count
     size = COPIES * BYTES[dtype] * numbers
     check_memory(f"{table}replicas", f"{replicas:,} of {count:,} parameters in training", size)
+    steps = recipe.total_steps(_per_epoch(recipe, samples))
+    if recipe.warmup > steps:
+        words = f"the number of steps ({steps:,}), found {recipe.warmup:,}"
+        raise InputError(f"{table}training.warmup must be at most {words}")
     often = snapshots(recipe, samples)
     words = f"{recipe.record.every:,}: {often:,} snapshots of {numbers:,} numbers"
     check_disk(f"{table}training.record.every", words, often * BYTES[dtype] * numbers, root)

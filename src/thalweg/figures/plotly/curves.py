@@ -13,6 +13,7 @@ from thalweg.figures.reading import bar_names, bins, thinned
 from thalweg.figures.scales import Axis, forward, number
 
 TINTS = 24  # different colours of a fan: one trace each
+FAN = 15_000  # points of all curves of a fan together: a quarter of a megabyte in the page
 
 
 @traces.register
@@ -35,7 +36,7 @@ def _(mark: Lines, frame: Frame) -> list[dict[str, Any]]:
         share = np.clip(shares(mark.scale, frame.colours.ends(mark.scale), mark.values), 0, 1)
         middle = np.rint(share * (TINTS - 1)) / (TINTS - 1)
         tints = shades(mark.scale.replace(scale="linear", limits=(None, None)), (0.0, 1.0), middle)
-    limit = max(200, 60_000 // max(1, count))
+    limit = max(100, FAN // max(1, count))
     found = []
     for tint in dict.fromkeys(tints):
         xs, ys, names = [], [], []
