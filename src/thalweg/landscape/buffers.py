@@ -145,7 +145,8 @@ def recomputed(objective: Objective, theta: Tensor, buffers: Buffers, size: int)
         name -> (…, *shape) of the statistics alone; nothing for a network without normalisation layers.
     """
     # Every batch has buffers of its own here, in which the layers leave their statistics: no further copy of them.
-    program, lead = replace(objective.program, mutates=False), theta.shape[:-1]
+    program, lead = objective.program, theta.shape[:-1]
+    program = replace(program, needs=replace(program.needs, mutates=False))
     if not normalization.layers(program.model):
         return {}
     params = objective.layout.unravel(theta.reshape(-1, objective.size))
