@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from thalweg.errors import InputError
 from thalweg.runs import Run
 from thalweg.training import Recorder, watching
+from thalweg.training.coverage import Mark
 
 X, Y = torch.linspace(-1, 1, 12)[:, None], torch.linspace(-1, 1, 12)[:, None].square()
 Change = Callable[[nn.Module, torch.optim.Optimizer], None]
@@ -205,6 +206,22 @@ def test_a_constant_part_costs_nothing_and_may_be_anything(tmp_path: Path) -> No
             recorder.step(loss=loss)
     assert recorder.run.snapshots.shape == (7, 1, 13)
     assert recorder.run.state == "complete"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int8, torch.bool])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_mark_sees_any_change(dtype: torch.dtype, size: int) -> None:
+    whole = (100 * torch.randn(size + 1, generator=torch.Generator().manual_seed(0))).to(dtype)
+    value = whole[1:]  # begins between two words
+    mark = Mark.of(value)
+    assert Mark.of(value.clone()) == mark
+    assert Mark.of(value.reshape(1, -1)) != mark
+    for place in range(size):
+        other = value.clone()
+        other.view(torch.uint8)[place * dtype.itemsize] ^= 1  # the last bit of one number
+        assert Mark.of(other) != mark
+    halves = torch.cat([value[size // 2 :], value[: size // 2]])
+    assert torch.equal(halves, value) or size < 100 or Mark.of(halves) != mark
 
 
 class Scaled(nn.Module):
