@@ -83,10 +83,7 @@ def snapshots(recipe: Recipe, samples: int, cadence: Cadence | None = None) -> i
     """How often the weights are recorded, at most; of another cadence, how often that is."""
     cadence = recipe.record if cadence is None else cadence
     per_epoch = _per_epoch(recipe, samples)
-    total = recipe.total_steps(per_epoch)
-    if cadence.unit == "log":
-        return min(total + 1, max(cadence.every, 2) + 1)
-    return min(total + 1, total // (cadence.every * (per_epoch if cadence.unit == "epoch" else 1)) + 2)
+    return cadence.count(recipe.total_steps(per_epoch), per_epoch)
 
 
 def _per_epoch(recipe: Recipe, samples: int) -> int:

@@ -18,6 +18,7 @@ from thalweg.runs import MemoryRecording, Recording
 from thalweg.training.feed import make_feed
 from thalweg.training.preparation import prepare
 from thalweg.training.recipe import Recipe
+from thalweg.training.sizes import check_sizes
 from thalweg.training.stack import Stack, all_finite
 
 __all__ = ["train"]
@@ -72,7 +73,7 @@ def train(
         θ before the update (at the last step: of the batch that would come next); status per replica.
 
     Raises:
-        InputError: Contradictory arguments, or a recording of another training.
+        InputError: Contradictory arguments, sizes that memory does not hold, or a recording of another training.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
@@ -144,6 +145,7 @@ class _Training:
         )  # fmt: skip
         self.per_epoch = feed.per_epoch
         self.total = recipe.total_steps(feed.per_epoch)
+        check_sizes(recipe, objective.l2, start, recording, total=self.total, per_epoch=feed.per_epoch)
         if recipe.warmup > self.total:
             raise InputError(f"warmup must be at most the number of steps ({self.total}), found {recipe.warmup}")
         self.snapshot_at = recipe.record.test(self.total, feed.per_epoch)

@@ -67,6 +67,12 @@ class Cadence(BaseModel):
             return sorted({0, total, *points})
         return sorted({*range(0, total + 1, self._distance(per_epoch)), total})
 
+    def count(self, total: int, per_epoch: int) -> int:
+        """How many steps are recorded at most, without listing them."""
+        if self.unit == "log":
+            return min(total, max(self.every, 2)) + 1
+        return min(total, total // self._distance(per_epoch) + 1) + 1
+
     def test(self, total: int, per_epoch: int) -> Callable[[int], bool]:
         """Returns a function that tells whether a step is recorded."""
         if self.unit == "log":
