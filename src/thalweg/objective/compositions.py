@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from thalweg.objective.products import wide
+
 __all__ = ["COMPOSITIONS", "weight_norm"]
 
 
@@ -43,11 +45,10 @@ def native_layer_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the normalized input, and mean and 1/√(variance + eps) of shape (…, 1, …)."""
-    shape = tuple(normalized_shape)
-    fits = shape and all(one is None or tuple(one.shape) == shape for one in (weight, bias))
-    if not _is_real(input) or not fits or tuple(input.shape[-len(shape) :]) != shape:
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else ()
+    if not shape or not _fits(input, shape, weight, bias) or tuple(input.shape[-len(shape) :]) != shape:
         return NotImplemented
-    x = _wide(input)
+    x = wide(input)
     centered, mean, scale = _standardized(x, tuple(range(-len(shape), 0)), eps)
     return _affine(centered * scale, weight, bias, input.dtype).contiguous(), mean, scale
 
@@ -153,9 +154,9 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 def weight_norm_interface(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     """Returns g v/‖v‖ and ‖v‖."""
     over = [axis for axis in range(v.dim()) if dim == -1 or axis != dim % v.dim()]
-    wide = _wide(v)
-    norm = torch.linalg.vector_norm(wide, dim=over, keepdim=True) if over else wide.abs()
-    return (wide * (_wide(g) / norm)).to(v.dtype), norm
+    x = wide(v)
+    norm = torch.linalg.vector_norm(x, dim=over, keepdim=True) if over else x.abs()
+    return (x * (wide(g) / norm)).to(v.dtype), norm
 
 
 def _by_channel(
@@ -168,10 +169,7 @@ def _by_channel(
     over: tuple[int, ...],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes over some axes, with one weight and bias for each index of the second axis."""
-    if not _is_real(input) or input.dim() < 2 or not over:
-        return NotImplemented
-    channels = input.shape[1]
-    if any(one is not None and tuple(one.shape) != (channels,) for one in (weight, bias, *statistics[:2])):
+    if input.dim() < 2 or not over or not _fits(input, (input.shape[1],), weight, bias, *statistics[:2]):
         return NotImplemented
     mean, var, momentum = statistics
     if mean is not None or var is not None:
@@ -179,8 +177,8 @@ def _by_channel(
         # writing into a tensor from outside is refused to everybody else. Its output and graph are dropped.
         with torch.no_grad():
             torchs_own(input.detach(), None, None, mean, var, True, momentum, eps, torch.backends.cudnn.enabled)
-    centered, mean, scale = _standardized(_wide(input), over, eps)
-    shape = (channels, *[1] * (input.dim() - 2))
+    centered, mean, scale = _standardized(wide(input), over, eps)
+    shape = (input.shape[1], *[1] * (input.dim() - 2))
     weight, bias = (one if one is None else one.reshape(shape) for one in (weight, bias))
     return _affine(centered * scale, weight, bias, input.dtype), mean, scale
 
@@ -197,13 +195,12 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, dtype: torch.
     return (x if bias is None else x + bias).to(dtype)
 
 
-def _wide(x: Tensor) -> Tensor:
-    """Half precision is accumulated in float32, as in torch's kernels."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _is_real(x: Tensor) -> bool:
-    return x.is_floating_point() and x.layout == torch.strided and not x.is_nested
+def _fits(x: Tensor, shape: tuple[int, ...], *others: Tensor | None) -> bool:
+    """Whether torch's kernel takes an input with these weights and statistics."""
+    if not x.is_floating_point() or x.layout != torch.strided or x.is_nested:
+        return False
+    given = [one for one in others if one is not None]
+    return all(tuple(one.shape) == shape and one.dtype in (x.dtype, wide(x).dtype) for one in given)
 
 
 def _operators(entry: tuple[str, Callable[..., Any]], name: str) -> dict[Any, tuple[str, Callable[..., Any]]]:

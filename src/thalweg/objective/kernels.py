@@ -2,11 +2,12 @@
 
 Both are modes of `__torch_function__`: for a `with` block, every call of a torch function in this thread passes through
 them, from modules, inside of `torch.vmap` and `torch.func`, and in what runs during a backward pass (checkpointed
-segments, custom functions). A mode costs about a microsecond for each call of torch: use one only where it is needed.
+segments, custom functions). A mode costs some microseconds for each call of torch: use one only where it is needed.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 EXACT = COMPOSITIONS | ALGEBRA | PRODUCTS
 # Functions whose second derivative is wrong already; of the others it takes a loss that itself differentiates.
 FROM_SECOND = frozenset({"weight_norm", "linear_cross_entropy"})
+# Other names of arguments, in the manner of NumPy, which torch takes as well.
+ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input"}
 # Nodes that the fused kernels leave in a graph of autograd, as `unreached` finds them.
 NODES = {
     "NativeLayerNormBackward": "layer_norm",
@@ -176,8 +179,9 @@ class _Everywhere(TorchFunctionMode):
 class _Exact(_Everywhere):
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = EXACT.get(func)
-        if found is not None:
-            out = found[1](*args, **kwargs)
+        bound = _bound(found[1], args, kwargs) if found is not None else None
+        if found is not None and bound is not None:
+            out = found[1](*bound.args, **bound.kwargs)
             if out is not NotImplemented:
                 return out
         return func(*args, **kwargs)
@@ -200,14 +204,29 @@ class _Observer(_Everywhere):
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = EXACT.get(func)
-        if found is not None and _is_affected(found[1], args, kwargs):
+        if found is not None and _is_affected(_bound(found[1], args, kwargs)):
             self.fused.add(found[0])
         return func(*args, **kwargs)
 
 
-def _is_affected(composition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+_signature = functools.cache(inspect.signature)
+
+
+def _bound(
+    composition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments | None:
+    """The arguments of a call, or None where torch takes what the composition does not (`out`, named axes)."""
+    renamed = {ALIASES.get(name, name): value for name, value in kwargs.items()}
+    try:
+        return _signature(composition).bind(*args, **renamed)
+    except TypeError:
+        return None
+
+
+def _is_affected(bound: inspect.BoundArguments | None) -> bool:
     """Whether a call has wrong derivatives: constant statistics and a loss in one piece leave the kernels right."""
-    bound = inspect.signature(composition).bind(*args, **kwargs)
+    if bound is None:
+        return False
     bound.apply_defaults()
     given = bound.arguments
     return bool(given.get("training", given.get("use_input_stats", True))) and given.get("options", True) is not None

@@ -15,20 +15,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["PRODUCTS", "is_differentiable", "product"]
+__all__ = ["PRODUCTS", "is_differentiable", "product", "wide"]
 
 
+def _widened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Half precision is accumulated in float32, as in torch's kernels."""
+
+    @functools.wraps(function)
+    def wider(input: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: A002 - torch's names, may be given by keyword
+        x = wide(input)
+        found = function(x, *args, **kwargs)
+        return found if found is NotImplemented or x is input or kwargs.get("dtype") else found.to(input.dtype)
+
+    return wider
+
+
+@_widened
 def cumprod(input: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:  # noqa: A002 - as above
     """Returns running products along an axis."""
     x = input if dtype is None else input.to(dtype)
     return _scan(torch.mul, x, dim) if is_differentiable(x) and x.dim() else NotImplemented
 
 
+@_widened
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:  # noqa: A002 - as above
     """Returns running log-sum-exps along an axis."""
     return _scan(torch.logaddexp, input, dim) if input.is_floating_point() and input.dim() else NotImplemented
 
 
+@_widened
 def prod(
     input: Tensor,  # noqa: A002 - as above
     dim: int | None = None,
@@ -46,6 +61,7 @@ def prod(
     return out.unsqueeze(dim) if keepdim else out
 
 
+@_widened
 def scatter_reduce(
     input: Tensor,  # noqa: A002 - as above
     dim: int,
@@ -60,7 +76,7 @@ def scatter_reduce(
         return NotImplemented
     whole, inner = input.movedim(dim, -1), index.movedim(dim, -1)
     lengths = [slice(length) for length in inner.shape[:-1]]
-    part, source = whole[tuple(lengths)], src.movedim(dim, -1)[(*lengths, slice(inner.shape[-1]))]
+    part, source = whole[tuple(lengths)], wide(src).movedim(dim, -1)[(*lengths, slice(inner.shape[-1]))]
     hit = inner.unsqueeze(-2) == torch.arange(whole.shape[-1], device=input.device)[:, None]
     factors = product(torch.where(hit, source.unsqueeze(-2), torch.ones_like(source).unsqueeze(-2)), -1)
     part = part * factors if include_self else torch.where(hit.any(-1), factors, part)
@@ -70,6 +86,7 @@ def scatter_reduce(
     return part.movedim(-1, dim).contiguous()
 
 
+@_widened
 def sinc(input: Tensor) -> Tensor:  # noqa: A002 - as above
     """Returns sin(πx)/(πx), by its series near 0."""
     if not input.is_floating_point():
@@ -81,11 +98,13 @@ def sinc(input: Tensor) -> Tensor:  # noqa: A002 - as above
     return torch.where(near, _series(torch.where(near, y, 0.0).square(), terms), far.sin() / far)
 
 
+@_widened
 def i0(input: Tensor) -> Tensor:  # noqa: A002 - as above
     """Returns the modified Bessel function of order 0, by its series near 0."""
     return _bessel(torch.special.i0, input, [1 / (4**k * math.factorial(k) ** 2) for k in range(11)], 0)
 
 
+@_widened
 def i1(input: Tensor) -> Tensor:  # noqa: A002 - as above
     """Returns the modified Bessel function of order 1, by its series near 0."""
     terms = [0.5 / (4**k * math.factorial(k) * math.factorial(k + 1)) for k in range(11)]
@@ -125,6 +144,11 @@ def product(x: Tensor, dim: int) -> Tensor:
         pairs = x.narrow(dim, 0, half) * x.narrow(dim, half, half)
         x = torch.cat([pairs, x.narrow(dim, n - 1, 1)], dim) if n % 2 else pairs
     return x.squeeze(dim) if x.shape[dim] else x.sum(dim) + 1
+
+
+def wide(x: Tensor) -> Tensor:
+    """Returns half precision as float32, anything else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def is_differentiable(x: Tensor) -> bool:
