@@ -15,7 +15,9 @@ from torch import nn
 
 from thalweg import critical, curvature, generalization, landscape, training
 from thalweg._short import short
+from thalweg.experiments import Findings
 from thalweg.objective import Objective
+from thalweg.runs import MemoryRecording
 
 REPLICAS = 12
 torch.manual_seed(0)
@@ -123,6 +125,14 @@ def test_numbers_of_one_point_are_shown() -> None:
     assert f"loss={float(found.loss):.6g}" in repr(found)
     pairs = curvature.eigenpairs(OPERATOR, 2)
     assert f"values=[{pairs.values[0]:.6g}, {pairs.values[1]:.6g}]" in repr(pairs)
+
+
+def test_recordings_and_findings() -> None:
+    assert repr(RECORDING) == "MemoryRecording('training', S=31, R=3, P=100, float64, finished)"
+    assert repr(MemoryRecording("mine")).startswith("MemoryRecording('mine', S=0, R=0, P=0, ")
+    findings = Findings(statements=("A long sentence. " * 20,) * 50, numbers={f"number {i}": i / 7 for i in range(200)})
+    assert "'number 1': 0.142857" in repr(findings)
+    assert len(repr(findings)) < 600
 
 
 class Kind(StrEnum):

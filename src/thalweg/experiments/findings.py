@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.figures import Figure
 
@@ -17,6 +18,7 @@ __all__ = ["Findings", "Number"]
 Number = float | int | bool | str | None
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What was found, ready to be drawn, told, compared and collected into a sweep's table.

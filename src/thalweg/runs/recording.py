@@ -60,6 +60,15 @@ class Recording(ABC):
         self.name = name
         self._buffer: Buffer | None = None  # what is not committed
 
+    def __repr__(self) -> str:
+        """What is committed: `MemoryRecording('training', S=4, R=1, P=1530, float32, finished)`."""
+        try:
+            s, r, p = self.snapshots.shape
+            kind, ended = str(self.snapshots.dtype).removeprefix("torch."), ", finished" if self.finished else ""
+        except InputError as error:
+            return f"{type(self).__name__}({self.name!r}, {error})"
+        return f"{type(self).__name__}({self.name!r}, S={s}, R={r}, P={p}, {kind}{ended})"
+
     # ---- writing
 
     def append(
