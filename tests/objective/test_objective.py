@@ -497,7 +497,7 @@ def test_metrics_equal_plain_pytorch_on_every_way(way, on):
     theta = objective.initial(5)
     found = objective.metrics(theta)
     assert torch.equal(found["loss"], objective.value(theta))  # the same reduction, to the bit
-    assert objective.program.vectorized == (way != "loop")
+    assert objective.program.needs.vectorized == (way != "loop")
     for r in range(5):
         own = objective.module(theta[r])
         for name, function in {"loss": writing_error, **functions}.items():

@@ -55,7 +55,7 @@ def certify(
         parts.append(_measure(problem, theta[part], seed))
     fields = {name: torch.cat([getattr(p, name) for p in parts]) for name in Certificate.__dataclass_fields__}
     certificate = Certificate(**fields)
-    said = [_say(certificate, r, tolerance) for r in range(len(theta))]
+    said = [_say(certificate, r, tolerance, problem.epsilon) for r in range(len(theta))]
     note = _note(problem)
     trend = _trend(problem, found)
     return CriticalPoints(
@@ -110,7 +110,7 @@ def _measure(problem: Problem, theta: Tensor, seed: int) -> Certificate:
     size = theta.shape[1]
     absolute = values.nan_to_num().abs()
     largest = absolute.amax(1)
-    rounding = size * torch.finfo(theta.dtype).eps * largest
+    rounding = size * problem.epsilon * largest
     band = 4 * rounding
     ahead = (modes @ _newton_step(values, modes, gradient, band)[..., None])[..., 0]
     lipschitz = _lipschitz(problem, theta, matrix, values, modes, ahead, seed)
@@ -163,12 +163,20 @@ def _lipschitz(
     return torch.stack(slopes).amax(0)
 
 
-def _say(c: Certificate, r: int, tolerance: float) -> tuple[Status, str]:
+def _say(c: Certificate, r: int, tolerance: float, epsilon: float) -> tuple[Status, str]:
     """The status of one point and a sentence that says why."""
     gradient, loss = float(c.gradient[r]), float(c.loss[r])
     positive, negative, undecided = int(c.positive[r]), int(c.negative[r]), int(c.undecided[r])
     if not (torch.isfinite(c.loss[r]) and torch.isfinite(c.gradient[r])) or bool(c.eigenvalues[r].isnan().all()):
         return Status.DIVERGED, "the loss, its gradient or its Hessian is not finite here, or has no eigenvalues"
+    if epsilon > torch.finfo(torch.float64).eps:  # a stable evaluation errs like weights that are moved by ε
+        floor = 4 * epsilon * float(c.largest[r]) * float(c.norm[r])
+        if gradient <= max(floor, tolerance):
+            digits = "float32" if epsilon <= torch.finfo(torch.float32).eps else "less than float32"
+            return Status.UNCERTIFIED, (
+                f"cannot be told: part of L is computed in {digits}, whose rounding makes a gradient of {floor:.2g}, "
+                f"found ‖g‖ = {gradient:.2g}"
+            )
     if gradient > tolerance:
         where = f"‖g‖ = {gradient:.2g} at loss {loss:.4g} and ‖θ‖ = {float(c.norm[r]):.3g}"
         if float(c.flatness[r]) < FLAT:

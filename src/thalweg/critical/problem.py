@@ -27,11 +27,13 @@ class Problem(ABC):
         size: P.
         has_ggn: Whether `gauss_newton` gives a positive semidefinite approximation of the Hessian.
         symmetry: Continuous symmetries whose orbits make the Hessian singular at every critical point, or None.
+        epsilon: Relative rounding error of the function.
     """
 
     size: int
     has_ggn: bool = False
     symmetry: Symmetry | None = None
+    epsilon: float = torch.finfo(torch.float64).eps
 
     @abstractmethod
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ class ObjectiveProblem(Problem):
     def __init__(self, objective: Objective) -> None:
         objective = as_objective(objective).double()
         self.objective = objective if objective.device.type == "cpu" else objective.to(device="cpu")
-        self.size = objective.size
+        self.size, self.epsilon = objective.size, self.objective.epsilon()
         self.has_ggn = objective.loss_on == "output"
         self.symmetry = symmetry_of(self.objective)
         self._narrow = self.has_ggn and narrow_outputs(self.objective)

@@ -117,7 +117,7 @@ def _operator(
     product = _products(objective, theta.detach(), parameters, True, kind)
     size = objective.layout.only(parameters).size
     name = label if size == objective.size else f"{label} of {parameters}"
-    return Operator(size, objective.dtype, objective.device, product, name)
+    return Operator(size, objective.dtype, objective.device, product, name, objective.epsilon())
 
 
 def _products(
@@ -265,7 +265,7 @@ def _sample_losses(objective: Objective, output: Any, target: Any) -> Tensor:
 def _check_mean(objective: Objective, losses: Tensor, output: Any, target: Any) -> None:
     mean, whole = losses.detach().mean(1), objective.program.losses_of(output, target).detach()
     good = torch.isfinite(whole)
-    tolerance = 1e3 * torch.finfo(mean.dtype).eps * whole.abs().clamp(min=1e-30)
+    tolerance = 1e3 * objective.epsilon(mean.dtype) * whole.abs().clamp(min=1e-30)
     if bool(((mean - whole).abs() > tolerance)[good].any()):
         raise InputError(
             "objective must have a loss that is the mean over samples for an empirical Fisher matrix, "

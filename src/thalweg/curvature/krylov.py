@@ -63,7 +63,7 @@ class Subspace:
         self.projected = torch.zeros(capacity, capacity, dtype=torch.float64)
         self.frontier = self.basis.new_empty(0, operator.size)
         self.couplings = torch.zeros(0, capacity, dtype=torch.float64)
-        self.epsilon = torch.finfo(operator.dtype).eps
+        self.epsilon = operator.epsilon
 
     @property
     def complete(self) -> bool:

@@ -72,7 +72,7 @@ def _lockstep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Values, residuals and whether they have settled (converged, or are not finite), each (B,)."""
     count, size = theta.shape
-    epsilon = torch.finfo(objective.dtype).eps
+    epsilon = objective.epsilon()
     draw = torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(theta)
     current = (draw / torch.linalg.vector_norm(draw)).expand(count, size)
     values = torch.full((count,), torch.nan, dtype=torch.float64, device=theta.device)

@@ -178,7 +178,7 @@ def loss_rounding(objective: Objective, theta: Tensor, loss: Tensor, seed: int, 
     squared error of 1e-9 the answer is far more than 1e-9 · eps, since its residuals are small differences of numbers
     near 1.
     """
-    epsilon = torch.finfo(objective.dtype).eps
+    epsilon = objective.epsilon()
     source = generator(seed, replica, "neighbours:rounding")
     signs = 2.0 * torch.randint(0, 2, (8, objective.size), generator=source).to(theta) - 1.0
     change = (objective.value(theta * (1.0 + epsilon * signs)) - loss).abs().max()

@@ -45,6 +45,7 @@ class Operator:
         matvec: Maps (…, P) to (…, P), each row to its product. It is trusted to be linear and symmetric; Lanczos
             measures how symmetric it is.
         label: What the operator is, for messages.
+        rounding: Relative rounding error of the products where it is more than that of the dtype.
 
     Example:
         >>> operator = Operator.dense(torch.tensor([[2.0, 1.0], [1.0, 0.0]], dtype=torch.float64))
@@ -60,6 +61,7 @@ class Operator:
     device: torch.device
     matvec: Callable[[Tensor], Tensor] = field(repr=False)
     label: str = "operator"
+    rounding: float = 0.0
     _counter: _Counter = field(default_factory=_Counter, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,11 @@ class Operator:
             raise InputError(f"size must be at least 1, found {self.size}")
         if not self.dtype.is_floating_point:
             raise InputError(f"dtype must be a real floating-point type, found {self.dtype}")
+
+    @property
+    def epsilon(self) -> float:
+        """Relative rounding error of the products."""
+        return max(self.rounding, torch.finfo(self.dtype).eps)
 
     @classmethod
     def dense(cls, matrix: Tensor | np.ndarray, label: str = "dense matrix") -> Operator:
@@ -125,7 +132,7 @@ class Operator:
             return self(whole)[..., index]
 
         name = f"{self.label} on {index.numel()} coordinates" if label is None else label
-        return Operator(index.numel(), self.dtype, self.device, matvec, name)
+        return Operator(index.numel(), self.dtype, self.device, matvec, name, self.rounding)
 
     def to_dense(self, block: int = 64) -> Tensor:
         """Multiplies the identity, `block` rows at a time, into the matrix (P, P). Costs P products."""
@@ -172,7 +179,7 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
     """
     theta = as_vector(objective, theta).detach()
     product = objective.products(theta)  # the differentiated graph stays between products where memory allows
-    whole = Operator(objective.size, objective.dtype, objective.device, product, "Hessian")
+    whole = Operator(objective.size, objective.dtype, objective.device, product, "Hessian", objective.epsilon())
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
 

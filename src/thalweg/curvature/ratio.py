@@ -174,7 +174,12 @@ def _counted(
     exact = exact_curvature(objective, theta, memory=memory)
     other = exact_curvature(objective.permuted(seed), theta, memory=memory).matrix if permute else None
     signs = count_signs(
-        exact.matrix, permuted=other, asymmetry=exact.asymmetry, minimum_band=minimum_band, method=method
+        exact.matrix,
+        permuted=other,
+        asymmetry=exact.asymmetry,
+        minimum_band=minimum_band,
+        epsilon=objective.epsilon(exact.matrix.dtype),
+        method=method,
     )
     gradient_norm = torch.linalg.vector_norm(exact.gradient, dim=-1)
     image = torch.linalg.vector_norm((exact.matrix @ exact.gradient[..., None])[..., 0], dim=-1)
@@ -218,7 +223,7 @@ def _estimated(
             operator.size, operator.dtype, operator.device, lambda rows: operator(rows) - other(rows), "difference"
         )
         permutation = norm_bounds(difference, steps=10, seed=seed)[1]
-    rounding = objective.size * torch.finfo(torch.float64).eps * norm
+    rounding = objective.size * objective.epsilon() * norm
     band = max(rounding + (permutation if permute else 0.0), minimum_band)
     gradient_norm = float(torch.linalg.vector_norm(gradient))
     flatness = math.nan

@@ -75,6 +75,7 @@ def count_signs(
     permuted: Tensor | None = None,
     asymmetry: Tensor | float = 0.0,
     minimum_band: float = 0.0,
+    epsilon: float = 0.0,
     method: Method = "auto",
 ) -> Signs:
     """Counts the certainly positive, certainly negative and undecided eigenvalues.
@@ -84,6 +85,7 @@ def count_signs(
         permuted: The same Hessian with the samples in another order, of the same shape.
         asymmetry: ‖H − Hᵀ‖/2 that was averaged away before, (…) or a number; added to what is left.
         minimum_band: Least half-width of the band, absolute, for errors that the caller knows of.
+        epsilon: Relative rounding error of H, where it was computed less precisely than its dtype says.
         method: See `inertia`; "auto" takes eigvalsh up to P = 200 and LDLᵀ factors beyond.
 
     Raises:
@@ -113,7 +115,7 @@ def count_signs(
     if before.dim() and before.shape != lead:
         raise InputError(f"asymmetry must be a number or have shape {tuple(lead)}, found {tuple(before.shape)}")
     skew = skew + before.expand(lead).reshape(-1)
-    rounding = size * torch.finfo(hessian.dtype).eps * norm
+    rounding = size * max(epsilon, torch.finfo(hessian.dtype).eps) * norm
     band = rounding + skew + (0.0 if permuted is None else permutation)
     band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
     counted = inertia(flat, band, method=method)

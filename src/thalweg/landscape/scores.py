@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thalweg.objective import Objective
-from thalweg.objective.program import pytree_rows
+from thalweg.objective.stacking import pytree_rows
 from thalweg.objective.targets import accuracy, right
 
 __all__ = ["scores"]

@@ -29,7 +29,7 @@ from thalweg.objective.program import Needs, Program, check_scalar
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
 
-__all__ = ["Plain", "Way", "moved", "needs", "probe", "settle", "written"]
+__all__ = ["Plain", "Way", "few", "moved", "needs", "settle", "written"]
 
 log = logging.getLogger("thalweg")
 SAMPLES = 8
@@ -142,9 +142,8 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     def build(tried: Needs) -> Program:
         return objective._changed(needs=tried).program
 
-    plain = Plain(build(objective.needs), objective.layout, probe(objective))
-    theta = objective.theta
-    other = moved(plain, theta)
+    batch, other = few(objective)
+    plain, theta = Plain(build(objective.needs), objective.layout, batch), objective.theta
     (loss, model), seen = observed(lambda: plain.loss(other))
     check_scalar(loss)
     mutates = bool(written(plain.program.model, model))
@@ -161,6 +160,17 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     hooked = any(module._backward_hooks or module._backward_pre_hooks for module in model.modules())
     objective.doubtful = mutates or seen.hooks or seen.differentiates or hooked
     objective.__dict__.pop("program", None)  # one that has not been evaluated: models may keep what they computed
+
+
+def few(objective: Assembly) -> tuple[Any, Tensor]:
+    """Where ways of evaluation are compared: a few samples, and a θ beside the model's own, at which L is finite."""
+    known = objective.__dict__.get("_few")
+    if known is None:
+        batch = probe(objective)
+        known = batch, moved(Plain(objective.program, objective.layout, batch), objective.theta)
+        objective.__dict__["_few"] = known
+    place = tensors.placer(objective.device, objective.dtype)
+    return place(known[0]), known[1].to(objective.device, objective.dtype)
 
 
 def probe(objective: Assembly) -> Any:
@@ -216,7 +226,8 @@ def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
     said = ""
     for more in ({}, {"graded": True}, {"held": True}, {"held": True, "graded": True}):
         tried = replace(known, **more)
-        values, slopes, error = _tried(way, tried, way.theta[1:])
+        evaluation = way.evaluation(tried)
+        values, slopes, error = _tried(evaluation, way.theta[1:])
         if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
             break
         said = said or _difference(values, slopes, error, right)
@@ -228,19 +239,18 @@ def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
         )
     if not tried.vectorized or tried.held:
         return replace(tried, vectorized=False)
-    values, slopes, error = _tried(way, tried, way.theta)
+    values, slopes, error = _tried(evaluation, way.theta)
     if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
         return tried
     log.info("replicas are evaluated in a loop: together they give %s", _difference(values, slopes, error, right))
     return replace(tried, vectorized=False)
 
 
-def _tried(way: Way, tried: Needs, theta: Tensor) -> tuple[list[Tensor], list[Tensor], Exception | None]:
+def _tried(evaluation: Evaluation, theta: Tensor) -> tuple[list[Tensor], list[Tensor], Exception | None]:
     """Values with and without derivatives, and the gradient, at the last of some θ (B, P)."""
     values: list[Tensor] = []
     slopes: list[Tensor] = []
     try:
-        evaluation = way.evaluation(tried)
         with _same_numbers(theta.device):
             value, slope = evaluation.value_and_gradient(theta)
         values.append(value[-1])
@@ -293,5 +303,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 def _same_numbers(device: torch.device) -> Iterator[None]:
     """The same random numbers inside, whatever was drawn before; the generators outside stay as they are."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
+        if device.type == "cuda":
+            torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         yield

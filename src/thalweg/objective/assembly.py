@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -19,7 +19,7 @@ from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.normalization import BatchNormPolicy
 from thalweg.objective.program import Needs, Program
-from thalweg.objective.structure import LinearStack, linear_stack, loss_kind
+from thalweg.objective.structure import LinearStack, loss_kind
 
 __all__ = ["Assembly", "Metric"]
 
@@ -82,10 +82,9 @@ class Assembly:
         """Whether it was compared with plain PyTorch at construction."""
         return self._check
 
-    @property
-    def epsilon(self) -> float:
-        """Relative rounding error of L: that of the dtype, or of the lower precision that was found inside."""
-        own = torch.finfo(self.dtype).eps
+    def epsilon(self, dtype: torch.dtype | None = None) -> float:
+        """Relative rounding error of L in a dtype, by default its own, or of the lower precision found inside."""
+        own = torch.finfo(dtype or self.dtype).eps
         return own if self.slope is None else max(own, self.slope.epsilon)
 
     @property
@@ -132,17 +131,8 @@ class Assembly:
         loss = self.loss
         if isinstance(loss, nn.Module):
             loss = copying.placed(loss, self.device, self.dtype)
-        stack = linear_stack(model) if self.loss_on == "output" else None
-        return Program(
-            model,
-            loss,
-            self.loss_on == "batch",
-            fixed,
-            stack,
-            kind=self.loss_kind,
-            theta=frozenset(self.layout.names),
-            **asdict(needs or self.needs),
-        )
+        names = frozenset(self.layout.names)
+        return Program(model, loss, self.loss_on == "batch", fixed, names, needs or self.needs, kind=self.loss_kind)
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import copying
-from thalweg.objective.program import Program, nodes
+from thalweg.objective.graph import nodes
+from thalweg.objective.program import Program
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly

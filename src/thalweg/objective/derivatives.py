@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches, cloned
+from thalweg.objective.graph import saved_bytes
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Program, saved_bytes
+from thalweg.objective.program import Program
 from thalweg.objective.stack_products import StackProduct
 
 # Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
@@ -92,7 +93,7 @@ class Evaluation:
         # A product has so many small steps that short pieces cost more than the cache gains (1.5 times, transformer).
         cached = CPU_WORKING_SET * (4 if factor == PRODUCT and replicas == 1 else 1)
         memory = min(self.memory, cached) if on_cpu else self.memory
-        together = 1 if self.program.held else replicas
+        together = 1 if self.program.needs.held else replicas
         return plan(
             together, self.batches.samples, factor * self.pair_bytes, 2 * factor * self.layout.size * element, memory
         )
@@ -125,7 +126,7 @@ class Evaluation:
         """
         given = self.layout.unravel(theta)
         names = (layout or self.layout).names
-        if self.program.held:  # one θ at a time: `plan`
+        if self.program.needs.held:  # one θ at a time: `plan`
             leaves: list[Tensor] = [nn.Parameter(given[name][0].clone()) for name in names]
             made = {name: leaf.unsqueeze(0) for name, leaf in zip(names, leaves, strict=True)}
         else:

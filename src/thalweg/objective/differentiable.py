@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 from thalweg.errors import InputError
-from thalweg.objective.program import nodes
+from thalweg.objective.graph import nodes
 
 __all__ = ["custom_functions", "first_line", "kinks", "naming_refusals"]
 

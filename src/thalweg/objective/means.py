@@ -19,7 +19,7 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import copying, normalization, samples, targets
-from thalweg.objective.agreement import Plain, moved, probe
+from thalweg.objective.agreement import few
 from thalweg.objective.batches import Batches
 from thalweg.objective.containers import leaves
 from thalweg.objective.derivatives import VALUE
@@ -82,10 +82,9 @@ def over_targets(objective: Assembly, batch: Any) -> None:
         return
     if not _cut_later(objective) or (objective.loss_kind and not targets.leaves_out(objective) and held.held):
         return
-    plain = Plain(objective.program, objective.layout, batch)
     loss, dtype = objective.program.loss, objective.dtype
     with torch.no_grad(), objective.program.surroundings():
-        theta = moved(plain, objective.theta)
+        _, theta = few(objective)
         output = objective.program.output_alone(objective.layout.unravel(theta), batch)
     if any(len(leaf) != alone for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.dim()):
         return
@@ -125,8 +124,8 @@ def over_batches(objective: Assembly) -> None:
     held = objective.batches
     if objective.loss_on != "batch" or held.sharded or not _cut_later(objective):
         return
-    program, plain = objective.program, Plain(objective.program, objective.layout, probe(objective))
-    params = objective.layout.unravel(moved(plain, objective.theta))
+    program = objective.program
+    params = objective.layout.unravel(few(objective)[1])
 
     def evaluate(part: Any) -> float:
         return float(program.loss_alone(params, part))

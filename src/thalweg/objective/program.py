@@ -11,23 +11,24 @@ that computes with them after the forward pass (checkpoints) must not notice any
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
 from thalweg.objective import containers, copying
 from thalweg.objective.kernels import exact_kernels
-from thalweg.objective.structure import LinearStack
+from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
+from thalweg.objective.structure import LinearStack, linear_stack
+from thalweg.objective.surroundings import twice_differentiable, without_fused_layers
 from thalweg.objective.tensors import cloned
 
 log = logging.getLogger("thalweg")
@@ -49,7 +50,16 @@ class LossOnBatch(nn.Module):
 
 @dataclass(frozen=True)
 class Needs:
-    """How a model must be evaluated so that its code computes what it computes in plain PyTorch; see `Program`."""
+    """How a model must be evaluated so that its code computes what it computes in plain PyTorch.
+
+    Args:
+        mutates: The forward pass writes into buffers: every evaluation gets a copy of all of them.
+        vectorized: vmap gives what a loop gives.
+        held: Every evaluation needs a copy of the model that really holds θ, as parameters that stay in it.
+        graded: Values are computed as derivatives are, with gradients on and parameters that require them.
+        exact: Fused kernels are replaced by operations whose derivatives are right to every order.
+        writes: Model or loss write into the tensors of a batch: every evaluation gets a copy of them.
+    """
 
     mutates: bool = False
     vectorized: bool = True
@@ -68,36 +78,29 @@ class Program:
         loss: (output, target) -> mean, or (model, batch) -> mean.
         on_batch: Whether `loss` takes (model, batch).
         fixed: Parameters outside theta, and all buffers, by name.
-        stack: The formula, if the model is one.
-        vectorized: True where vmap works, False once it was refused.
+        theta: Names of the parameters that θ consists of.
+        needs: How it is evaluated; what vmap refuses is added.
         randomness: vmap's rule for random operations: "error" in analyses; a training may allow "different".
         kind: "mse" or "cross_entropy" where the loss has a closed formula (`loss_kind`), else None.
-        mutates: Whether the forward pass writes into buffers; then every evaluation gets a copy of all of them.
-        theta: Names of the parameters that θ consists of.
-        held: Whether every evaluation needs a copy of the model that really holds θ, as parameters that stay in it.
-        graded: Whether values are computed as derivatives are, with gradients on and parameters that require them.
-        exact: Whether fused kernels are replaced by operations whose derivatives are right to every order.
-        writes: Whether model or loss write into the tensors of a batch; then every evaluation gets a copy of them.
     """
 
     model: nn.Module
     loss: Callable[..., Tensor]
     on_batch: bool
     fixed: dict[str, Tensor]
-    stack: LinearStack | None = None
-    vectorized: bool = True
+    theta: frozenset[str] = frozenset()
+    needs: Needs = field(default_factory=Needs)
     randomness: str = "error"
     kind: str | None = None
-    mutates: bool = False
-    theta: frozenset[str] = frozenset()
-    held: bool = False
-    graded: bool = False
-    exact: bool = False
-    writes: bool = False
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
     _tried: set[str] = field(default_factory=set, init=False, repr=False)  # functions that vmap takes
     _looped: set[str] = field(default_factory=set, init=False, repr=False)  # and those it refused
     _closures: dict[str, Program] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def stack(self) -> LinearStack | None:
+        """The formula, if the model is one. Tracing runs its forward pass: on a copy, which may keep what it saw."""
+        return None if self.on_batch else linear_stack(copying.copied(self.model))
 
     def __post_init__(self) -> None:
         if self.on_batch:
@@ -112,24 +115,24 @@ class Program:
         """
         with ExitStack() as entered:
             entered.enter_context(twice_differentiable() if twice else without_fused_layers())
-            if self.exact:
+            if self.needs.exact:
                 entered.enter_context(exact_kernels())
             yield
 
     def output_one(self, params: Params, batch: Any) -> Any:
         """The model's output at one parameter set (name -> shape), buffers included in `params` or `fixed`."""
         inputs, values = batch[0], self._values(params)
-        args, kwargs = containers.arguments(cloned(inputs) if self.writes else inputs)
-        if self.held:
+        args, kwargs = containers.arguments(cloned(inputs) if self.needs.writes else inputs)
+        if self.needs.held:
             return copying.holding(self.model, values)(*args, **kwargs)
         return functional_call(self.model, values, args, kwargs)
 
     def loss_one(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set."""
-        batch = cloned(batch) if self.writes else containers.fresh(batch)
+        batch = cloned(batch) if self.needs.writes else containers.fresh(batch)
         if self._closure is None:
             return self.loss(self.output_one(params, batch), batch[1])
-        if self.held:
+        if self.needs.held:
             return self.loss(copying.holding(self.model, self._values(params)), batch)
         values = {f"model.{name}": value for name, value in self._values(params).items()}
         return functional_call(self._closure, values, (batch,))
@@ -197,29 +200,21 @@ class Program:
             def number(model: nn.Module, batch: Any) -> Tensor:
                 return _number(name, metric(model, batch), next(model.parameters()))
 
-            self._closures[name] = Program(
-                self.model,
-                number,
-                True,
-                self.fixed,
-                mutates=self.mutates,
-                vectorized=self.vectorized,
-                writes=self.writes,
-            )
+            self._closures[name] = Program(self.model, number, True, self.fixed, self.theta, self.needs)
         return self._closures[name]
 
     def _values(self, params: Params) -> dict[str, Tensor]:
         values = {**self.fixed, **params}
-        if self.mutates:
+        if self.needs.mutates:
             values = {name: value.clone() if name in self.fixed else value for name, value in values.items()}
-        if not self.held:
+        if not self.needs.held:
             return values
         own = dict(self.model.named_parameters())  # those outside theta stay the parameters that they are
         for name, value in list(values.items()):
             if name in own and value is self.fixed.get(name):
                 values[name] = own[name]
             elif name in own and not isinstance(value, nn.Parameter):
-                values[name] = _parameter(value, name in self.theta)
+                values[name] = as_parameter(value, name in self.theta)
         return values
 
     def losses_of(self, output: Any, target: Any, own_batch: bool = False) -> Tensor:
@@ -247,7 +242,7 @@ class Program:
         return target.dim() == 2 and target.shape[1] == outputs
 
     def _uses_stack(self, batch: Any, own_batch: bool) -> bool:
-        general = self.stack is None or self.on_batch or self.held
+        general = self.stack is None or self.on_batch or self.needs.held
         return not general and self.stack is not None and self.stack.accepts(batch[0], 1 + own_batch)
 
     def _stack_output(self, params: Params, inputs: Tensor, own_batch: bool) -> Tensor:
@@ -256,14 +251,14 @@ class Program:
 
     def _each(self, function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool) -> Any:
         replicas, name = pytree.tree_leaves(params)[0].shape[0], function.__name__
-        if self.graded and not torch.is_grad_enabled():
+        if self.needs.graded and not torch.is_grad_enabled():
             with torch.inference_mode(False), torch.enable_grad():
                 out = self._each(function, params, batch, own_batch)
             return pytree.tree_map_only(Tensor, Tensor.detach, out)
-        if self.graded:
-            params = {name: _trainable(value, name in self.theta) for name, value in params.items()}
+        if self.needs.graded:
+            params = {name: trainable(value, name in self.theta) for name, value in params.items()}
         texts = own_batch and any(isinstance(leaf, containers.Column) for leaf in containers.leaves(batch))
-        if not self.vectorized or replicas == 1 or name in self._looped or texts:
+        if not self.needs.vectorized or replicas == 1 or name in self._looped or texts:
             with without_fused_layers():
                 return self._loop(function, params, batch, own_batch, replicas)
         with twice_differentiable():  # the fused attention kernels have no batching rule
@@ -279,7 +274,8 @@ class Program:
                 # A fault of the model itself would show in the loop as well: it is raised from there, plainly.
                 out = self._loop(function, params, batch, own_batch, replicas)
                 self._looped.add(name)
-                self.vectorized = self.vectorized and name != "loss_one"
+                if name == "loss_one":
+                    self.needs = replace(self.needs, vectorized=False)
                 log.info("vmap refused this model (%s): replicas are evaluated in a loop", _first_line(refusal))
             else:
                 self._tried.add(name)
@@ -291,31 +287,12 @@ class Program:
     ) -> Any:
         out = []
         for r in range(replicas):
-            one = {name: _row(value, r) for name, value in params.items()}
+            one = {name: row(value, r) for name, value in params.items()}
             own = containers.mapped(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
             out.append(function(one, own))
         return pytree.tree_map(
             lambda *leaves: torch.stack(leaves) if isinstance(leaves[0], Tensor) else Rows(leaves), *out
         )
-
-
-def _parameter(value: Tensor, trained: bool) -> nn.Parameter:
-    """A tensor as a parameter: the link to what it was computed from stays, so that derivatives pass."""
-    if value.requires_grad:
-        return value.as_subclass(nn.Parameter)
-    return nn.Parameter(value, requires_grad=trained and value.is_floating_point())
-
-
-def _trainable(value: Tensor, trained: bool) -> Tensor:
-    return value.detach().requires_grad_() if trained and not value.requires_grad else value
-
-
-def _row(value: Tensor, r: int) -> Tensor:
-    """Row r of a stack; where the stack is a view of one parameter, that parameter: a leaf, as users know them."""
-    base = value._base
-    if isinstance(base, nn.Parameter) and value.shape == (1, *base.shape):
-        return base
-    return value[r]
 
 
 def _vmapped(
@@ -330,17 +307,6 @@ def _vmapped(
         return each(params, containers.leaves(batch))
 
     return call
-
-
-class Rows(tuple[Any, ...]):
-    """What each replica returned beside tensors (None, an object of the model's own): one leaf, without an axis."""
-
-
-def pytree_rows(output: Any) -> Iterator[Any]:
-    """Cuts leaves (R, …) into R trees of leaves."""
-    leaves, spec = pytree.tree_flatten(output)
-    for row in zip(*leaves, strict=True):
-        yield pytree.tree_unflatten(list(row), spec)
 
 
 def _copied(output: Any) -> Any:
@@ -364,71 +330,6 @@ def check_scalar(loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.dim() > 0:
         found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss must return a scalar tensor (the mean over the batch), found shape {found}")
-
-
-def saved_bytes(function: Callable[[], Tensor], ignore: Params) -> int:
-    """Bytes that autograd keeps for the backward pass of `function`, parameters apart: its memory for activations."""
-    known = {value.untyped_storage().data_ptr() for value in ignore.values()}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.enable_grad():
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-                kept = function()
-        except RuntimeError:  # torch.func inside refuses such hooks: what the nodes of the graph show is counted
-            kept = function()
-            for node in nodes(kept):
-                for name in (one for one in dir(node) if one.startswith("_saved_")):
-                    with suppress(RuntimeError):  # freed by a derivative that was taken inside
-                        for tensor in pytree.tree_leaves(getattr(node, name)):
-                            if isinstance(tensor, Tensor):
-                                pack(tensor)
-    del kept
-    return sum(seen.values())
-
-
-def nodes(value: Tensor) -> Iterator[Any]:
-    """All nodes of the graph of a value."""
-    seen: set[object] = set()
-    waiting = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        waiting += [following for following, _ in node.next_functions]
-
-
-@contextmanager
-def without_fused_layers() -> Iterator[None]:
-    """Switches off what makes other kernels of a model's code: compilation, and the fused transformer layers.
-
-    vmap cannot batch those layers, and compiled code has no second derivative. Both are restored after.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
-            with torch.compiler.set_stance("force_eager"):
-                yield
-        else:
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Chooses attention kernels that can be differentiated twice, and restores the choice after."""
-    with without_fused_layers(), sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def _first_line(error: BaseException) -> str:

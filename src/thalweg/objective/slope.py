@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from thalweg.objective import batches as data_batches
-from thalweg.objective.agreement import Plain, moved, probe
+from thalweg.objective.agreement import Plain, few
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -50,9 +49,9 @@ def measured(objective: Assembly) -> Slope | None:
     """Measures at a θ beside the model's own, in float64 where model and loss can; None where L is not finite."""
     wide = objective if objective.dtype == torch.float64 else objective._changed(dtype=torch.float64)
     try:
-        return _measured(wide, probe(objective))
+        return _measured(wide)
     except RuntimeError:  # constants that do not follow the dtype
-        return None if wide is objective else _measured(objective, probe(objective))
+        return None if wide is objective else _measured(objective)
 
 
 def say(slope: Slope | None, dtype: torch.dtype) -> None:
@@ -80,10 +79,10 @@ def _precision(epsilon: float) -> str:
     return "float32" if epsilon <= torch.finfo(torch.float32).eps else "bfloat16"
 
 
-def _measured(objective: Assembly, batch: data_batches.Batch) -> Slope | None:
+def _measured(objective: Assembly) -> Slope | None:
     dtype = objective.dtype
-    plain = Plain(objective.program, objective.layout, data_batches.placer(objective.device, dtype)(batch))
-    theta = moved(plain, objective.theta)
+    batch, theta = few(objective)
+    plain = Plain(objective.program, objective.layout, batch)
     loss, gradient = plain.gradient(theta)
     level = abs(float(loss))
     if not math.isfinite(level) or not bool(torch.isfinite(gradient).all()):

@@ -15,7 +15,8 @@ from thalweg.objective.agreement import Plain, Way, moved, needs, written
 from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.kernels import observed
 from thalweg.objective.objective import Objective
-from thalweg.objective.program import Needs, Program, saved_bytes
+from thalweg.objective.graph import saved_bytes
+from thalweg.objective.program import Needs, Program
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
 __all__ = ["Prepared", "prepare"]
@@ -90,7 +91,7 @@ def prepare(objective: Objective) -> Prepared:
 def _program(objective: Objective, needs: Needs) -> Program:
     """A program in training mode."""
     program = objective.build_program(_training_mode, needs)
-    program.mutates = False  # what the forward pass of a training writes is a replica's own, and stays
+    program.needs = replace(program.needs, mutates=False)  # what the forward pass of a training writes is a replica's own, and stays
     dropouts = tuple(module for module in program.model.modules() if isinstance(module, CounterDropout))
     if dropouts:
         top = program.model if program._closure is None else program._closure

@@ -1,0 +1,42 @@
+"""Stacks of R parameter sets or outputs, and one of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+__all__ = ["Rows", "as_parameter", "pytree_rows", "row", "trainable"]
+
+
+def as_parameter(value: Tensor, trained: bool) -> nn.Parameter:
+    """A tensor as a parameter: the link to what it was computed from stays, so that derivatives pass."""
+    if value.requires_grad:
+        return value.as_subclass(nn.Parameter)
+    return nn.Parameter(value, requires_grad=trained and value.is_floating_point())
+
+
+def trainable(value: Tensor, trained: bool) -> Tensor:
+    """A tensor that requires gradients if it stands for a trained parameter."""
+    return value.detach().requires_grad_() if trained and not value.requires_grad else value
+
+
+def row(value: Tensor, r: int) -> Tensor:
+    """Row r of a stack; where the stack is a view of one parameter, that parameter: a leaf, as users know them."""
+    base = value._base
+    if isinstance(base, nn.Parameter) and value.shape == (1, *base.shape):
+        return base
+    return value[r]
+
+
+class Rows(tuple[Any, ...]):
+    """What each replica returned beside tensors (None, an object of the model's own): one leaf, without an axis."""
+
+
+def pytree_rows(output: Any) -> Iterator[Any]:
+    """Cuts leaves (R, …) into R trees of leaves."""
+    leaves, spec = pytree.tree_flatten(output)
+    for row in zip(*leaves, strict=True):
+        yield pytree.tree_unflatten(list(row), spec)
