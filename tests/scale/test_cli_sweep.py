@@ -161,3 +161,12 @@ def test_ctrl_c_in_a_real_process(here: Path) -> None:
     assert run.state == "interrupted"
     status = pl.read_parquet(run.path / "sweep.parquet")["status"]
     assert 1 <= (status == "complete").sum() < 31
+
+
+def test_a_task_that_cannot_fit_is_refused_before_the_sweep(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["sweep", "trajectory", "--preset", "tiny", "--sweep", "replicas=2,1000000000", "--sweep", "seed=0..1"]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("thalweg: replicas must fit in the memory of")
+    assert error.endswith("(replicas=1000000000, seed=0)\n")
+    assert not (here / "runs").exists()

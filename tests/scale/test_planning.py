@@ -103,3 +103,17 @@ def test_sweeps_in_toml(weather: Experiment, tmp_path: Path) -> None:
     file.write_text("[sweep]\n[wnd]\nspeed = 1")
     with pytest.raises(InputError, match=r"my.toml: unknown field 'wnd', did you mean 'wind'\?"):
         read_settings("weather", file=file)
+
+
+@pytest.mark.parametrize("fields", [("seed", "replicas"), ("training.lr", "seed"), ("training.steps", "l2", "seed")])
+def test_more_tasks_than_folders_is_refused_before_they_are_made(fields: tuple[str, ...]) -> None:
+    config = find("trajectory").preset("tiny")
+    with pytest.raises(InputError, match=r"sweep must have at most 100,000 tasks, found .*: 5,000 of "):
+        plan("trajectory", config, dict.fromkeys(fields, "1..5000"))
+
+
+def test_settings_whose_table_is_text() -> None:
+    config = find("trajectory").preset("tiny")
+    settings = plan("trajectory", config, {"model.hidden": "[3],[4]"}).settings | {"model": "mlp"}
+    with pytest.raises(InputError, match=r"must have a table model for model.hidden, found 'mlp'"):
+        replan("trajectory", settings)

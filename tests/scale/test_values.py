@@ -66,7 +66,7 @@ def test_grammar(text: str, annotation: object, values: list[str]) -> None:
             float,
             "sweep of field must have two different ends and a COUNT of at least 2, found 'lin:2..2:4'",
         ),
-        ("lin:0..1:3", str, "sweep of field must be a list of values, for it takes no numbers, found 'lin:0..1:3'"),
+        ("lin:0..1:3", str, "sweep of field must be a list of values, not of numbers, found 'lin:0..1:3'"),
         ("1,,2", int, "sweep of field must have a value between two commas, found none"),
         ("", int, "sweep of field must have a value between two commas, found none"),
     ],
@@ -100,3 +100,22 @@ def test_sequences() -> None:
     assert spread("f", 0.25, float) == ["0.25"]
     with pytest.raises(InputError, match=r"sweep of f must have at least one value, found \[\]"):
         spread("f", [], int)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lin:0..1e999:3",
+        "log:1..1e400:3",
+        "lin:-1e308..1e308:3",
+        f"lin:0..1:{'9' * 5000}",
+        f"0..{'9' * 5000}",
+        "0..1e400",
+    ],
+)
+@pytest.mark.parametrize("annotation", [int, float])
+def test_ends_and_counts_beyond_all_numbers(text: str, annotation: type) -> None:
+    with pytest.raises(InputError) as caught:
+        expand("seed", text, annotation)
+    assert str(caught.value).startswith("sweep of seed must ")
+    assert len(str(caught.value)) < 300

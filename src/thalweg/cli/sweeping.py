@@ -52,6 +52,11 @@ def sweep(options: argparse.Namespace) -> None:
     config, sweeps = read_settings(experiment.name, preset=chosen.preset, file=chosen.config, changes=changes)
     numbers = [name for name in chosen.plot.split(",") if name]
     made = plan(experiment.name, config, sweeps | typed, numbers)
+    for task in made.tasks:
+        try:
+            task.config.check_sizes(chosen.root)
+        except InputError as error:
+            raise InputError(f"{error} ({task.words})") from None
     command = shlex.join(["thalweg", "sweep", experiment.name, *options.rest])
     finish(made, chosen.root, _workers(chosen.workers, chosen.cluster), command)
 

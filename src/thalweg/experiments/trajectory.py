@@ -10,7 +10,7 @@ points with the same step lengths.
 **Figures and how to read them.**
 
 - *Principal components*: all runs in one frame, coloured by run, labelled with accuracy (or loss). The axes say how
-  much of the variance they show.
+  much of the variance they show. Of more than 16 runs the first 16 are drawn; all numbers are those of all runs.
 - *t-SNE*: the same points by neighbourhood. Only who is next to whom means something.
 - *Control*: the same picture of random walks. A walk in many dimensions curves smoothly too, and two components explain
   three quarters of it (Antognini & Sohl-Dickstein 2018).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from thalweg.runs.layout import folder_name
 from thalweg.scale.values import spread
 
 __all__ = ["Plan", "Task", "flat", "plan", "read_settings", "replan", "worded"]
+
+MOST_TASKS = 100_000
+"""Tasks of a sweep; each is a run in a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ def plan(experiment: str, config: ExperimentConfig, sweeps: Mapping[str, object]
 
 
 def _product(experiment: str, config: ExperimentConfig, given: Mapping[str, list], plot: tuple[str, ...]) -> Plan:
+    count = math.prod(map(len, given.values()))
+    if count > MOST_TASKS:
+        factors = " × ".join(f"{len(values):,} of {key}" for key, values in given.items())
+        raise InputError(f"sweep must have at most {MOST_TASKS:,} tasks, found {count:,}: {factors}")
     varied = getattr(config, "vary", None) in given  # the task is then the only model of its run
     tasks: dict[str, Task] = {}
     for values in itertools.product(*given.values()):

@@ -13,6 +13,7 @@ Spaced numbers are rounded where the field takes integers, and a value that come
 
 from __future__ import annotations
 
+import math
 import re
 import typing
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, brief
 
 __all__ = ["expand", "spread"]
 
@@ -128,7 +129,10 @@ def _counted(key: str, part: str, low: str, high: str, step: str | None) -> list
 
 
 def _spaced(key: str, part: str, annotation: Any, kind: str, low: str, high: str, count: str) -> list[str]:
-    first, last, points = float(low), float(high), int(count)
+    first, last = float(low), float(high)
+    points = int(count) if len(count) <= _DIGITS else _MOST + 1  # of more digits than Python reads as a number
+    if not (math.isfinite(first) and math.isfinite(last) and math.isfinite(last - first)):
+        raise _refused(key, "have ends that are ordinary numbers", part)
     if kind == "log" and min(first, last) <= 0:
         raise _refused(key, "have positive ends for log:", part)
     if points < 2 or first == last:
@@ -136,7 +140,7 @@ def _spaced(key: str, part: str, annotation: Any, kind: str, low: str, high: str
     _check_count(key, points, part)
     taken = _members(annotation)
     if not taken & {int, float}:
-        raise InputError(f"sweep of {key} must be a list of values, for it takes no numbers, found '{part}'")
+        raise _refused(key, "be a list of values, not of numbers", part)
     values = np.geomspace(first, last, points) if kind == "log" else np.linspace(first, last, points)
     if float not in taken:
         return list(dict.fromkeys(str(round(value)) for value in values.tolist()))
@@ -157,4 +161,4 @@ def _check_count(key: str, count: int, part: str) -> None:
 
 
 def _refused(key: str, rule: str, found: str) -> InputError:
-    return InputError(f"sweep of {key} must {rule}, found '{found}'")
+    return InputError(f"sweep of {key} must {rule}, found {brief(found)}")
