@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.objective.operations import OPERATIONS
 from tests.objective.survey import survey
+from thalweg.objective import Objective
 from thalweg.objective.compositions import weight_norm
 from thalweg.objective.kernels import EXACT, exact_kernels, observed, unreached
 
@@ -484,3 +485,48 @@ def test_every_composition_has_the_arguments_of_its_function():
     assert {"layer_norm", "batch_norm", "instance_norm", "weight_norm", "det", "solve"} <= names
     assert F.layer_norm in EXACT
     assert torch.ops.aten.native_layer_norm.default in EXACT
+
+
+def normalized(norm):
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), norm, nn.Tanh(), nn.Linear(4, 1))
+
+
+def residual(model, batch):
+    """A differential equation in forward mode: the second derivative along an axis plus the value."""
+    (x,), along = batch, torch.ones_like(batch[0])
+    second = jvp(lambda z: jvp(model, (z,), (along,))[1], (x,), (along,))[1]
+    return (second + model(x)).square().mean()
+
+
+def score_matching(model, batch):
+    """Trace of the Hessian plus half the squared gradient, of the logarithm of a density (Hyvärinen 2005)."""
+    slope = grad(lambda z: model(z).squeeze())
+    return vmap(lambda z: jacfwd(slope)(z).trace() + 0.5 * slope(z).square().sum())(batch[0]).mean()
+
+
+def likelihood(model, batch):
+    """Minus the logarithm of a density under an invertible map, by the determinant of its Jacobian."""
+    jacobian = vmap(jacrev(model))(batch[0])
+    return (0.5 * model(batch[0]).square().sum(1) - jacobian.det().abs().log()).mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (lambda: normalized(nn.LayerNorm(4)), residual),
+        (lambda: normalized(nn.LayerNorm(4)), score_matching),
+        (lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)), likelihood),
+    ],
+)
+def test_the_curvature_of_a_loss_that_differentiates_agrees_with_finite_differences(make, loss):
+    torch.manual_seed(0)
+    objective = Objective(make().double(), loss, [(drawn(6, 3),)], loss_on="batch", parameters=["0.weight"])
+    theta = objective.theta
+    v = F.normalize(drawn(len(theta), seed=1), dim=0)
+    step = 1e-3
+    values = [float(objective.value(theta + k * step * v)) for k in (-2, -1, 1, 2)]
+    slope = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * step)
+    assert float(objective.gradient(theta) @ v) == pytest.approx(slope, rel=1e-7)
+    below = [objective.gradient(theta + k * step * v) for k in (-2, -1, 1, 2)]
+    curve = (8 * (below[2] - below[1]) - (below[3] - below[0])) / (12 * step)
+    torch.testing.assert_close(objective.hvp(theta, v), curve, rtol=1e-6, atol=1e-7)
