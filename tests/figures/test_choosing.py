@@ -43,3 +43,14 @@ def test_a_wall_of_a_few_cells_does_not_take_the_colours() -> None:
     assert drawn_limits(scale, values)[1] < 2.0
     assert why.endswith("values, up to 10³¹, lie beyond.")
     assert chosen_scale("loss", values[:-2])[0].limits == (None, None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.linspace(-1, 1, 9) * 1.79e308, np.arange(9) * 5e-324, 1 + np.arange(9) * 1e-16, np.geomspace(1e-300, 1e300, 9)],
+    ids=["hugest", "subnormal", "rounding", "wide"],
+)
+def test_extreme_numbers_have_a_scale(values: np.ndarray) -> None:
+    scale, why = chosen_scale("loss", values)
+    assert scale.scale == ("log" if values[-1] == 1e300 else "linear")
+    assert "nan" not in why

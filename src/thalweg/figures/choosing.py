@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thalweg.figures.scales import Axis, ColourScale, forward, number
+from thalweg.figures.scales import MOST, Axis, ColourScale, forward, number, same
 
 __all__ = ["chosen_axis", "chosen_scale"]
 
@@ -43,9 +43,9 @@ def chosen_scale(label: str, *arrays: np.ndarray, unit: str = "") -> tuple[Colou
         Colours are on a power scale (exponent 0.5): on a linear one the lowest quarter would share 6.25 % of them.
     """
     values = np.concatenate([np.ravel(np.asarray(array, dtype=np.float64)) for array in arrays] or [np.zeros(0)])
-    values = np.sort(values[np.isfinite(values)])
+    values = np.clip(np.sort(values[np.isfinite(values)]), -MOST, MOST)
     scales = [ColourScale(label, unit)]
-    if values.size < 4 or values[0] == values[-1]:
+    if values.size < 4 or same(scales[0], float(values[0]), float(values[-1])):
         return scales[0], "Colours are on a linear scale."
     allowed = {"power": values[0] >= 0, "log": values[0] > 0}
     scales += [scales[0].replace(scale=name) for name, fits in allowed.items() if fits]

@@ -280,7 +280,8 @@ def _shown(panel: Panel, mark: Mark) -> bool:
     if isinstance(mark, Histogram):
         return bool(np.isfinite(bins(mark, panel.axis("x"))[1]).any())
     if isinstance(mark, Bars):
-        return bool(placed(panel.axis("x" if mark.horizontal else "y"), mark.values).size)
+        which = "x" if mark.horizontal else "right" if mark.side == "right" else "y"
+        return bool(placed(panel.axis(which), mark.values).size)
     return any(_visible(panel, mark, place) for place in points(mark))
 
 

@@ -71,6 +71,10 @@ def composed(figure: Figure) -> Page:
             _panel_legend(canvas)
     elif figure.legend != "none":
         _figure_legend(page, figure, legend)
+    spatial_ = [panel.spatial for panel in figure.panels]
+    engine: Any = page.get_layout_engine()
+    if engine is not None and columns > 1 and any(spatial_) and not all(spatial_):
+        engine.set(wspace=0.13)  # the title of a z axis lies outside of what is laid out
     # Two passes: the first lays out, so that ticks and labels can be chosen for the true size of every panel.
     page.draw_without_rendering()
     for index, canvas in enumerate(canvases):
