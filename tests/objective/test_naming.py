@@ -116,6 +116,21 @@ def test_tied_names() -> None:
         tied.ravel({"embed.weight": weight, "head.weight": 2 * weight})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3, bias=False)),
+        lambda: nn.ModuleDict({"layers": nn.Sequential(nn.Tanh(), nn.Linear(4, 3))}),
+        lambda: nn.DataParallel(nn.Sequential(nn.Linear(4, 3))),
+    ],
+)
+def test_a_layer_of_a_deeper_model_is_not_the_model(other: Callable[[], nn.Module]) -> None:
+    single = Objective(nn.Linear(4, 3), nn.CrossEntropyLoss(), (torch.randn(9, 4), torch.randint(0, 3, (9,))))
+    for given in (other(), other().state_dict()):
+        with pytest.raises(InputError, match=r"missing 'weight' \(3, 4\), 'bias' \(3,\); unexpected '"):
+            single.ravel(given)
+
+
 def test_part_of_the_parameters() -> None:
     data = torch.randn(9, 4), torch.randint(0, 3, (9,))
     head = Objective(net(), nn.CrossEntropyLoss(), data, parameters="3.*")

@@ -250,13 +250,17 @@ def _canonical(name: str) -> str:
 
 
 def _prefixes(wanted: Mapping[str, tuple[str, ...]], table: Mapping[str, str]) -> list[str]:
-    """What stands in front of every parameter's name; "" alone where the names are there as they are."""
+    """What stands in front of every parameter's name; "" alone where the names are there as they are.
+
+    A number in it would be a place in a sequence: a layer of something deeper, which is no wrapper around a model.
+    """
     first = next(iter(wanted.values()))
     ends = {key[: -len(one)] for one in first for key in table if key.endswith(one)}
     found = [
         prefix
         for prefix in sorted(ends, key=lambda end: (len(end), end))
         if (not prefix or prefix.endswith("."))
+        and not any(part.isdigit() for part in prefix.split("."))
         and all(any(prefix + one in table for one in group) for group in wanted.values())
     ]
     if "" in found:
