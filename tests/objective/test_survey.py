@@ -126,11 +126,8 @@ def sentences(name, kind, found, known):
     for way in sorted({*found, *known}):
         before, now = known.get(way), found.get(way)
         if before != now:
-            since = "no order" if before is None else f"order {before}"
-            yield (
-                f"{name}, {way}: known to be {kind} from {since}, found "
-                f"{'right to order 4' if now is None else f'{kind} from order {now}'} in torch {torch.__version__}"
-            )
+            was, is_now = ("right to order 4" if one is None else f"{kind} from order {one}" for one in (before, now))
+            yield f"{name}, {way}: known to be {was}, found {is_now} in torch {torch.__version__}"
 
 
 @pytest.mark.parametrize("group", GROUPS)
