@@ -366,6 +366,17 @@ def test_cells_on_a_log_axis_lie_around_their_centres() -> None:
         assert composed(figure(panel)).axes[0].get_xlim() == pytest.approx((1e-4, 100.0))
 
 
+def test_words_beyond_the_frame_do_not_push_it_aside() -> None:
+    axis, line = Axis("x", limits=(0.0, 1.0)), Line([0, 1], [0.0, 1.0])
+    guides = (VLine(900.0, "far"), HLine(-900.0, "far"), Span(-900.0, 0.5, text="near"), Span(2.0, 900.0, text="far"))
+    with mpl.rc_context(RC):
+        plain, full = (
+            composed(figure(Panel(axis, Axis("y", limits=(0.0, 1.0)), (line, *more)))).axes[0] for more in ((), guides)
+        )
+    assert full.get_position().bounds == pytest.approx(plain.get_position().bounds, abs=1e-3)
+    assert [text.get_text() for text in full.texts] == ["near"]
+
+
 @pytest.mark.parametrize("kind", [Heatmap, Surface3D, Contour])
 def test_a_field_without_cells_is_refused(kind: type) -> None:
     with pytest.raises(InputError, match=rf"{kind.__name__}.z must hold at least one cell, found shape \[0, 2\]"):

@@ -41,7 +41,8 @@ def _(mark: HLine, canvas: Canvas) -> None:
     if not placed(canvas.rulers(mark)[1], np.array(mark.y)).size:
         return
     axes.axhline(mark.y, **shown, zorder=1.8)
-    if mark.text and not canvas.close_up:
+    low, high = canvas.view["right" if mark.side == "right" else "y"]
+    if mark.text and not canvas.close_up and low <= mark.y <= high:  # words outside would push the panel aside
         place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "xytext": (-3, 2)}
         words = axes.annotate(mark.text, (1.0, mark.y), **place, ha="right", va="bottom", fontsize=7.5)
         words.set_color(shown["color"])
@@ -55,7 +56,8 @@ def _(mark: VLine, canvas: Canvas) -> None:
     if not placed(canvas.rulers(mark)[0], np.array(mark.x)).size:
         return
     axes.axvline(mark.x, **shown, zorder=1.8)
-    if mark.text and not canvas.close_up:
+    low, high = canvas.view["x"]
+    if mark.text and not canvas.close_up and low <= mark.x <= high:
         _beside(mark.text, mark.x, shown["color"], axes, canvas)
 
 
@@ -77,7 +79,9 @@ def _(mark: Span, canvas: Canvas) -> None:
     if ends is None:
         return
     (axes.axvspan if mark.along == "x" else axes.axhspan)(*ends, color=colour, alpha=mark.opacity, lw=0)
-    if mark.text and not canvas.close_up:
+    low, high = canvas.view[which]
+    if mark.text and not canvas.close_up and ends[0] <= high and ends[1] >= low:
+        ends = max(ends[0], low), min(ends[1], high)
         if mark.along == "x":
             _beside(mark.text, ends[0], colour, axes, canvas)
         else:
