@@ -160,6 +160,61 @@ def test_stale_files_of_the_dead_only(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])
 
 
+def dead() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_the_next_write_removes_what_a_killed_one_has_left(tmp_path: Path) -> None:
+    killed = f".tmp-{dead()}@{files._machine()}-7-report.html"
+    other = f".tmp-{dead()}@{files._machine()}-7-course.html"
+    for name in (killed, other):
+        (tmp_path / name).write_text("half")
+    write_bytes(tmp_path / "report.html", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other, "report.html"])
+
+
+def test_temporary_files_of_another_machine_stay_for_a_day(tmp_path: Path) -> None:
+    """Its processes cannot be asked whether they live."""
+    name = tmp_path / f".tmp-{dead()}@{int(files._machine(), 16) ^ 1:08x}-0-a.json"
+    name.write_text("half")
+    files.remove_stale(tmp_path)
+    assert name.exists()
+    os.utime(name, (1, 1))
+    files.remove_stale(tmp_path)
+    assert not name.exists()
+
+
+@pytest.mark.parametrize("levels", [101, 5000])
+def test_what_is_nested_too_deeply_is_neither_written_nor_read(tmp_path: Path, levels: int) -> None:
+    value: list = []
+    for _ in range(levels - 1):
+        value = [value]
+    with pytest.raises(InputError, match="a must not be nested in more than 100 levels"):
+        write_json(tmp_path / "a.json", value)
+    (tmp_path / "a.json").write_text("[" * levels + "]" * levels)
+    with pytest.raises(InputError, match=r"a.json is corrupt: it is nested in more than 100 levels"):
+        read_json(tmp_path / "a.json")
+    write_json(tmp_path / "a.json", [[[[1]]]])
+    assert read_json(tmp_path / "a.json") == [[[[1]]]]
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "real").write_text("{}")
+    (tmp_path / "link").symlink_to("real")
+    for name, kind in (("folder", "a folder"), ("pipe", "a pipe"), ("link", "a link")):
+        with pytest.raises(InputError, match=f"{name} must be a regular file, found {kind}"):
+            read_json(tmp_path / name)
+    for path in (Path("/dev/null"), Path("/dev/zero")):
+        with pytest.raises(InputError, match="must be a regular file, found a device"):
+            read_json(path)
+    with pytest.raises(InputError, match="real/inside is missing"):
+        read_json(tmp_path / "real" / "inside")
+
+
 def test_size_counts_every_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(b"123")

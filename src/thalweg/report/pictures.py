@@ -9,14 +9,17 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from thalweg.errors import InputError
 from thalweg.figures import Figure
 from thalweg.figures.plotly import to_json
 from thalweg.figures.reading import notes
 from thalweg.runs.files import write_bytes
+from thalweg.runs.reading import read_bytes, regular
 
 __all__ = ["Film", "Picture", "draw", "films", "svg_address"]
 
@@ -132,7 +135,7 @@ def films(folder: Path, beside: Path, statements: Sequence[str]) -> tuple[Film, 
     found = []
     for file in sorted((*folder.glob("*.gif"), *folder.glob("*.mp4"))):
         named = [one for one in statements if f"{folder.name}/{file.name}" in one]
-        if named and file.stat().st_size <= BIGGEST_FILM:
+        if named and regular(file).st_size <= BIGGEST_FILM:
             moving = file.suffix == ".mp4"
             address = _base64(file.read_bytes(), "video/mp4" if moving else "image/gif")
             found.append(Film(named[0], address, Path(os.path.relpath(file, beside)).as_posix(), moving))
@@ -174,11 +177,9 @@ def _base64(content: bytes, kind: str) -> str:
 
 def _kept(places: Mapping[str, Path], data: bytes) -> tuple[bytes, bytes] | None:
     """PNG and SVG as an earlier report has drawn them, None unless they are of exactly this figure."""
-    try:
-        if places["JSON"].read_bytes() == data:
-            return places["PNG"].read_bytes(), places["SVG"].read_bytes()
-    except OSError:
-        pass
+    with suppress(InputError):
+        if read_bytes(places["JSON"]) == data:
+            return read_bytes(places["PNG"]), read_bytes(places["SVG"])
     return None
 
 
