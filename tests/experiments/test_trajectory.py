@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, find, override
 from thalweg.experiments._path_figures import POINTS
 from thalweg.experiments._path_figures import drawn as drawn_of
+from thalweg.experiments._path_numbers import separation
 from thalweg.experiments._paths import Paths, look
 from thalweg.experiments.execution import load_findings, start
 from thalweg.experiments.trajectory import PRESETS, Config
@@ -301,3 +304,19 @@ def test_controls_leave_no_components_behind(tiny: tuple[Run, Findings]) -> None
     assert view.control_ratio.shape == (4, 10)
     held = sum(value.nbytes for value in (view.control, view.control_ratio, view.alone, view.control_alone))
     assert held < 5_000
+
+
+def test_distances_between_many_runs_are_not_all_differences_at_once() -> None:
+    points = torch.randn(2, 150, 400, dtype=torch.float64)  # all differences at once: 72 MB
+    view = SimpleNamespace(found=SimpleNamespace(replicas=tuple(range(150)), scores=points))
+    tracemalloc.start()
+    try:
+        apart = separation(view)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000
+    for found, there in ((apart.start, points[0]), (apart.end, points[1])):
+        distances = torch.cdist(there, there).fill_diagonal_(torch.inf)
+        np.testing.assert_allclose(found, distances.min(dim=1).values.numpy(), rtol=1e-6)
+    assert apart.nearest == tuple(torch.cdist(points[1], points[1]).fill_diagonal_(torch.inf).argmin(dim=1).tolist())

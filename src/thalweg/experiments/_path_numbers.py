@@ -104,7 +104,8 @@ def separation(view: View) -> Apart:
     out = []
     for s in (0, -1):
         points = view.found.scores[s, used].numpy()
-        distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        # row by row: all differences at once are gigabytes for hundreds of runs
+        distances = np.stack([np.linalg.norm(points - point, axis=-1) for point in points])
         np.fill_diagonal(distances, np.inf)
         out.append(distances)
     return Apart(out[0].min(axis=1), out[1].min(axis=1), tuple(map(int, out[1].argmin(axis=1))))
