@@ -70,3 +70,9 @@ def test_one_run_does_not_speak_for_all():
         "in 1"
     )
     assert _verdict(np.array([1.2, 1.3])) == "well above it"
+
+
+def test_a_learning_rate_beyond_all_measure_is_told_not_stumbled_over(tmp_path):
+    run = execute("edge-of-stability", PRESETS["tiny"].model_copy(update={"learning_rates": (1e20,)}), tmp_path)
+    assert list(run.recordings) == ["lr-1e20"]
+    assert {entry["status"] for entry in run.recording("lr-1e20").status} == {"diverged"}

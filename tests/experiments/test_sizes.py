@@ -39,6 +39,10 @@ HUGE = {  # arguments of `thalweg run` -> how the sentence begins, and what it m
     "spectrum --training.weight-decay 1e39": ("training.weight_decay must be at most 3.403e+38 in float32", "1e+39"),
     "gradient-norm --second.l2 1e300": ("second.l2 must be at most 3.403e+38", "1e+300"),
     "gradient-norm --first.l2 inf": ("first.l2 must be a finite number", "inf"),
+    "error-surface --span 1e308": ("span must be less than or equal to 1000000", "found 1e+308"),
+    "sharpness --epsilon 1e308": ("epsilon must be less than or equal to 1000000", "found 1e+308"),
+    f"image-fit --networks {'9' * 6000}": ("networks must be widths such as", " … "),
+    f"image-fit --budget 100 --networks depth-{'9' * 6000}": ("networks must be widths such as", " … "),
     "trajectory --training.warmup 1000": ("training.warmup must be at most the number of steps (32)", "found 1,000"),
     "trajectory --data.samples 100000": ("data.samples must be at most the 1,437 there are", "found 100,000"),
 }  # fmt: skip

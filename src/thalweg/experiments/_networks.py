@@ -17,7 +17,7 @@ from thalweg.models.course import COURSE
 __all__ = ["Compared", "alone", "counted_labels", "network"]
 
 Kind = Literal["mlp", "cnn", "resnet"]
-_SIZES = re.compile(r"(\d+(?:-\d+)*)(?:\+(\d+(?:-\d+)*))?")
+_SIZES = re.compile(r"(\d{1,18}(?:-\d{1,18})*)(?:\+(\d{1,18}(?:-\d{1,18})*))?")
 _SHARED = {"mlp": ("activation", "bias", "dropout"), "cnn": ("activation", "bias", "dropout")}
 """What a network takes from a template of another family."""
 
@@ -88,7 +88,7 @@ def _sizes(text: str, rest: str, kind: str, budget: int | None) -> dict[str, Any
     layers = "hidden" if kind == "mlp" else "channels"
     if rest == "linear" and kind == "mlp":
         return {"hidden": ()}
-    if found := re.fullmatch(r"depth (\d+)", rest):
+    if found := re.fullmatch(r"depth (\d{1,18})", rest):
         if budget is None:
             raise InputError(f"budget must be given for a network named by its depth, found networks with {text!r}")
         return {"depth": int(found[1]), "budget": budget}

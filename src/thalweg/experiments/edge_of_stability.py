@@ -115,16 +115,17 @@ def run(config: Config, run: Run) -> Findings:
     paths = []
     for lr in config.learning_rates:
         recipe = config.training.model_copy(update={"lr": lr})
+        rate = f"{lr:g}".replace("+", "")  # of 1e+09: a name of a file has no plus
         recording = train(
             setup.objective,
             setup.objective.initial(config.replicas, config.seed),
             recipe,
             seed=config.seed,
-            recording=run.recording(f"lr-{lr:g}"),
+            recording=run.recording(f"lr-{rate}"),
             evaluate=setup.evaluate,
         )
         measured = run.cached(
-            f"sharpness-{lr:g}", lambda recording=recording: _sharpness(setup.objective, recording, config)
+            f"sharpness-{rate}", lambda recording=recording: _sharpness(setup.objective, recording, config)
         )
         paths.append(_Path(recipe, recording, {name: np.asarray(value) for name, value in measured.items()}))
     words = recipe_words(config.training.model_copy(update={"lr": 1.0}), setup.objective.samples)

@@ -96,7 +96,7 @@ class Config(TrainingConfig):
     points: int = Field(default=41, ge=2, le=2001)
     """planes: cells along each axis."""
 
-    span: float = Field(default=1.0, gt=0)
+    span: float = Field(default=1.0, gt=0, le=1e6)
     """planes: half-width of the random one, in lengths of its directions."""
 
     rise: float | None = Field(default=None, gt=0)

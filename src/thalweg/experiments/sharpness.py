@@ -68,10 +68,10 @@ class Config(Varied):
     samples: int | None = Field(default=None, ge=1)
     """Training samples on which everything is measured, drawn once for all networks; default all."""
 
-    epsilon: float = Field(default=1e-4, gt=0)
+    epsilon: float = Field(default=1e-4, gt=0, le=1e6)
     """ε of the ε-sharpness."""
 
-    box_epsilon: float = Field(default=1e-3, gt=0)
+    box_epsilon: float = Field(default=1e-3, gt=0, le=1e6)
     """ε of Keskar's box."""
 
     box_dimension: int = Field(default=100, ge=1)
