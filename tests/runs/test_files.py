@@ -186,6 +186,16 @@ def test_temporary_files_of_another_machine_stay_for_a_day(tmp_path: Path) -> No
     assert not name.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")
+def test_a_process_that_has_the_number_of_a_dead_one_keeps_nothing_alive(tmp_path: Path) -> None:
+    older, own = tmp_path / f".tmp-{os.getpid()}-0-a.json", tmp_path / f".tmp-{os.getpid()}-1-a.json"
+    older.write_text("half")
+    os.utime(older, (1, 1))  # long before this process began
+    own.write_text("half")
+    files.remove_stale(tmp_path)
+    assert list(tmp_path.iterdir()) == [own]
+
+
 @pytest.mark.parametrize("levels", [101, 5000])
 def test_what_is_nested_too_deeply_is_neither_written_nor_read(tmp_path: Path, levels: int) -> None:
     value: list = []

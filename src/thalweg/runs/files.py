@@ -235,12 +235,13 @@ def remove_stale(folder: Path, name: str | None = None) -> None:
 
 def _left(path: Path, process: int, machine: str | None) -> bool:
     """Whether nobody works on a temporary file any more; processes of other machines cannot be asked."""
-    if machine in (None, _machine()):
-        return not _alive(process)
     try:
-        return time.time() - path.lstat().st_mtime > _ABANDONED
+        written = path.lstat().st_mtime
     except OSError:
         return False
+    if machine in (None, _machine()):
+        return not _alive(process) or _started(process) > written + 1.0  # the number may be another process's by now
+    return time.time() - written > _ABANDONED
 
 
 @cache
@@ -257,6 +258,16 @@ def _alive(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def _started(process: int) -> float:
+    """When a process began, in seconds since 1970; 0 where the system does not tell."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
+        return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK") if boot else 0.0
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def temporary_folder(root: Path, name: str) -> Path:
