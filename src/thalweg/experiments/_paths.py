@@ -130,12 +130,14 @@ def look(
         placed = landscape.tsne(found, perplexity=perplexity, seed=seed)
     except InputError as error:  # too few or too many points for it: the other figures do not depend on it
         refused = str(error)
-    coordinates, ratios = None, []
+    drawn: list[Tensor] = []
+    ratios = []
     with progress.track(f"control walks, {name}", total=walks) as advance:
         for walk in range(walks):
             # Of each only a few numbers stay: the components of all walks would be gigabytes for hundreds of runs.
             control = landscape.pca(_walk(found, key, seed, walk))
-            coordinates = control.coordinates(3).clone() if coordinates is None else coordinates
+            if not drawn:
+                drawn.append(control.coordinates(3).clone())
             ratios.append(control.ratio(SPECTRUM).numpy())
             advance(walk + 1)
     del control
@@ -146,7 +148,7 @@ def look(
         found=found,
         placed=placed,
         refused=refused,
-        control=coordinates,
+        control=drawn[0],
         control_ratio=np.stack(ratios),
         alone=_alone(snapshots, columns, found.replicas),
         control_alone=_alone(first, None, tuple(range(first.shape[1]))),

@@ -24,7 +24,8 @@ from thalweg.objective import containers, copying, dependence, differentiable, t
 from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.kernels import observed
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.program import Needs, Program, check_scalar
+from thalweg.objective.program import Needs, Program
+from thalweg.objective.scalars import check_scalar
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -54,11 +55,17 @@ class Plain:
 
     def loss(self, theta: Tensor) -> tuple[Tensor, nn.Module]:
         """L (with its graph) at θ (P,), and the copy that holds it."""
-        program, model = self.program, copying.copied(self.program.model)
+        model = copying.copied(self.program.model)
         own = dict(model.named_parameters())
         for name, value in self.layout.unravel(theta).items():
             own[name].data = value.clone()
-        with torch.inference_mode(False), torch.enable_grad(), program.surroundings(), _same_numbers(theta.device):
+        return self.loss_of(model), model
+
+    def loss_of(self, model: nn.Module) -> Tensor:
+        """L (with its graph) of any model, which is evaluated itself."""
+        program, device = self.program, next(model.parameters()).device
+        surroundings = program.surroundings(twice=True)
+        with torch.inference_mode(False), torch.enable_grad(), surroundings, _same_numbers(device):
             batch = tensors.cloned(self.batch)
             leaves = tensors.dense_parts(batch)
             before = [leaf._version for leaf in leaves]
@@ -68,7 +75,7 @@ class Plain:
                 args, kwargs = containers.arguments(batch[0])
                 loss = program.loss(model(*args, **kwargs), batch[1])
             self.wrote.append([leaf._version for leaf in leaves] != before)
-            return loss, model
+            return loss
 
     def value(self, theta: Tensor) -> float:
         """L at θ (P,)."""
@@ -77,19 +84,28 @@ class Plain:
     def gradients(self, loss: Tensor, model: nn.Module, *, create_graph: bool = False) -> dict[str, Tensor | None]:
         """∂L/∂parameter by name; None for a parameter that the loss was not computed from."""
         own = dict(model.named_parameters())
-        if not loss.requires_grad:
-            return dict.fromkeys(self.layout.names)
-        with self.program.surroundings(twice=create_graph), differentiable.naming_refusals():
-            found = torch.autograd.grad(
-                loss, [own[name] for name in self.layout.names], create_graph=create_graph, allow_unused=True
-            )
-        return dict(zip(self.layout.names, found, strict=True))
+        leaves = {name: own[name] for name in self.layout.names if own[name].requires_grad}  # code may switch it off
+        out: dict[str, Tensor | None] = dict.fromkeys(self.layout.names)
+        if not loss.requires_grad or not leaves:
+            return out
+        with self.program.surroundings(twice=True), differentiable.naming_refusals():
+            found = torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph, allow_unused=True)
+        return out | dict(zip(leaves, found, strict=True))
 
     def gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L and ∇L at θ: scalar, (P,)."""
         loss, model = self.loss(theta)
         parts = self.gradients(loss, model)
         return loss.detach(), self.flat(parts)
+
+    def still(self, direction: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A direction in which rows of padding stay: they are constant in all derivatives, though L depends on them."""
+        for name, module in self.program.model.named_modules():
+            weight = f"{name}.weight".lstrip(".")
+            padded = module.padding_idx if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None
+            if padded is not None and weight in direction:
+                direction[weight][padded] = 0
+        return direction
 
     def flat(self, parts: Mapping[str, Tensor | None]) -> Tensor:
         """Joins gradients by name; zeros for None."""
@@ -147,14 +163,16 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     (loss, model), seen = observed(lambda: plain.loss(other))
     check_scalar(loss)
     mutates = bool(written(plain.program.model, model))
-    exact = bool(seen.fused) and (seen.differentiates or "weight_norm" in seen.fused)
-    objective.needs = replace(objective.needs, mutates=mutates, exact=exact, writes=any(plain.wrote))
-    if exact:
+    found = {"mutates": mutates, "exact": seen.needs_exact, "twice": seen.differentiates, "writes": any(plain.wrote)}
+    objective.needs = replace(objective.needs, **found)
+    if seen.needs_exact:
         plain = replace(plain, program=build(objective.needs))
         loss, model = plain.loss(other)
-    dependence.on_theta_alone(objective, plain.program, loss, model, given)
+    again, copy = plain.loss(theta)
+    dependence.on_theta_alone(objective, plain.program, [(loss, model), (again, copy)], given)
     parts = plain.gradients(loss, model)
-    dependence.on_theta(objective, parts, plain.value(theta) == float(loss.detach()))
+    dependence.on_theta(objective, parts, float(again.detach()) == float(loss.detach()))
+    dependence.on_the_copy(objective, plain, again, given)
     way = Way(build, objective.layout, plain.batch, torch.stack([theta, other]))
     objective.needs = needs(way, objective.needs, loss.detach(), plain.flat(parts))
     hooked = any(module._backward_hooks or module._backward_pre_hooks for module in model.modules())
@@ -227,7 +245,7 @@ def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
     for more in ({}, {"graded": True}, {"held": True}, {"held": True, "graded": True}):
         tried = replace(known, **more)
         evaluation = way.evaluation(tried)
-        values, slopes, error = _tried(evaluation, way.theta[1:])
+        values, slopes, error = _tried(evaluation, way.theta[:1], way.theta[1:])
         if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
             break
         said = said or _difference(values, slopes, error, right)
@@ -239,18 +257,23 @@ def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
         )
     if not tried.vectorized or tried.held:
         return replace(tried, vectorized=False)
-    values, slopes, error = _tried(evaluation, way.theta)
+    values, slopes, error = _tried(evaluation, way.theta[:1], way.theta)
     if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):
         return tried
     log.info("replicas are evaluated in a loop: together they give %s", _difference(values, slopes, error, right))
     return replace(tried, vectorized=False)
 
 
-def _tried(evaluation: Evaluation, theta: Tensor) -> tuple[list[Tensor], list[Tensor], Exception | None]:
+def _tried(
+    evaluation: Evaluation, before: Tensor, theta: Tensor
+) -> tuple[list[Tensor], list[Tensor], Exception | None]:
     """Values with and without derivatives, and the gradient, at the last of some θ (B, P)."""
     values: list[Tensor] = []
     slopes: list[Tensor] = []
     try:
+        with _same_numbers(theta.device):
+            if len(theta) == 1:  # a table that is kept from an earlier forward pass belongs to another θ
+                evaluation.value(before)
         with _same_numbers(theta.device):
             value, slope = evaluation.value_and_gradient(theta)
         values.append(value[-1])

@@ -50,15 +50,15 @@ class Assembly:
     ) -> None:
         checks.arguments(model, loss, loss_on, l2, batchnorm, batch_size, memory)
         original, model = model, copying.plain(model)
-        self.layout = ParameterLayout.of(model, parameters)
-        reference = model.get_parameter(self.layout.names[0])
+        self._model, self.needs = copying.copied(model), Needs()
+        self.layout = ParameterLayout.of(self._model, parameters)
+        reference = self._model.get_parameter(self.layout.names[0])
         given = "dtype" if dtype else "dtype (give it for a model of another precision)"
         self.dtype = checks.floating(dtype or reference.dtype, given)
-        self.device = torch.empty(0, device=device or reference.device).device
+        self.device = checks.place(device or reference.device)
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
-        self._model, self.needs = copying.copied(model), Needs()
         self._twice, self.doubtful, self._confirmed = False, False, not check
         self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
@@ -110,7 +110,7 @@ class Assembly:
     @cached_property
     def kinks(self) -> tuple[str, ...]:
         """Names of the piecewise-linear operations found: autograd's Hessian misses the jumps of the gradient there."""
-        params = {name: value.requires_grad_() for name, value in self.layout.unravel(self.theta.clone()).items()}
+        params = {name: nn.Parameter(value.clone()) for name, value in self.layout.unravel(self.theta).items()}
         with torch.enable_grad(), self.program.surroundings(twice=True):
             return differentiable.kinks(self.program.loss_one(params, self.batches.first(8)))
 
@@ -223,7 +223,8 @@ class Assembly:
         if not self.batches.indexable:
             found = "data that are sharded" if self.batches.sharded else "batches that were handed over"
             raise InputError(f"subset needs data given as tensors or a dataset, found {found}")
-        data = self.batches.take(index.to(self.device))
+        index = torch.as_tensor(index, device=self.device)
+        data = self.batches.take(index)
         return self._changed(batches=replace(self.batches, held=(data,), counts=(len(index),)))
 
     def with_l2(self, l2: float) -> Self:
@@ -255,7 +256,7 @@ class Assembly:
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same objective in another dtype or on another device."""
         new_dtype = checks.floating(dtype or self.dtype, "dtype")
-        new_device = torch.empty(0, device=device or self.device).device
+        new_device = checks.place(device or self.device)
         place = data_batches.placer(new_device, new_dtype)
         new = self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
         if self._check and new_dtype != self.dtype:

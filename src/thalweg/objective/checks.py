@@ -107,6 +107,14 @@ def floating(dtype: torch.dtype, name: str) -> torch.dtype:
     return dtype
 
 
+def place(device: torch.device | str) -> torch.device:
+    """Checks that a device holds numbers."""
+    found = torch.empty(0, device=device).device
+    if found.type == "meta":
+        raise InputError("device must hold numbers, found meta")
+    return found
+
+
 def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -> None:
     """Checks the dtype, device and state of θ or of a vector beside it."""
     if theta.requires_grad:
@@ -221,7 +229,7 @@ def target_shape(objective: Assembly) -> None:
             "data must be pairs (input, target) for a loss on the output; for other batches pass "
             "loss_on='batch' and a loss that takes (model, batch)"
         )
-    surroundings = objective.program.surroundings()
+    surroundings = objective.program.surroundings(twice=True)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]), surroundings, targets.explained(batch[0]):
         output = objective.program.output_one(params, batch)
     targets.check(objective, output, batch[1])

@@ -6,14 +6,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
-from thalweg.objective import copying
+from thalweg.objective import copying, normalization
 from thalweg.objective.graph import nodes
 from thalweg.objective.program import Program
 
 if TYPE_CHECKING:
+    from thalweg.objective.agreement import Plain
     from thalweg.objective.assembly import Assembly
 
 __all__ = ["on_theta", "on_theta_alone"]
@@ -21,22 +23,25 @@ __all__ = ["on_theta", "on_theta_alone"]
 log = logging.getLogger("thalweg")
 
 
-def on_theta_alone(objective: Assembly, program: Program, loss: Tensor, model: nn.Module, given: nn.Module) -> None:
-    """Looks for parameters in the graph of a loss that the copy it was computed with does not have.
+def on_theta_alone(
+    objective: Assembly, program: Program, found: Sequence[tuple[Tensor, nn.Module]], given: nn.Module
+) -> None:
+    """Looks for trained tensors in the graph of a loss that the copy it was computed with does not have.
 
     Args:
         objective: Whose loss it is.
         program: What was copied.
-        loss: With its graph.
-        model: The copy.
+        found: The loss with its graph, and the copy; several times, as what an evaluation makes anew does not count.
         given: The model that the user handed over.
 
     Raises:
         InputError: They are those of the model that was handed over. Others are named in the log: they stay constant.
     """
-    own = {id(one) for one in (*model.parameters(), *program.model.parameters())}
-    variables = {id(node.variable): node.variable for node in nodes(loss) if hasattr(node, "variable")}
-    strangers = {key: one for key, one in variables.items() if isinstance(one, nn.Parameter) and key not in own}
+    own = {id(one) for model in (program.model, *(copy for _, copy in found)) for one in model.parameters()}
+    each = [
+        {id(node.variable): node.variable for node in nodes(loss) if hasattr(node, "variable")} for loss, _ in found
+    ]
+    strangers = {key: one for key, one in each[0].items() if key not in own and all(key in other for other in each)}
     if not strangers:
         return
     originals = {id(one): name for name, one in copying.plain(given).named_parameters()}
@@ -49,7 +54,7 @@ def on_theta_alone(objective: Assembly, program: Program, loss: Tensor, model: n
         )
     inside = program.loss if isinstance(program.loss, nn.Module) else nn.Module()
     known = {id(one): f"loss.{name}" for name, one in inside.named_parameters()}
-    names = [known.get(key, f"one of shape {tuple(one.shape)}") for key, one in strangers.items()]
+    names = [known.get(key, f"a tensor of shape {tuple(one.shape)}") for key, one in strangers.items()]
     count = sum(one.numel() for one in strangers.values())
     log.warning(
         "theta has the %d parameters of the model; %d more in %s, which the loss is computed from, are left out and "
@@ -79,7 +84,10 @@ def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], same: bool
     if len(absent) == len(parts):
         if same:
             raise InputError(f"loss must depend on theta, found the same L with other {_names(absent)}: likely {cause}")
-        return  # it depends on θ without a derivative, which `slope` names
+        raise InputError(
+            "loss must have a gradient in theta, found another L with other parameters and no derivative: something "
+            "between them leaves the graph (no_grad, detach, state_dict, .data, NumPy)"
+        )
     for glob in objective.globs:
         chosen = objective.layout.only(glob).names
         if glob != "*" and set(chosen) <= set(absent):
@@ -98,6 +106,41 @@ def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], same: bool
         )
 
 
+def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Module) -> None:
+    """Compares a closure on a copy of the model with the same closure on the model itself, which stays as it is.
+
+    A closure may know parameters by identity (a set of those that decay, say): it finds none of them in a copy.
+
+    Args:
+        objective: Whose loss it is.
+        plain: The evaluation of a copy.
+        value: What that gave at the model's own θ.
+        given: The model that the user handed over.
+
+    Raises:
+        InputError: They differ.
+    """
+    first = next(iter(given.parameters()))
+    changed = normalization.layers(given) or (first.dtype, first.device) != (objective.dtype, objective.device)
+    if objective.loss_on != "batch" or changed or objective.needs.mutates:
+        return
+    kept = [(module, dict(vars(module))) for module in given.modules()]
+    try:
+        here = plain.loss_of(given)
+    except Exception:  # noqa: BLE001 - compiled, or on its own terms in another way: nothing to compare with
+        return
+    finally:
+        for module, attributes in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
+    right, found = float(here.detach()), float(value.detach())
+    if abs(found - right) > (1e-4 if objective.dtype == torch.float32 else 1e-9) * abs(right):
+        raise InputError(
+            "loss must give with a copy of the model what it gives with the model itself, "
+            f"found {found:.8g} and {right:.8g}: it knows parameters or modules by identity; use their names"
+        )
+
+
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:3])
+    shown = ", ".join(name if " " in name else f"'{name}'" for name in names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

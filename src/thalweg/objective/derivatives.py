@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches, cloned
@@ -14,6 +14,7 @@ from thalweg.objective.graph import saved_bytes
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program
 from thalweg.objective.stack_products import StackProduct
+from thalweg.objective.stacking import leaf_stack
 
 # Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
 VALUE, GRADIENT, PRODUCT = 1, 2, 6
@@ -127,8 +128,9 @@ class Evaluation:
         given = self.layout.unravel(theta)
         names = (layout or self.layout).names
         if self.program.needs.held:  # one θ at a time: `plan`
-            leaves: list[Tensor] = [nn.Parameter(given[name][0].clone()) for name in names]
-            made = {name: leaf.unsqueeze(0) for name, leaf in zip(names, leaves, strict=True)}
+            pairs = {name: leaf_stack(given[name]) for name in names}
+            leaves: list[Tensor] = [leaf for leaf, _ in pairs.values()]
+            made = {name: view for name, (_, view) in pairs.items()}
         else:
             leaves = [given[name].clone().requires_grad_() for name in names]
             made = dict(zip(names, leaves, strict=True))
@@ -318,7 +320,7 @@ def activation_bytes(
     """Bytes that one replica and sample keep for the backward pass, measured on a few samples; theta (1, P)."""
     # Cloned: a view would be charged with the whole data that it looks at.
     batch = cloned(batches.first(8))
-    leaves = {name: value.clone().requires_grad_() for name, value in layout.unravel(theta).items()}
+    leaves = {name: leaf_stack(value)[1] for name, value in layout.unravel(theta).items()}
     params = {**leaves, **extra(theta)}
     with program.surroundings():
         saved = saved_bytes(lambda: program.losses(params, batch).sum(), params)

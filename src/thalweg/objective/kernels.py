@@ -19,13 +19,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from thalweg.objective.algebra import ALGEBRA
+from thalweg.objective.attention import ATTENTION
 from thalweg.objective.compositions import COMPOSITIONS
 from thalweg.objective.products import PRODUCTS
 
 __all__ = ["Observed", "exact_kernels", "observed", "unreached"]
 
 Result = TypeVar("Result")
-EXACT = COMPOSITIONS | ALGEBRA | PRODUCTS
+EXACT = COMPOSITIONS | ALGEBRA | PRODUCTS | ATTENTION
 # Functions whose second derivative is wrong already; of the others it takes a loss that itself differentiates.
 FROM_SECOND = frozenset({"weight_norm", "linear_cross_entropy"})
 # Other names of arguments, in the manner of NumPy, which torch takes as well.

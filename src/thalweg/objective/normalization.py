@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -112,6 +113,7 @@ def recomputed(
     """
     if not layers(program.model):
         return {}
+    program = replace(program, needs=replace(program.needs, mutates=False))  # the statistics are read after the pass
     rows = []
     for b in range(len(next(iter(params.values())))):
         one = {name: value[b] for name, value in params.items()}

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from thalweg.errors import InputError
 from thalweg.objective import containers, copying
 from thalweg.objective.kernels import exact_kernels
+from thalweg.objective.scalars import number
 from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
 from thalweg.objective.structure import LinearStack, linear_stack
 from thalweg.objective.surroundings import twice_differentiable, without_fused_layers
@@ -59,6 +59,7 @@ class Needs:
         graded: Values are computed as derivatives are, with gradients on and parameters that require them.
         exact: Fused kernels are replaced by operations whose derivatives are right to every order.
         writes: Model or loss write into the tensors of a batch: every evaluation gets a copy of them.
+        twice: Model or loss differentiate inside: attention is computed by kernels that have second derivatives.
     """
 
     mutates: bool = False
@@ -67,6 +68,7 @@ class Needs:
     graded: bool = False
     exact: bool = False
     writes: bool = False
+    twice: bool = False
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Program:
             twice: Whether second derivatives are asked for.
         """
         with ExitStack() as entered:
-            entered.enter_context(twice_differentiable() if twice else without_fused_layers())
+            entered.enter_context(twice_differentiable() if twice or self.needs.twice else without_fused_layers())
             if self.needs.exact:
                 entered.enter_context(exact_kernels())
             yield
@@ -185,7 +187,7 @@ class Program:
             loss, output = self._each(self._loss_and_output, params, batch, False)
         out = {"loss": loss}
         for name, metric in metrics.items():
-            each = [_number(name, metric(_copied(one), batch[1]), loss) for one in pytree_rows(output)]
+            each = [number(name, metric(_copied(one), batch[1]), loss) for one in pytree_rows(output)]
             out[name] = torch.stack(each)
         return out
 
@@ -197,10 +199,10 @@ class Program:
         """A metric on the batch as a program, which finds out once whether vmap takes it."""
         if name not in self._closures:
 
-            def number(model: nn.Module, batch: Any) -> Tensor:
-                return _number(name, metric(model, batch), next(model.parameters()))
+            def closed(model: nn.Module, batch: Any) -> Tensor:
+                return number(name, metric(model, batch), next(model.parameters()))
 
-            self._closures[name] = Program(self.model, number, True, self.fixed, self.theta, self.needs)
+            self._closures[name] = Program(self.model, closed, True, self.fixed, self.theta, self.needs)
         return self._closures[name]
 
     def _values(self, params: Params) -> dict[str, Tensor]:
@@ -253,7 +255,10 @@ class Program:
         replicas, name = pytree.tree_leaves(params)[0].shape[0], function.__name__
         if self.needs.graded and not torch.is_grad_enabled():
             with torch.inference_mode(False), torch.enable_grad():
-                out = self._each(function, params, batch, own_batch)
+                if self.needs.held:
+                    out = self._loop(function, params, batch, own_batch, replicas, fresh=True)
+                else:
+                    out = self._each(function, params, batch, own_batch)
             return pytree.tree_map_only(Tensor, Tensor.detach, out)
         if self.needs.graded:
             params = {name: trainable(value, name in self.theta) for name, value in params.items()}
@@ -281,13 +286,23 @@ class Program:
                 self._tried.add(name)
             return out
 
-    @staticmethod
     def _loop(
-        function: Callable[[Params, Any], Any], params: Params, batch: Any, own_batch: bool, replicas: int
+        self,
+        function: Callable[[Params, Any], Any],
+        params: Params,
+        batch: Any,
+        own_batch: bool,
+        replicas: int,
+        *,
+        fresh: bool = False,
     ) -> Any:
+        """One after the other; with `fresh`, as parameters of their own that nothing is differentiated in."""
         out = []
         for r in range(replicas):
-            one = {name: row(value, r) for name, value in params.items()}
+            one = {
+                name: nn.Parameter(value[r].detach().clone()) if fresh and name in self.theta else row(value, r)
+                for name, value in params.items()
+            }
             own = containers.mapped(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
             out.append(function(one, own))
         return pytree.tree_map(
@@ -312,24 +327,6 @@ def _vmapped(
 def _copied(output: Any) -> Any:
     """A copy for a function of the user's, which may write into what it is given."""
     return pytree.tree_map_only(Tensor, Tensor.clone, output)
-
-
-def _number(name: str, value: Any, like: Tensor) -> Tensor:
-    """A metric's value as a tensor without axes."""
-    found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.to(like).reshape(())
-    try:
-        return torch.tensor(float(value), dtype=like.dtype, device=like.device)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"metric '{name}' must return a number (the mean over the batch), found {found}") from None
-
-
-def check_scalar(loss: Tensor) -> None:
-    """Raises InputError unless a loss is one number."""
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.dim() > 0:
-        found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise InputError(f"loss must return a scalar tensor (the mean over the batch), found shape {found}")
 
 
 def _first_line(error: BaseException) -> str:

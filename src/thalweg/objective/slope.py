@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.objective.agreement import Plain, few
 
@@ -26,6 +26,7 @@ log = logging.getLogger("thalweg")
 # Changes of L, relative to it. The tiny one is far below what float32 can tell and far above the rounding of float64;
 # the small one is spoilt neither by kinks of the network nor by rounding; the large one can be seen in float32.
 TINY, SMALL, LARGE = 1e-10, 1e-7, 1e-3
+ROUGH = 0.1  # what half precision can tell
 
 
 @dataclass(frozen=True)
@@ -90,26 +91,32 @@ def _measured(objective: Assembly) -> Slope | None:
     v = _direction(plain, gradient)
     slope = float(gradient @ v)
     length = float(torch.linalg.vector_norm(v)) or 1.0
+    epsilon = torch.finfo(dtype).eps
     most = 1e-3 * max(1.0, float(torch.linalg.vector_norm(theta))) / length
 
-    def difference(change: float) -> tuple[float, float]:
-        """Central difference over a step that changes L by this share of it, and the noise that rounding puts there."""
-        step = min(change * max(level, 1e-8) / abs(slope), most) if slope else 1e3 * change * most
-        found = (plain.value(theta + step * v) - plain.value(theta - step * v)) / (2 * step)
-        return found, 10 * torch.finfo(dtype).eps * level / step
+    floor = 100 * epsilon * max(level, 1.0)  # what rounding does to a difference of two values
 
-    epsilon = torch.finfo(dtype).eps
+    def difference(change: float) -> tuple[float, float]:
+        """Central difference over a step that changes L by this share of it, and the noise in it."""
+        step = min(change * max(level, 1e-8) / abs(slope), most) if slope else 1e3 * change * most
+        return (plain.value(theta + step * v) - plain.value(theta - step * v)) / (2 * step), floor / step
+
     if dtype != torch.float64:
         found, noise = difference(LARGE)
         return Slope(slope, found, _close(slope, found, 0.05, noise), epsilon)
-    found, noise = difference(SMALL)
-    if _close(slope, found, 1e-4, noise):
-        return Slope(slope, found, True, epsilon)
-    if _close(difference(TINY)[0], found, 0.2, noise):  # it is precise, then, down to the last digits
+    (found, noise), (finest, more) = difference(SMALL), difference(TINY)
+    coarse = 0.0 if found or not slope else difference(LARGE)[0]
+    if not _close(finest, found, 1e-3, noise + more):  # L may be a small difference of large numbers: then it is rough
+        signs = torch.where(v < 0, -1.0, 1.0)
+        rough = max(abs(plain.value(theta * (1 + sign * epsilon * signs)) - float(loss)) for sign in (1, -1))
+        more *= max(1.0, 100 * min(rough, 1e-9 * level) / floor)
+    if _close(finest, found, 1e-3, noise + more) and (found or not coarse):  # precise down to the last digits
         return Slope(slope, found, _close(slope, found, 1e-3, noise), epsilon)
-    coarse, finer = difference(LARGE)[0], difference(LARGE / 4)[0]
-    lower = torch.float32 if _close(coarse, finer, 0.05, noise) else torch.bfloat16
-    return Slope(slope, coarse, _close(slope, coarse, 0.05, noise), torch.finfo(lower).eps)
+    coarse = difference(LARGE)[0]
+    if _close(difference(LARGE / 4)[0], coarse, 0.05, noise):
+        return Slope(slope, coarse, _close(slope, coarse, 0.05, noise), torch.finfo(torch.float32).eps)
+    coarse = difference(ROUGH)[0]
+    return Slope(slope, coarse, _close(slope, coarse, 0.5, noise), torch.finfo(torch.bfloat16).eps)
 
 
 def _close(a: float, b: float, tolerance: float, noise: float) -> bool:
@@ -119,18 +126,11 @@ def _close(a: float, b: float, tolerance: float, noise: float) -> bool:
 def _direction(plain: Plain, gradient: Tensor) -> Tensor:
     """Along the gradient of every parameter, each with a drawn sign and a drawn part; rows of padding stay (P,)."""
     generator = torch.Generator().manual_seed(1)
-    still = {
-        f"{name}.weight".lstrip("."): module.padding_idx
-        for name, module in plain.program.model.named_modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None
-    }  # constant in all derivatives by intention, though L depends on it
     parts = {}
     for name, part in plain.layout.unravel(gradient).items():
         drawn = torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part)
         sign = 1.0 if float(torch.rand((), generator=generator)) < 0.7 else -1.0
         length = torch.linalg.vector_norm(part)
         mixed = sign * part / length.clamp(min=1e-30) + drawn / math.sqrt(max(1, part.numel()))
-        if name in still:
-            mixed[still[name]] = 0
         parts[name] = mixed
-    return plain.layout.ravel(parts)
+    return plain.layout.ravel(plain.still(parts))

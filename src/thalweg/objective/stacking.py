@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["Rows", "as_parameter", "pytree_rows", "row", "trainable"]
+__all__ = ["Rows", "as_parameter", "leaf_stack", "pytree_rows", "row", "trainable"]
 
 
 def as_parameter(value: Tensor, trained: bool) -> nn.Parameter:
@@ -16,6 +16,12 @@ def as_parameter(value: Tensor, trained: bool) -> nn.Parameter:
     if value.requires_grad:
         return value.as_subclass(nn.Parameter)
     return nn.Parameter(value, requires_grad=trained and value.is_floating_point())
+
+
+def leaf_stack(value: Tensor) -> tuple[nn.Parameter, Tensor]:
+    """A stack of one (1, *shape) as a parameter of its own, which is a leaf, and its view as a stack."""
+    leaf = nn.Parameter(value.detach()[0].clone())
+    return leaf, leaf.unsqueeze(0)
 
 
 def trainable(value: Tensor, trained: bool) -> Tensor:

@@ -157,7 +157,8 @@ def trace(model: nn.Module) -> fx.GraphModule | None:
     """Traces the model symbolically; None where its control flow or inputs do not allow it."""
     before = {name: value.clone() for name, value in model.named_buffers()}
     try:
-        return fx.symbolic_trace(model)
+        with torch.enable_grad():  # without it, a custom function would be traced through its forward pass
+            return fx.symbolic_trace(model)
     except Exception:  # noqa: BLE001 - any failure of a stranger's forward under tracing only means "not recognised"
         return None
     finally:  # the forward pass ran, and may have counted itself in a buffer

@@ -47,6 +47,9 @@ def placer(device: torch.device, dtype: torch.dtype) -> Callable[[Any], Any]:
             return leaf
         if isinstance(leaf, PackedSequence):
             return _packed(place, leaf)
+        if leaf.is_inference():  # autograd refuses it
+            with torch.inference_mode(False):
+                leaf = leaf.clone()
         if leaf.is_floating_point():
             return leaf.to(device, dtype)
         return leaf.to(device, complex_dtype) if leaf.is_complex() else leaf.to(device)

@@ -13,10 +13,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from thalweg.errors import InputError
 from thalweg.objective.agreement import Plain, Way, moved, needs, written
 from thalweg.objective.batches import Batch, Batches, cloned
+from thalweg.objective.graph import saved_bytes
 from thalweg.objective.kernels import observed
 from thalweg.objective.objective import Objective
-from thalweg.objective.graph import saved_bytes
 from thalweg.objective.program import Needs, Program
+from thalweg.objective.stacking import leaf_stack
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
 __all__ = ["Prepared", "prepare"]
@@ -91,7 +92,7 @@ def prepare(objective: Objective) -> Prepared:
 def _program(objective: Objective, needs: Needs) -> Program:
     """A program in training mode."""
     program = objective.build_program(_training_mode, needs)
-    program.needs = replace(program.needs, mutates=False)  # what the forward pass of a training writes is a replica's own, and stays
+    program.needs = replace(program.needs, mutates=False)  # what a forward pass writes is a replica's own, and stays
     dropouts = tuple(module for module in program.model.modules() if isinstance(module, CounterDropout))
     if dropouts:
         top = program.model if program._closure is None else program._closure
@@ -105,8 +106,8 @@ def _needs(objective: Objective, batch: Batch) -> Needs:
     plain = Plain(_program(objective, known), layout, batch)
     other = moved(plain, theta)
     (loss, model), seen = observed(lambda: plain.loss(other))
-    if seen.fused and seen.differentiates and not known.exact:
-        known = replace(known, exact=True)
+    known = replace(known, exact=known.exact or seen.needs_exact, twice=known.twice or seen.differentiates)
+    if known.exact and not plain.program.needs.exact:
         plain = Plain(_program(objective, known), layout, batch)
         loss, model = plain.loss(other)
     changed = written(plain.program.model, model)
@@ -141,7 +142,7 @@ class _Recount:
 def _pair_bytes(
     program: Program, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: object, count: int
 ) -> int:
-    leaves = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
+    leaves = {name: leaf_stack(value)[1] for name, value in params.items()}
     own = {name: value[None].clone() for name, value in buffers.items()}
 
     def total() -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from thalweg.objective.derivatives import GRADIENT, Plan, plan
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
+from thalweg.objective.stacking import leaf_stack
 from thalweg.training.dropout import step_keys
 from thalweg.training.feed import Feed
 from thalweg.training.preparation import Prepared
@@ -93,7 +94,8 @@ class Stack:
         cut = plan(replicas, samples, pair, 0, max(0, budget))
         if not self.prepared.cuttable:
             cut = Plan(plan(replicas, 1, pair * samples, 0, max(0, budget)).replicas, samples)
-        return Plan(1, cut.samples) if self.prepared.stochastic else cut
+        alone = self.prepared.stochastic or self.prepared.program.needs.held
+        return Plan(1, cut.samples) if alone else cut
 
     def gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, gradient and its norm at θ on the batches of a step; running statistics are updated.
@@ -115,7 +117,20 @@ class Stack:
         return loss, gradient, torch.linalg.vector_norm(gradient, dim=1)
 
     def _part(self, step: int, part: slice, leaves: list[Tensor], keys: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        needs = self.prepared.program.needs
+        if not (needs.held or needs.exact or needs.twice):
+            return self._losses_and_slopes(step, part, leaves, dict(zip(self.layout.names, leaves, strict=True)), keys)
         params = dict(zip(self.layout.names, leaves, strict=True))
+        if needs.held:  # one replica, as parameters that are leaves
+            pairs = [leaf_stack(leaf) for leaf in leaves]
+            leaves = [leaf for leaf, _ in pairs]
+            params = {name: view for name, (_, view) in zip(self.layout.names, pairs, strict=True)}
+        with self.prepared.program.surroundings():
+            return self._losses_and_slopes(step, part, leaves, params, keys)
+
+    def _losses_and_slopes(
+        self, step: int, part: slice, leaves: list[Tensor], params: dict[str, Tensor], keys: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         for name, value in (*self.buffers.items(), *keys.items()):
             params[name] = value[part]
         loss = gradient = None
@@ -129,7 +144,7 @@ class Stack:
             else:
                 losses = self._losses(params, batch, own_batch=self.feed.own)
             grads = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
-            flat = torch.cat([grad.flatten(1) if grad.dim() > 1 else grad[:, None] for grad in grads], dim=1)
+            flat = torch.cat([grad.reshape(len(losses), -1) for grad in grads], dim=1)
             value = losses.detach()
             if weight != 1.0:
                 flat.mul_(weight)
