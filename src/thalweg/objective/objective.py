@@ -30,9 +30,11 @@ class Objective(Assembly):
         model: Any module. Parameters with requires_grad=False are constants.
         loss: `(output, target) -> mean over the batch`, such as `nn.CrossEntropyLoss()`; or with `loss_on="batch"` a
             closure `(model, batch) -> mean`, for batches of any structure.
-        data: A tuple of tensors (inputs, targets) whose first axis is the sample; a `Dataset`; a `DataLoader`; or a
-            list of batches. Tensors and datasets are cut into chunks of any size; batches that you made are kept whole.
-            Inputs that are tuples or dicts reach the model as positional or keyword arguments.
+        data: Tensors or arrays in any container whose first axis is the sample, such as (inputs, targets), with lists
+            of one text or number per sample beside them; a `Dataset`; a `DataLoader`; or a list of batches. Tensors and
+            datasets are cut into chunks of any size; batches that you made are kept whole, and so are sparse and nested
+            tensors, packed sequences and graphs. Inputs that are tuples or dicts reach the model as positional or
+            keyword arguments.
         loss_on: What the loss takes: "output" or "batch".
         metrics: name -> function with the loss's signature, averaged over samples. Default: accuracy for integer
             targets.
@@ -49,7 +51,9 @@ class Objective(Assembly):
             that torch's cross-entropy averages over, so that padding does not count. For a loss of your own that
             averages over tokens, count tokens.
         init: Makes a freshly initialised model, for `initial`; default: every module's own `reset_parameters`.
-        check: Evaluate twice at construction and refuse a loss that is stochastic, not scalar or a sum.
+        check: Compare L and ∇L with plain PyTorch on a few samples at construction, at a θ that is not the model's
+            own; find out whether the gradient is that of L and how precise L is; refuse a loss that is stochastic, not
+            scalar or a sum. Without it, odd models are evaluated like ordinary ones.
 
     Raises:
         InputError: What is said above does not hold.
