@@ -15,13 +15,14 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from thalweg.curvature.operator import Operator
 from thalweg.errors import InputError
-from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective import Objective, ParameterLayout, containers
 from thalweg.objective.arguments import as_theta, as_vector
 from thalweg.objective.derivatives import PRODUCT
+from thalweg.objective.samples import common_length, cut
+from thalweg.objective.stacking import pytree_rows
 
 __all__ = ["dense_factor_matrix", "fisher_operator", "fisher_products", "ggn_operator", "ggn_products"]
 
@@ -187,7 +188,7 @@ class _Factors:
     def _product(self, graph: _Graph, v: Tensor) -> Tensor:
         parts = self.layout.unravel(v).values()
         along = [part.reshape(one.shape) for part, one in zip(parts, graph.pulled, strict=True)]
-        with self.objective.program.surroundings(twice=True):
+        with self.objective.program.again():
             forward = _pull(graph.pulled, graph.dummies, along)
             second = _pull(graph.inner, graph.leaves, graph.curve(forward))
         return torch.cat([g.reshape(len(v), -1) for g in second], dim=1)
@@ -205,7 +206,7 @@ class _Factors:
                 with torch.enable_grad(), program.surroundings(twice=True):
                     output = program.outputs(params, batch)
                     if self.kind == "ggn":
-                        inner = [leaf for leaf in pytree.tree_leaves(output) if leaf.requires_grad]
+                        inner = [leaf for leaf in containers.leaves(output) if leaf.requires_grad]
                         curve = _loss_curve(objective, output, batch[1], weight)
                     else:
                         inner = [_sample_losses(objective, output, batch[1])]
@@ -232,10 +233,10 @@ def _loss_curve(
     objective: Objective, output: Any, target: Any, weight: float
 ) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
     """Returns u ↦ weight · ∇²_f loss · u in the leaves of the output that depend on θ."""
-    leaves, spec = pytree.tree_flatten(output)
-    free = [leaf.detach().requires_grad_() if leaf.requires_grad else leaf for leaf in leaves]
-    chosen = [new for new, old in zip(free, leaves, strict=True) if old.requires_grad]
-    losses = objective.program.losses_of(pytree.tree_unflatten(free, spec), target)
+    found = containers.leaves(output)
+    free = [leaf.detach().requires_grad_() if leaf.requires_grad else leaf for leaf in found]
+    chosen = [new for new, old in zip(free, found, strict=True) if old.requires_grad]
+    losses = _losses(objective, containers.rebuilt(output, free), target)
     first = torch.autograd.grad(losses.sum(), chosen, create_graph=True, allow_unused=True, materialize_grads=True)
     return lambda u: [weight * part for part in _pull(first, chosen, u)]
 
@@ -248,22 +249,28 @@ def _sample_losses(objective: Objective, output: Any, target: Any) -> Tensor:
         each = F.cross_entropy(output.flatten(0, 1), target.expand(output.shape[:2]).flatten(), reduction="none")
         return each.reshape(output.shape[:2])
 
-    def one(sample: Any, goal: Any) -> Tensor:
-        alone = pytree.tree_map(lambda leaf: leaf[None], (sample, goal))
-        return objective.program.loss(*alone)
-
-    leaves, spec = pytree.tree_flatten(output)
-    count = leaves[0].shape[1]
     rows = []
-    for r in range(leaves[0].shape[0]):
-        row = pytree.tree_unflatten([leaf[r] for leaf in leaves], spec)
-        single = [pytree.tree_map(lambda leaf, n=n: leaf[n], (row, target)) for n in range(count)]
-        rows.append(torch.stack([one(*pair) for pair in single]))
+    for row in pytree_rows(output):
+        pair = row, target
+        count = common_length(pair)
+        if count is None:
+            raise InputError(
+                "objective must have outputs and targets with one row for each sample for an empirical Fisher matrix, "
+                "found others"
+            )
+        rows.append(torch.stack([objective.program.loss(*cut(pair, slice(n, n + 1))) for n in range(count)]))
     return torch.stack(rows)
 
 
+def _losses(objective: Objective, output: Any, target: Any) -> Tensor:
+    """Mean losses (B,) of outputs in any structure."""
+    if isinstance(output, Tensor):
+        return objective.program.losses_of(output, target)
+    return torch.stack([objective.program.loss(row, target) for row in pytree_rows(output)])
+
+
 def _check_mean(objective: Objective, losses: Tensor, output: Any, target: Any) -> None:
-    mean, whole = losses.detach().mean(1), objective.program.losses_of(output, target).detach()
+    mean, whole = losses.detach().mean(1), _losses(objective, output, target).detach()
     good = torch.isfinite(whole)
     tolerance = 1e3 * objective.epsilon(mean.dtype) * whole.abs().clamp(min=1e-30)
     if bool(((mean - whole).abs() > tolerance)[good].any()):

@@ -15,16 +15,16 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from thalweg._short import short
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, floating
-from thalweg.objective.batches import cut
+from thalweg.objective.containers import Column, Leaf, leaves, mapped, rebuilt
 from thalweg.objective.derivatives import CPU_WORKING_SET, GRADIENT
 from thalweg.objective.normalization import layers
 from thalweg.objective.program import Program
+from thalweg.objective.samples import common_length, cut
 from thalweg.objective.structure import LinearStack
 
 __all__ = ["Of", "Sensitivity", "batch_mean_norm", "input_norms", "sensitivity"]
@@ -161,17 +161,28 @@ def _check(objective: Objective, of: str, p: float) -> None:
         raise InputError(
             "batchnorm must be 'frozen' or 'recomputed' for the sensitivity of single samples, found 'batch'"
         )
-    for leaf in pytree.tree_leaves(objective.batches.first(1)[0]):
+    for leaf in (found := _tensors(objective.batches.first(1)[0])):
         if not (isinstance(leaf, Tensor) and leaf.is_floating_point()):
-            found = str(leaf.dtype).removeprefix("torch.") if isinstance(leaf, Tensor) else type(leaf).__name__
+            kind = str(leaf.dtype).removeprefix("torch.") if isinstance(leaf, Tensor) else type(leaf).__name__
             raise InputError(
-                f"inputs must be floating-point tensors to be differentiated, found {found}: for token "
+                f"inputs must be floating-point tensors to be differentiated, found {kind}: for token "
                 "numbers make the embedded sequence the input"
             )
+    if not found:
+        raise InputError("inputs must be floating-point tensors to be differentiated, found none")
+
+
+def _tensors(inputs: Any) -> list[Leaf]:
+    """What inputs are differentiated in: all but texts and other things that have no derivative."""
+    return [leaf for leaf in leaves(inputs) if not isinstance(leaf, Column)]
 
 
 def _length(batch: Any) -> int:
-    return pytree.tree_leaves(batch[0])[0].shape[0]
+    count = common_length(batch[0])
+    if count is None:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in _tensors(batch[0]) if isinstance(leaf, Tensor))
+        raise InputError(f"inputs must be dense tensors with one row for each sample, found shapes {shapes}")
+    return count
 
 
 def _samples(objective: Objective) -> int:
@@ -192,7 +203,8 @@ def _one(objective: Objective, params: Mapping[str, Tensor], of: Of, p: float) -
 
     out = []
     for batch, _ in objective.batches.chunks(size):  # batches that were handed over come whole: cut here
-        out += [norms(cut(batch, slice(start, start + size))) for start in range(0, _length(batch), size)]
+        used = batch if of == "loss" else (batch[0], None)
+        out += [norms(cut(used, slice(start, start + size))) for start in range(0, _length(batch), size)]
     return torch.cat(out).double()
 
 
@@ -248,8 +260,12 @@ def _thin(matrix: Tensor) -> Tensor:
 
 def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of: Of, p: float) -> Tensor:
     """Norms (n,) of any model: samples do not mix, so that the gradient of a sum over them is every sample's own."""
-    inputs = pytree.tree_map(lambda leaf: leaf.detach().clone().requires_grad_(), batch[0])
-    leaves = pytree.tree_leaves(inputs)
+
+    def free(leaf: Leaf) -> Leaf:
+        return leaf.detach().clone().requires_grad_() if isinstance(leaf, Tensor) else leaf
+
+    inputs = mapped(free, batch[0])
+    tensors = _tensors(inputs)
     with torch.enable_grad(), program.surroundings():
         output = program.output_alone(params, (inputs, batch[1]))
         if of == "loss":
@@ -263,7 +279,7 @@ def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of:
         more = k + 1 < columns.shape[1]
         with program.surroundings():
             parts = torch.autograd.grad(
-                columns[:, k].sum(), leaves, retain_graph=more, allow_unused=True, materialize_grads=True
+                columns[:, k].sum(), tensors, retain_graph=more, allow_unused=True, materialize_grads=True
             )
         rows.append(torch.linalg.vector_norm(torch.cat([part.flatten(1) for part in parts], dim=1), p, dim=1))
     return torch.linalg.vector_norm(torch.stack(rows), p, dim=0)
@@ -271,13 +287,15 @@ def _by_autograd(program: Program, params: Mapping[str, Tensor], batch: Any, of:
 
 def _sample_losses(program: Program, output: Any, target: Any) -> Tensor:
     """The loss of every sample, as that of a batch of one."""
+    pair = output, target
+    count = common_length(pair)
+    if count is None:
+        raise InputError("of 'loss' needs outputs and targets with one row for each sample, found others")
 
-    def one(output: Any, target: Any) -> Tensor:
-        alone = pytree.tree_map(lambda leaf: leaf.unsqueeze(0), (output, target))
-        return program.loss(*alone)
+    def one(*rows: Tensor) -> Tensor:
+        return program.loss(*rebuilt(pair, [row.unsqueeze(0) for row in rows]))
 
     try:
-        return torch.vmap(one)(output, target)
-    except (RuntimeError, NotImplementedError, ValueError):  # a loss that vmap refuses: one by one
-        samples = range(len(pytree.tree_leaves(output)[0]))
-        return torch.stack([one(*pytree.tree_map(lambda leaf, n=n: leaf[n], (output, target))) for n in samples])
+        return torch.vmap(one)(*leaves(pair))
+    except (RuntimeError, NotImplementedError, ValueError):  # texts, or a loss that vmap refuses: one by one
+        return torch.stack([program.loss(*cut(pair, slice(n, n + 1))) for n in range(count)])
