@@ -145,12 +145,19 @@ def test_nan_products_are_a_status() -> None:
     assert bool(found.density.isnan().all())
 
 
+@pytest.mark.parametrize("width", [1e-12, 1e-200, 5e-324])
+def test_a_width_for_which_no_grid_fits(width: float) -> None:
+    with pytest.raises(InputError, match=f"width must fit in the memory of .*, found {width:g} between eigenvalues"):
+        spectral_density(Operator.dense(torch.diag(torch.arange(5.0).double())), width=width)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"probes": 1}, "probes must be at least 2, found 1"),
         ({"steps": 0}, "steps must be at least 1, found 0"),
-        ({"width": 0.0}, "width must be positive, found 0.0"),
+        ({"width": 0.0}, "width must be positive and finite, found 0.0"),
+        ({"width": math.inf}, "width must be positive and finite, found inf"),
         ({"confidence": 1.0}, "confidence must lie between 0 and 1, found 1.0"),
         ({"grid": torch.zeros(2, 2)}, "grid must have shape (G,), found (2, 2)"),
         ({"points": 1}, "points must be at least 2, found 1"),

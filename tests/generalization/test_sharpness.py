@@ -71,7 +71,15 @@ def test_one_bad_theta_stays_alone() -> None:
     assert found.largest.isnan().tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize(
+    "epsilon", [0.0, -1.0, math.inf, math.nan, 1e200, 1e-200, -1e-200, 10**400, -(10**400), 2**512]
+)
 def test_epsilon_must_be_positive(epsilon: float) -> None:
-    with pytest.raises(InputError, match="epsilon must be positive and finite, found"):
+    with pytest.raises(InputError, match="epsilon must be positive and finite, and so must its square, found"):
         epsilon_sharpness(torch.ones(1), torch.zeros(1), epsilon)
+
+
+def test_epsilon_of_any_size_that_has_a_square() -> None:
+    ones = torch.ones(1, dtype=torch.float64)
+    for epsilon in (1e-150, 1, 1e150):
+        assert epsilon_sharpness(ones, ones, epsilon).item() == pytest.approx(float(epsilon) ** 2 / 4, rel=1e-15)

@@ -110,12 +110,27 @@ def test_bad_grids(options: dict, message: str) -> None:
         ({"span": (0.5, 1.0)}, "span must reach from a finite end below zero to one above, found 0.5 to 1"),
         ({"span": (-1.0, float("inf"))}, "found -1.0 to inf"),
         ({"span": 0.0}, "found -0.0 to 0.0"),
+        ({"span": 1e308}, "span times the number of points must be finite, found -1e[+]308 to 1e[+]308 at 51 points"),
+        ({"span": (0.0, 1.5e308)}, "span times the number of points must be finite, found 0.0 to 1.5e[+]308"),
+        ({"span": ((-1e307, 1e307), (-1.0, 1.0)), "points": 9**9}, "at 387,420,489 points"),
+        ({"span": 10**400}, "span must be finite numbers, found -1"),
+        ({"span": (-1, 10**6000)}, "span must be finite numbers, found -1 to a number of thousands of digits"),
+        ({"span": ("a", "b")}, "span must be finite numbers, found 'a' to 'b'"),
+        ({"span": (None, 1.0)}, "span must be finite numbers, found None to 1.0"),
+        ({"span": float("nan")}, "span must reach from a finite end below zero to one above, found nan to nan"),
         ({"points": 2}, "points must be at least 3 to meet both ends and zero, found 2"),
     ],
 )
 def test_grids_that_fit_no_plane(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Grid(**options).axes(2)
+
+
+def test_large_spans_are_evenly_spaced() -> None:
+    (axis,) = Grid(points=5, span=np.float32(1e38)).axes(1)
+    assert axis.tolist() == [k * float(np.float32(1e38)) / 2 for k in range(-2, 3)]
+    (axis,) = Grid(points=4, span=(-1e307, 2e307)).axes(1)
+    assert axis.tolist() == [-1e307, 0.0, 1e307, 2e307]
 
 
 @pytest.mark.parametrize(

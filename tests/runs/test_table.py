@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 import torch
@@ -57,6 +59,25 @@ def test_reading_across_completion(run: Run) -> None:
     looks = [lambda name: None, reader._merged]
     reader._merged = lambda name: looks.pop(0)(name)
     assert reader.metrics["loss"].to_list() == [0.5]
+
+
+@pytest.mark.parametrize("root", ["a[1]*b", "x?y", "{a,b}", "**", "[!c]", "~", "file:", "s3:"])
+def test_a_folder_of_any_name(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bracket, star, home or address is read out of the path of a run, even where others match."""
+    monkeypatch.chdir(tmp_path)
+    for number, place in enumerate(("a1xb", "xzy", "c", root)):  # what the patterns would find, first
+        run = Run.create(place, "demo", {}, seed=0, device="cpu", data_checksum=None, command="demo")
+        with run.writing():
+            run.recording().append(0, 0.0, torch.ones(1, 2), {"loss": float(number)})
+            run.recording().finish()
+            run.save("table", pl.DataFrame({"value": [number]}))
+            before = run.recording().metrics
+            run.complete()
+        again = Run.open(run.path)
+        assert_frame_equal(again.recording().metrics, before)
+        assert again.metrics["loss"].to_list() == [number]
+        assert again.load("table")["value"].to_list() == [number]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a1xb", "xzy", "c", root])
 
 
 def test_no_recordings(run: Run) -> None:

@@ -18,6 +18,7 @@ from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.errors import InputError
+from thalweg.limits import check_memory
 from thalweg.objective import Objective
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
@@ -170,8 +171,8 @@ def spectral_density(
         >>> round(float(torch.trapezoid(found.density, found.grid)), 4)
         1.0
     """
-    if width is not None and not width > 0.0:
-        raise InputError(f"width must be positive, found {width}")
+    if width is not None and not 0.0 < width < math.inf:
+        raise InputError(f"width must be positive and finite, found {width}")
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must lie between 0 and 1, found {confidence}")
     if grid is not None and (grid.dim() != 1 or len(grid) == 0):
@@ -203,7 +204,9 @@ def spectral_density(
         width = 1e-3 * max(scale, 1e-12) if one else 1.2 * (high - low) / taken
     if grid is None:
         low, high = low - 5 * width, high + 5 * width
-        grid = torch.linspace(low, high, max(points, math.ceil(2 * (high - low) / width)), dtype=torch.float64)
+        needed = 2 * (high - low) / width  # two points for each width, so that no peak falls between them
+        check_memory("width", f"{width:g} between eigenvalues from {low:g} to {high:g}", 8 * needed * (probes + 3))
+        grid = torch.linspace(low, high, max(points, math.ceil(needed)), dtype=torch.float64)
     grid = grid.to("cpu", torch.float64)
     each = torch.stack([_smoothed(grid, n, w, width) for n, w in zip(rule.nodes, rule.weights, strict=True)])
     lower, upper = scale_interval(each, confidence)

@@ -16,7 +16,7 @@ from thalweg._short import short
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import hessian_operator
 from thalweg.curvature.trace import trace
-from thalweg.errors import InputError
+from thalweg.errors import InputError, brief
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import replica_seed
@@ -127,7 +127,11 @@ def epsilon_sharpness(spectral: Tensor, loss: Tensor, epsilon: float = 1e-4) -> 
         >>> epsilon_sharpness(torch.tensor(200.0), torch.tensor(0.0), epsilon=0.1)
         tensor(1.)
     """
-    if not 0 < epsilon < math.inf:
-        raise InputError(f"epsilon must be positive and finite, found {epsilon}")
+    try:
+        square = float(epsilon) ** 2
+    except OverflowError:
+        square = math.inf
+    if not (epsilon > 0 and 0 < square < math.inf):
+        raise InputError(f"epsilon must be positive and finite, and so must its square, found {brief(epsilon)}")
     spectral, loss = floating(spectral, "spectral"), floating(loss, "loss")
-    return spectral * epsilon**2 / (2 * (1 + loss))
+    return spectral * square / (2 * (1 + loss))

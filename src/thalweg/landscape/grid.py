@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
 from thalweg._short import short
-from thalweg.errors import InputError
+from thalweg.errors import InputError, brief
 
 __all__ = ["Axes", "Grid", "refined", "risen_range"]
 
@@ -83,8 +84,8 @@ class Grid:
 
     def _spans(self, count: int) -> tuple[tuple[float, float], ...]:
         span = 1.0 if self.span is None else self.span
-        if isinstance(span, int | float):
-            return ((-float(span), float(span)),) * count
+        if isinstance(span, int | float | Real):
+            return cast("tuple[tuple[float, float], ...]", ((-span, span),) * count)
         if len(span) == 2 and not isinstance(span[0], tuple):
             return (cast("tuple[float, float]", span),) * count
         if len(span) != count:
@@ -93,10 +94,16 @@ class Grid:
 
 
 def _line(points: int, low: float, high: float) -> np.ndarray:
+    try:
+        low, high = float(low), float(high)
+    except (OverflowError, TypeError, ValueError):
+        raise InputError(f"span must be finite numbers, found {brief(low)} to {brief(high)}") from None
     if not -math.inf < low <= 0 <= high < math.inf or low == high:
         raise InputError(f"span must reach from a finite end below zero to one above, found {low} to {high}")
     if points == 2 and low < 0 < high:
         raise InputError("points must be at least 3 to meet both ends and zero, found 2")
+    if not (points - 1) * (high - low) < math.inf:
+        raise InputError(f"span times the number of points must be finite, found {low} to {high} at {points:,} points")
     before = round((points - 1) * -low / (high - low))
     before = min(max(before, int(low < 0)), points - 1 - int(high > 0))
     left, right = np.linspace(low, 0.0, before + 1), np.linspace(0.0, high, points - before)

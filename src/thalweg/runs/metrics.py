@@ -26,6 +26,7 @@ __all__ = [
     "MetricsBuffer",
     "first_line",
     "joined",
+    "plain",
     "read_frame",
     "read_metrics",
     "write_frame",
@@ -154,9 +155,14 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     import polars as pl
 
     try:
-        frame.write_parquet(path)
+        frame.write_parquet(plain(path))
     except pl.exceptions.PolarsError as error:
         raise as_os_error(error) from error
+
+
+def plain(path: Path) -> Path:
+    """The path as it stands for polars, which reads "~" at its beginning as a home and "file:" as an address."""
+    return path.absolute()
 
 
 def read_frame(path: Path) -> pl.DataFrame:
@@ -169,7 +175,7 @@ def read_frame(path: Path) -> pl.DataFrame:
 
     regular(path)
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(plain(path), glob=False)
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:

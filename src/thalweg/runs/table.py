@@ -130,12 +130,12 @@ def part(run: Run, name: str) -> pl.DataFrame | None:
         raise InputError(f"{run.files.complete} is corrupt: it does not know recording '{name}'")
     import polars as pl
 
-    from thalweg.runs.metrics import first_line
+    from thalweg.runs.metrics import first_line, plain
 
     path = verified(run.files, run.files.metrics)
     kinds: dict[str, Any] = {column: getattr(pl, dtype, None) for column, dtype in columns.items()}
     try:
-        rows = pl.scan_parquet(path).filter(pl.col("recording") == name)
+        rows = pl.scan_parquet(plain(path), glob=False).filter(pl.col("recording") == name)
         return rows.select(pl.col(column).cast(kind) for column, kind in kinds.items()).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path} is corrupt or missing: {first_line(error)}") from error
