@@ -13,7 +13,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["InputError", "brief", "nearest", "one_line"]
+__all__ = ["InputError", "brief", "first_line", "nearest", "one_line"]
 
 LONGEST = 800
 """Characters of a sentence that a person still reads."""
@@ -90,6 +90,16 @@ def brief(value: object, most: int = QUOTED) -> str:
         return one_line(repr(value), most)
     except ValueError:  # Python writes no integer of more than 4,300 digits
         return "a number of thousands of digits"
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of an error's message, of bounded length; its type where it has none.
+
+    >>> first_line(RuntimeError("no kernel\nsecond line")), first_line(KeyError())
+    ('no kernel', 'KeyError')
+    """
+    text = str(error).strip()
+    return one_line(text.splitlines()[0], 160) if text else type(error).__name__
 
 
 def _visible(character: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, first_line
 from thalweg.objective import batches as data_batches
 from thalweg.objective import containers, copying, dependence, differentiable, tensors
 from thalweg.objective.derivatives import Evaluation
@@ -305,7 +305,7 @@ def _difference(
             share = float(torch.linalg.vector_norm(slope - right[1]) / torch.linalg.vector_norm(right[1]))
             norms = float(torch.linalg.vector_norm(slope)), float(torch.linalg.vector_norm(right[1]))
             return f"gradients of norm {norms[0]:.6g} and {norms[1]:.6g} that differ by {share:.2g} (relative)"
-    return differentiable.first_line(error) if error is not None else "no difference"
+    return first_line(error) if error is not None else "no difference"
 
 
 def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:

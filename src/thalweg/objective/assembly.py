@@ -236,7 +236,10 @@ class Assembly:
         """The same objective under another policy for normalisation layers."""
         checks.policy(policy)
         whole = policy != "frozen" and bool(normalization.layers(self._model))
-        return self._changed(batchnorm=policy, batches=self.batches.whole() if whole else self.batches)
+        needs = replace(self.needs, exact=self.needs.exact or (policy == "batch" and self.needs.twice))
+        return self._changed(
+            batchnorm=policy, needs=needs, batches=self.batches.whole() if whole else self.batches, _twice=False
+        )
 
     def with_buffers(self, buffers: Mapping[str, Tensor]) -> Self:
         """The same objective with other buffers, such as the running statistics of one training: name -> (*shape).

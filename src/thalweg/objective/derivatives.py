@@ -95,9 +95,13 @@ class Evaluation:
         cached = CPU_WORKING_SET * (4 if factor == PRODUCT and replicas == 1 else 1)
         memory = min(self.memory, cached) if on_cpu else self.memory
         together = 1 if self.program.needs.held else replicas
-        return plan(
-            together, self.batches.samples, factor * self.pair_bytes, 2 * factor * self.layout.size * element, memory
-        )
+        samples, pair = self.batches.samples, factor * self.pair_bytes
+        cut = plan(together, samples, pair, 2 * factor * self.layout.size * element, memory)
+        if cut.replicas > 1:
+            return cut
+        # Parameters and gradients of one θ are there however its samples are cut: only activations count.
+        size = min(max(SMALLEST_CHUNK, memory // pair), max(1, self.memory // pair))
+        return Plan(1, max(1, min(samples, size)))
 
     @property
     def program_dtype(self) -> torch.dtype:
@@ -283,7 +287,7 @@ class Evaluation:
             first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
 
         def apply(v: Tensor, again: bool) -> Tensor:
-            with self.program.surroundings(twice=True):
+            with self.program.again():
                 return weight * self._second(first, leaves, v, again=again)
 
         return apply

@@ -12,7 +12,7 @@ from torch.autograd.function import BackwardCFunction
 from thalweg.errors import InputError
 from thalweg.objective.graph import nodes
 
-__all__ = ["custom_functions", "first_line", "kinks", "naming_refusals"]
+__all__ = ["custom_functions", "kinks", "naming_refusals"]
 
 # Nodes of piecewise-linear operations: autograd's Hessian misses the jumps of the gradient there.
 KINKED = {
@@ -80,16 +80,11 @@ def naming_refusals() -> Iterator[None]:
         ) from error
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, of bounded length."""
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
-
-
 def custom_functions(value: Tensor) -> tuple[str, ...]:
     """Names of the `torch.autograd.Function` subclasses (and of `WRONG` operations) in the graph of a value, sorted.
 
     Example:
+        >>> import torch
         >>> custom_functions((torch.ones(2, requires_grad=True) ** 2).sum())
         ()
     """
@@ -105,6 +100,7 @@ def kinks(value: Tensor) -> tuple[str, ...]:
     """Names of the piecewise-linear operations in the graph of a value, sorted.
 
     Example:
+        >>> import torch
         >>> kinks(torch.nn.functional.l1_loss(torch.ones(2, requires_grad=True).relu(), torch.zeros(2)))
         ('ReLU', 'abs')
     """

@@ -1,7 +1,7 @@
 """Evaluates a model and its loss for many parameter sets at once, by the fastest way that the model allows.
 
-Three ways, tried in this order and equal to rounding: the layer-by-layer formula of a `LinearStack`; `torch.vmap` over
-`functional_call`; a plain loop. The first call that `vmap` refuses switches to the loop and says so in the log.
+Three ways, tried in this order and equal to rounding: the layer-by-layer formula of a `LinearStack`; `torch.vmap` of
+the model with swapped parameters; a plain loop. The first call that `vmap` refuses switches to the loop and says so.
 
 Code that looks at more than the values of its parameters (whether they require gradients, whether gradients are on) or
 that computes with them after the forward pass (checkpoints) must not notice any of this: `Program.held` and
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from thalweg.errors import first_line
 from thalweg.objective import containers, copying
 from thalweg.objective.kernels import exact_kernels
 from thalweg.objective.scalars import number
 from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
 from thalweg.objective.structure import LinearStack, linear_stack
 from thalweg.objective.surroundings import twice_differentiable, without_fused_layers
+from thalweg.objective.swapping import Place, places, swapped
 from thalweg.objective.tensors import cloned
 
 log = logging.getLogger("thalweg")
@@ -36,7 +38,7 @@ Params = Mapping[str, Tensor]
 
 
 class LossOnBatch(nn.Module):
-    """A closure (model, batch) -> mean loss as a module, so that functional_call reaches the model inside."""
+    """A closure (model, batch) -> mean loss as a module, which takes hooks and which functional_call can evaluate."""
 
     def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Any], Tensor]) -> None:
         super().__init__()
@@ -102,7 +104,11 @@ class Program:
     @cached_property
     def stack(self) -> LinearStack | None:
         """The formula, if the model is one. Tracing runs its forward pass: on a copy, which may keep what it saw."""
-        return None if self.on_batch else linear_stack(copying.copied(self.model))
+        return None if self.on_batch or self.needs.held else linear_stack(copying.copied(self.model))
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return places(self.model)
 
     def __post_init__(self) -> None:
         if self.on_batch:
@@ -116,10 +122,18 @@ class Program:
             twice: Whether second derivatives are asked for.
         """
         with ExitStack() as entered:
-            entered.enter_context(twice_differentiable() if twice or self.needs.twice else without_fused_layers())
+            if twice or self.needs.twice:
+                entered.enter_context(twice_differentiable())
+            elif self.needs.held:
+                entered.enter_context(without_fused_layers())
             if self.needs.exact:
                 entered.enter_context(exact_kernels())
             yield
+
+    def again(self) -> AbstractContextManager[None]:
+        """What a backward pass by itself needs, if it evaluates parts of the model again."""
+        needs = self.needs
+        return self.surroundings(twice=True) if needs.held or needs.exact or needs.twice else nullcontext()
 
     def output_one(self, params: Params, batch: Any) -> Any:
         """The model's output at one parameter set (name -> shape), buffers included in `params` or `fixed`."""
@@ -127,7 +141,10 @@ class Program:
         args, kwargs = containers.arguments(cloned(inputs) if self.needs.writes else inputs)
         if self.needs.held:
             return copying.holding(self.model, values)(*args, **kwargs)
-        return functional_call(self.model, values, args, kwargs)
+        if torch.compiler.is_compiling():
+            return functional_call(self.model, values, args, kwargs)
+        with swapped(self._places, values):
+            return self.model(*args, **kwargs)
 
     def loss_one(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set."""
@@ -136,8 +153,11 @@ class Program:
             return self.loss(self.output_one(params, batch), batch[1])
         if self.needs.held:
             return self.loss(copying.holding(self.model, self._values(params)), batch)
-        values = {f"model.{name}": value for name, value in self._values(params).items()}
-        return functional_call(self._closure, values, (batch,))
+        values = self._values(params)
+        if torch.compiler.is_compiling():
+            return functional_call(self._closure, {f"model.{name}": value for name, value in values.items()}, (batch,))
+        with swapped(self._places, values):
+            return self._closure(batch)
 
     def loss_alone(self, params: Params, batch: Any) -> Tensor:
         """The mean loss at one parameter set by the model's own forward pass, even where there is a formula."""
@@ -145,8 +165,8 @@ class Program:
 
     def output_alone(self, params: Params, batch: Any) -> Any:
         """The model's output at one parameter set, likewise."""
-        out = self._each(self.output_one, {name: value[None] for name, value in params.items()}, batch, False)
-        return next(pytree_rows(out))
+        many = {name: value[None] for name, value in params.items()}
+        return next(pytree_rows(self._each(self.output_one, many, batch, False)))
 
     def losses(self, params: Params, batch: Any, *, own_batch: bool = False) -> Tensor:
         """Mean losses of R parameter sets.
@@ -281,7 +301,7 @@ class Program:
                 self._looped.add(name)
                 if name == "loss_one":
                     self.needs = replace(self.needs, vectorized=False)
-                log.info("vmap refused this model (%s): replicas are evaluated in a loop", _first_line(refusal))
+                log.info("vmap refused this model (%s): replicas are evaluated in a loop", first_line(refusal))
             else:
                 self._tried.add(name)
             return out
@@ -327,7 +347,3 @@ def _vmapped(
 def _copied(output: Any) -> Any:
     """A copy for a function of the user's, which may write into what it is given."""
     return pytree.tree_map_only(Tensor, Tensor.clone, output)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
