@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thalweg.errors import InputError
-from thalweg.landscape import PCA, pca
+from thalweg.landscape import PCA, explained_ratio, matched_walk, pca
 from thalweg.runs.snapshots import MemoryShard, Snapshots
 
 
@@ -206,3 +206,46 @@ def test_bad_input(snapshots: object, options: dict, message: str) -> None:
 def test_no_components_asked_for() -> None:
     with pytest.raises(InputError, match="at least 1 component, found 0"):
         pca(torch.randn(4, 2, 5)).coordinates(0)
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 500), (30, 4, 9), (2, 1, 6), (11, 8, 88), (2, 1, 1)], ids=str)
+def test_shares_alone_are_those_of_the_components(shape: tuple[int, int, int]) -> None:
+    snapshots = torch.randn(shape, dtype=torch.float64).cumsum(0) + 5
+    variance = reference(snapshots)[1]
+    share = np.zeros(12)
+    share[: len(variance)] = (variance / variance.sum())[:12]
+    np.testing.assert_allclose(explained_ratio(snapshots, 12), share, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(explained_ratio(snapshots, 12), pca(snapshots).ratio(12), rtol=1e-12, atol=1e-14)
+    walk = matched_walk(pca(snapshots), seed=1)
+    torch.testing.assert_close(explained_ratio(walk, 12), pca(walk).ratio(12), rtol=1e-12, atol=1e-14)
+
+
+def test_shares_alone_of_some_parameters_and_replicas() -> None:
+    snapshots = torch.randn(5, 4, 60)
+    snapshots[2, 1, 7] = torch.nan
+    options = {"columns": [3, 4, 5, 20, 59], "replicas": [0, 3]}
+    torch.testing.assert_close(explained_ratio(snapshots, 3, **options), pca(snapshots, **options).ratio(3))
+    expected = pca(snapshots[:, [0, 2, 3]]).ratio(3)  # a replica that is not finite is left out
+    torch.testing.assert_close(explained_ratio(snapshots), expected)
+    torch.testing.assert_close(explained_ratio(snapshots.half().float().half(), 2), pca(snapshots.half()).ratio(2))
+
+
+def test_shares_below_rounding_are_zero() -> None:
+    snapshots = graded(1e-3, 6, 2, 400, rank=8)
+    found = pca(snapshots)
+    assert found.rank < 8
+    assert ((explained_ratio(snapshots, 10) > 0) == (torch.arange(10) < found.rank)).all()
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "count", "message"),
+    [
+        (torch.ones(4, 2, 3), 3, "snapshots must differ from each other"),
+        (torch.randn(1, 2, 3), 3, "snapshots must hold at least 2 points of each trajectory, found 1"),
+        (torch.full((4, 2, 3), torch.inf), 3, "snapshots must hold at least one replica whose weights are finite"),
+        (torch.randn(4, 2, 3), 0, "count must be a whole number of at least 1 component, found 0"),
+    ],
+)
+def test_shares_of_nothing(snapshots: torch.Tensor, count: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        explained_ratio(snapshots, count)

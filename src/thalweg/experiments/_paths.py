@@ -130,28 +130,26 @@ def look(
         placed = landscape.tsne(found, perplexity=perplexity, seed=seed)
     except InputError as error:  # too few or too many points for it: the other figures do not depend on it
         refused = str(error)
-    drawn: list[Tensor] = []
-    ratios = []
-    with progress.track(f"control walks, {name}", total=walks) as advance:
-        for walk in range(walks):
-            # Of each only a few numbers stay: the components of all walks would be gigabytes for hundreds of runs.
-            control = landscape.pca(_walk(found, key, seed, walk))
-            if not drawn:
-                drawn.append(control.coordinates(3).clone())
-            ratios.append(control.ratio(SPECTRUM).numpy())
-            advance(walk + 1)
-    del control
     first = _walk(found, key, seed, 0)
+    drawn = landscape.pca(first)
+    control, ratios = drawn.coordinates(3).clone(), [drawn.ratio(SPECTRUM).numpy()]
+    control_alone = _alone(first, None, tuple(range(first.shape[1])))
+    del first, drawn  # gigabytes for hundreds of runs
+    with progress.track(f"control walks, {name}", total=walks) as advance:
+        advance(1)
+        for walk in range(1, walks):  # of each only a few numbers are wanted
+            ratios.append(landscape.explained_ratio(_walk(found, key, seed, walk), SPECTRUM).numpy())
+            advance(walk + 1)
     return View(
         key=key,
         name=name,
         found=found,
         placed=placed,
         refused=refused,
-        control=drawn[0],
+        control=control,
         control_ratio=np.stack(ratios),
         alone=_alone(snapshots, columns, found.replicas),
-        control_alone=_alone(first, None, tuple(range(first.shape[1]))),
+        control_alone=control_alone,
     )
 
 
@@ -168,5 +166,5 @@ def _alone(snapshots: Any, columns: Tensor | None, replicas: tuple[int, ...]) ->
     out = np.full((len(replicas), SPECTRUM), np.nan)
     for row, replica in zip(out, replicas, strict=True):
         with suppress(InputError):  # it never moved
-            row[:] = landscape.pca(snapshots, columns=columns, replicas=[replica]).ratio(SPECTRUM).numpy()
+            row[:] = landscape.explained_ratio(snapshots, SPECTRUM, columns=columns, replicas=[replica]).numpy()
     return out

@@ -1,7 +1,8 @@
 """Where training goes and what lies around it: projections of trajectories, and surfaces of the loss.
 
-`pca` puts all runs into one frame and says how much of them it shows; `tsne` draws their neighbourhoods from there;
-`random_walk` and `matched_walk` are the control to be drawn beside.
+`pca` puts all runs into one frame and says how much of them it shows (`explained_ratio` says only this, several times
+faster); `tsne` draws their neighbourhoods from there; `random_walk` and `matched_walk` are the control to be drawn
+beside.
 
 >>> import torch
 >>> from thalweg import landscape
@@ -33,7 +34,7 @@ from thalweg.landscape.filters import normalized, random_directions
 from thalweg.landscape.grid import Grid
 from thalweg.landscape.interpolation import interpolate, valley, with_ends
 from thalweg.landscape.paths import Path
-from thalweg.landscape.pca import PCA, pca
+from thalweg.landscape.pca import PCA, explained_ratio, pca
 from thalweg.landscape.perturbation import Perturbation, fine_offsets, perturb
 from thalweg.landscape.plane import PathOnPlane, path_on_plane
 from thalweg.landscape.principal import hessian_directions, pca_directions
@@ -60,6 +61,7 @@ __all__ = [
     "Surface",
     "align",
     "connect",
+    "explained_ratio",
     "export_surface",
     "fine_offsets",
     "follow",

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg import progress
 from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import Points
+from thalweg.landscape.gram import SAME, gathered
 
-__all__ = ["PCA", "pca"]
+__all__ = ["PCA", "explained_ratio", "pca"]
 
 
 @short
@@ -179,45 +179,14 @@ def pca(
         >>> found.ratio(3)
         tensor([0.7368, 0.2632, 0.0000], dtype=torch.float64)
     """
-    points = Points.of(snapshots, columns)
-    used = points.replicas(replicas)
-    length, _, size = points.shape
-    if length < 2:
-        raise InputError(f"snapshots must hold at least 2 points of each trajectory, found {length}")
-    count = length * len(used)
-    wide = size > count
-    # the Gram matrix of the shorter side, its eigenvectors and the solver's workspace; else also the rows themselves
-    need = 4 * 8 * count**2 if wide else 8 * (4 * size**2 + 3 * size * count)
-    if need > memory:
-        raise InputError(
-            f"memory must be at least {need:,} bytes for {count:,} points of {size:,} parameters, found {memory:,}: "
-            "raise it, or take every second snapshot"
-        )
-
-    bad: tuple[int, ...] = ()
-    while True:
-        used = tuple(r for r in used if r not in bad)
-        if not used:
-            raise InputError("snapshots must hold at least one replica whose weights are finite throughout, found none")
-        accumulated = _accumulate(points, used, memory, wide=wide)
-        if isinstance(accumulated, _Sums):
-            break
-        bad += accumulated
-    sums = accumulated
-
-    count = length * len(used)
-    floor = _rounding(sums, points, count)
-    if wide:
-        values, vectors = _descending(sums.gram)
-        rank = int((values > floor).sum())
-        scores = vectors[:, :rank] * values[:rank].sqrt()
-    else:
-        centred = sums.centred
-        values, vectors = _descending(centred.T @ centred)
-        rank = int((values > floor).sum())
-        scores = centred @ vectors[:, :rank]
+    sums = gathered(Points.of(snapshots, columns), replicas, memory)
+    points, used, count = sums.points, sums.replicas, sums.count
+    length, floor = points.shape[0], sums.floor
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(sums.products))
+    rank = int((values > floor).sum())
     if rank == 0:
-        raise InputError("snapshots must differ from each other, found the same point throughout (to rounding)")
+        raise InputError(SAME)
+    scores = vectors[:, :rank] * values[:rank].sqrt() if sums.wide else sums.centred @ vectors[:, :rank]
 
     scores = scores.unflatten(0, (length, len(used)))
     full = scores.new_full((length, points.shape[1], rank), torch.nan)
@@ -231,73 +200,51 @@ def pca(
         mean=sums.mean,
         steps=steps,
         replicas=used,
-        excluded=tuple(sorted(bad)),
+        excluded=sums.excluded,
         floor=floor / (count - 1),
         points=points,
     )
 
 
-@dataclass
-class _Sums:
-    """What one pass over the parameters gathers."""
+def explained_ratio(
+    snapshots: Tensor | Any,
+    count: int = 3,
+    *,
+    columns: Tensor | Sequence[int] | None = None,
+    replicas: Sequence[int] | None = None,
+    memory: int = 2**30,
+) -> Tensor:
+    """The shares of the variance alone: `pca(…).ratio(count)` to rounding, without any component.
 
-    gram: Tensor  # (M, M); empty when there are fewer parameters than points
-    centred: Tensor  # (M, P); empty when there are fewer points than parameters
-    mean: Tensor  # (P,)
-    steps: Tensor  # (S - 1, R) squared
-    square: float  # Σ ‖θ − mean‖²
-    weight: float  # Σ ‖θ‖²
+    Eigenvalues cost a small part of the eigenvectors: for thousands of points, a control of many random walks becomes
+    several times cheaper.
 
+    Args:
+        snapshots: (S, R, P); as for :func:`pca`, like the others.
+        count: How many components.
+        columns: See there.
+        replicas: See there.
+        memory: See there.
 
-def _accumulate(points: Points, used: tuple[int, ...], memory: int, *, wide: bool) -> _Sums | tuple[int, ...]:
-    """Reads all blocks; returns the replicas of the first block that holds a non-finite number as soon as it is met."""
-    length, _, size = points.shape
-    count = length * len(used)
-    device = points.read(used, 0, 1).device
-    new = {"dtype": torch.float64, "device": device}
-    sums = _Sums(
-        gram=torch.zeros((count, count) if wide else (0, 0), **new),
-        centred=torch.zeros((0, 0) if wide else (count, size), **new),
-        mean=torch.zeros(size, **new),
-        steps=torch.zeros(length - 1, len(used), **new),
-        square=0.0,
-        weight=0.0,
-    )
-    with progress.track("principal components", total=size) as advance:
-        for start, stop in points.blocks(used, memory - sums.gram.nbytes * 4):
-            block = points.read(used, start, stop)  # (S, R, b)
-            finite = block.isfinite().all(dim=2).all(dim=0)
-            if not finite.all():
-                return tuple(r for r, good in zip(used, finite.tolist(), strict=True) if not good)
-            sums.weight += block.square().sum().item()
-            sums.steps += block.diff(dim=0).square().sum(dim=-1)
-            rows = block.flatten(0, 1)  # (M, b)
-            sums.mean[start:stop] = rows.mean(dim=0)
-            rows = rows - sums.mean[start:stop]
-            sums.square += rows.square().sum().item()
-            if wide:
-                sums.gram.addmm_(rows, rows.T)
-            else:
-                sums.centred[:, start:stop] = rows
-            advance(stop)
-    return sums
+    Returns:
+        (count,) float64; 0 where there is no component.
 
+    Raises:
+        InputError: As :func:`pca`.
 
-def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    values, vectors = torch.linalg.eigh(matrix)
-    return values.flip(0), vectors.flip(1)
-
-
-def _rounding(sums: _Sums, points: Points, count: int) -> float:
-    """Eigenvalue of the Gram matrix that rounding alone can produce.
-
-    Two sources: the float64 arithmetic, relative to the largest eigenvalue (bounded by their sum); and the snapshots'
-    dtype. A weight w is stored to within eps·|w|/2, an error of variance eps²w²/12, and M×P independent errors of
-    variance v have a Gram matrix whose largest eigenvalue is v(√M + √P)² (Marchenko & Pastur 1967).
+    Example:
+        >>> explained_ratio(torch.linspace(0, 1, 4)[:, None, None] * torch.eye(2, 5))
+        tensor([0.7368, 0.2632, 0.0000], dtype=torch.float64)
     """
-    arithmetic = torch.finfo(torch.float64).eps * count * sums.square
-    entry = points.eps**2 / 12 * sums.weight / (count * points.size)
-    return max(arithmetic, 2 * entry * (count**0.5 + points.size**0.5) ** 2)
+    _check_count(count)
+    sums = gathered(Points.of(snapshots, columns), replicas, memory)
+    values = torch.linalg.eigvalsh(sums.products).flip(0)
+    kept = values[values > sums.floor][:count]
+    if len(kept) == 0:
+        raise InputError(SAME)
+    out = values.new_zeros(count)
+    out[: len(kept)] = kept / sums.square
+    return out
 
 
 def _signs(scores: Tensor) -> Tensor:
