@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["nodes", "saved_bytes"]
+__all__ = ["lowest_precision", "nodes", "saved_bytes"]
 
 
 def saved_bytes(function: Callable[[], Tensor], ignore: Mapping[str, Tensor]) -> int:
@@ -51,3 +51,19 @@ def nodes(value: Tensor) -> Iterator[Any]:
         seen.add(node)
         yield node
         waiting += [following for following, _ in node.next_functions]
+
+
+def lowest_precision(value: Tensor) -> torch.dtype:
+    """The least precise floating type among everything that a value was computed from and depends on.
+
+    Example:
+        >>> x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+        >>> lowest_precision((x.double() + x.float()).sum()), lowest_precision(x.sum())
+        (torch.float32, torch.float64)
+    """
+    found = {value.dtype}
+    for node in nodes(value):
+        if not hasattr(node, "variable"):  # a leaf counts by what is computed with it
+            found.update(one.dtype for one in getattr(node, "_input_metadata", ()))
+    real = {dtype.to_real() if dtype.is_complex else dtype for dtype in found}
+    return max((dtype for dtype in real if dtype.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)

@@ -149,13 +149,20 @@ def _cut_later(objective: Assembly) -> bool:
 
 
 def _pieces(held: Batches, size: int, most: int) -> Iterator[list[Any]]:
-    """Pairs of neighbouring pieces of the data in a drawn order: samples that are rare in a row come apart."""
-    cut = held.permuted(0).chunks(min(size, most)) if held.divisible else held.permuted(0).chunks()
-    before: Any = None
+    """Pairs of neighbouring pieces of the data, each in one at least, in a drawn order: rare rows come apart."""
+    if held.divisible and held.held:
+        cut = held.permuted(0).chunks(max(1, min(size, most, -(-held.rows // 2))))
+    else:
+        cut = held.permuted(0).chunks()
+    before = alone = None
     for part, _ in cut:
-        if before is not None:
-            yield [before, part]
-        before = None if held.divisible and before is not None else part
+        if alone is not None:
+            yield [alone, part]
+            before, alone = part, None
+        else:
+            alone = part
+    if alone is not None and before is not None:
+        yield [before, alone]
 
 
 def _differs(objective: Assembly, whole: float, values: list[float], counts: list[int], dtype: torch.dtype) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg.objective.agreement import Plain, few
+from thalweg.objective.graph import lowest_precision
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -77,15 +78,17 @@ def say(slope: Slope | None, dtype: torch.dtype) -> None:
 
 
 def _precision(epsilon: float) -> str:
-    return "float32" if epsilon <= torch.finfo(torch.float32).eps else "bfloat16"
+    return "float32" if epsilon <= torch.finfo(torch.float32).eps else "half precision"
 
 
 def _measured(objective: Assembly) -> Slope | None:
     dtype = objective.dtype
     batch, theta = few(objective)
     plain = Plain(objective.program, objective.layout, batch)
-    loss, gradient = plain.gradient(theta)
-    level = abs(float(loss))
+    loss, model = plain.loss(theta)
+    lowest = lowest_precision(loss)
+    gradient = plain.flat(plain.gradients(loss, model))
+    level = abs(float(loss.detach()))
     if not math.isfinite(level) or not bool(torch.isfinite(gradient).all()):
         return None
     v = _direction(plain, gradient)
@@ -101,14 +104,17 @@ def _measured(objective: Assembly) -> Slope | None:
         step = min(change * max(level, 1e-8) / abs(slope), most) if slope else 1e3 * change * most
         return (plain.value(theta + step * v) - plain.value(theta - step * v)) / (2 * step), floor / step
 
-    if dtype != torch.float64:
+    if torch.finfo(lowest).eps > torch.finfo(torch.float32).eps:
+        found, noise = difference(ROUGH)
+        return Slope(slope, found, _close(slope, found, 0.5, noise), torch.finfo(lowest).eps)
+    if lowest != torch.float64:
         found, noise = difference(LARGE)
-        return Slope(slope, found, _close(slope, found, 0.05, noise), epsilon)
+        return Slope(slope, found, _close(slope, found, 0.05, noise), torch.finfo(lowest).eps)
     (found, noise), (finest, more) = difference(SMALL), difference(TINY)
     coarse = 0.0 if found or not slope else difference(LARGE)[0]
     if not _close(finest, found, 1e-3, noise + more):  # L may be a small difference of large numbers: then it is rough
         signs = torch.where(v < 0, -1.0, 1.0)
-        rough = max(abs(plain.value(theta * (1 + sign * epsilon * signs)) - float(loss)) for sign in (1, -1))
+        rough = max(abs(plain.value(theta * (1 + sign * epsilon * signs)) - float(loss.detach())) for sign in (1, -1))
         more *= max(1.0, 100 * min(rough, 1e-9 * level) / floor)
     if _close(finest, found, 1e-3, noise + more) and (found or not coarse):  # precise down to the last digits
         return Slope(slope, found, _close(slope, found, 1e-3, noise), epsilon)
