@@ -215,7 +215,7 @@ class SavingOnlyInTraining(MLP):
 
 class SavingInPieces(MLP):
     def forward(self, x):
-        return self.c(checkpoint_sequential([self.a, torch.tanh, self.b, torch.tanh], 2, x, use_reentrant=False))
+        return self.c(checkpoint_sequential([self.a, torch.atan, self.b, torch.tanh], 2, x, use_reentrant=False))
 
 
 class Recomputing(torch.autograd.Function):
