@@ -147,13 +147,13 @@ def test_another_layer(tmp_path: Path) -> None:
     np.testing.assert_allclose(drawn(panel)["run 1"].x, svd(run.snapshots[:, :, -90:])[:, 0, 0], atol=1e-9)
 
 
-def test_a_layer_that_does_not_exist_is_told_before_training(tmp_path: Path) -> None:
+def test_a_layer_that_does_not_exist_is_told_before_the_run(tmp_path: Path) -> None:
     config = override(TINY, {"layer": "9.weight"})
     with pytest.raises(
         InputError, match=r"layer must match a parameter of the network \(1.weight, .*\), found '9\.weight'"
     ):
         execute("trajectory", config, tmp_path)
-    assert start("trajectory", config, tmp_path).recordings == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_function_is_labelled_with_its_loss(tmp_path: Path) -> None:
@@ -164,10 +164,9 @@ def test_a_function_is_labelled_with_its_loss(tmp_path: Path) -> None:
     assert not any("%" in text for mark in drawn(figure(found, "pca").panels[0]).values() for text in mark.texts)
 
 
-def test_labels_of_a_test_set_that_is_not_there(tmp_path: Path) -> None:
-    config = override(PRESETS["function"], {"data.test_points": 0, "labels": "test"})
+def test_labels_of_a_test_set_that_is_not_there() -> None:
     with pytest.raises(InputError, match="labels must be 'train' for a task without a test set"):
-        execute("trajectory", config, tmp_path)
+        override(PRESETS["function"], {"data.test_points": 0, "labels": "test"})
 
 
 def test_one_run_alone_and_one_layer_only(tmp_path: Path) -> None:

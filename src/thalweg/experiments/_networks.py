@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError, nearest
+from thalweg.experiments._sizes import trained
 from thalweg.experiments._training import TrainingConfig
 from thalweg.experiments.options import validated
 from thalweg.models.config import ModelConfig
@@ -54,6 +56,15 @@ class Compared(TrainingConfig):
     def trainings(self) -> list[TrainingConfig]:
         """One for every network."""
         return [alone(self, model=network(text, self.model, self.budget)) for text in self.networks]
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse also networks whose numbers of parameters are farther apart than `tolerance`."""
+        from thalweg.models import check_equal
+
+        super().check_sizes(root)
+        if self.tolerance is not None:
+            counts = [trained(one.data, one.model)[0] for one in self.trainings()]
+            check_equal(dict(zip(self.networks, counts, strict=True)), self.tolerance)
 
 
 def network(text: str, template: ModelConfig, budget: int | None = None) -> ModelConfig:

@@ -6,7 +6,7 @@ Everything here is arithmetic on the configuration: no data are read, no network
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,24 @@ from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from thalweg.training.recipe import Cadence, Recipe
 
-__all__ = ["check_numbers", "check_precision", "check_training", "named_in", "snapshots", "trained"]
+__all__ = [
+    "built",
+    "check_data",
+    "check_numbers",
+    "check_precision",
+    "check_recipe",
+    "check_training",
+    "has_test",
+    "is_classification",
+    "named_in",
+    "recorded",
+    "snapshots",
+    "trained",
+]
 
 IMAGES = {  # data set -> shape of an image, classes, greatest number of training and of test images
     "digits": ((1, 8, 8), 10, 1_437, 360),
@@ -56,6 +71,41 @@ def named_in(table: str, kind: type[BaseModel]) -> Iterator[None]:
         raise InputError(f"{table}.{error}") from None
 
 
+def has_test(data: TaskConfig) -> bool:
+    """Whether the task has a test set."""
+    return data.name != "function" or data.test_points > 0
+
+
+def is_classification(data: TaskConfig) -> bool:
+    """Whether the targets are classes."""
+    return data.name != "function" and data.target == "labels"
+
+
+def check_data(tasks: Iterable[TaskConfig], table: str = "") -> None:
+    """Refuse tasks that cannot be loaded, as far as this shows without reading their files.
+
+    Args:
+        tasks: They may repeat.
+        table: Prefix of the fields in messages, such as "first.".
+    """
+    from thalweg.tasks.loading import check_there
+
+    for data in dict.fromkeys(tasks):
+        with named_in(f"{table}data", TaskConfig):
+            check_there(data)
+
+
+def built(data: TaskConfig, model: ModelConfig) -> nn.Module:
+    """The network of a task, for its names and layers; whatever else is drawn at random does not notice."""
+    import torch
+
+    from thalweg import models
+
+    shape, outputs, _ = _shapes(data)
+    with torch.random.fork_rng(devices=[]):
+        return models.build(model, shape, outputs)
+
+
 def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int, int]:
     """Number of parameters of the network on its task, and of training samples (at most).
 
@@ -65,18 +115,24 @@ def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int,
     from thalweg.models import parameter_count
 
     if data.name == "function":
-        shape, outputs, samples = (1,), 1, data.points
         for name in ("points", "test_points"):  # as when they are loaded
             check_memory(f"{table}data.{name}", f"{getattr(data, name):,}", 32 * getattr(data, name))
     else:
-        shape, outputs, samples, most = IMAGES[data.name]
-        for name, there in (("samples", samples), ("test_samples", most)):
+        for name, there in zip(("samples", "test_samples"), IMAGES[data.name][2:], strict=True):
             if (asked := getattr(data, name)) is not None and asked > there:
                 raise InputError(f"{table}data.{name} must be at most the {there:,} there are, found {asked:,}")
-        samples = samples if data.samples is None else min(samples, data.samples)
-        outputs = math.prod(shape) if data.target == "inputs" else outputs
+    shape, outputs, samples = _shapes(data)
     with named_in(f"{table}model", ModelConfig):
         return parameter_count(model, shape, outputs), samples
+
+
+def _shapes(data: TaskConfig) -> tuple[tuple[int, ...], int, int]:
+    """Shape of an input, number of outputs, and of training samples (at most)."""
+    if data.name == "function":
+        return (1,), 1, data.points
+    shape, outputs, samples, _ = IMAGES[data.name]
+    samples = samples if data.samples is None else min(samples, data.samples)
+    return shape, math.prod(shape) if data.target == "inputs" else outputs, samples
 
 
 def snapshots(recipe: Recipe, samples: int, cadence: Cadence | None = None) -> int:
@@ -84,6 +140,12 @@ def snapshots(recipe: Recipe, samples: int, cadence: Cadence | None = None) -> i
     cadence = recipe.record if cadence is None else cadence
     per_epoch = _per_epoch(recipe, samples)
     return cadence.count(recipe.total_steps(per_epoch), per_epoch)
+
+
+def recorded(recipe: Recipe, samples: int) -> list[int]:
+    """The steps at which the weights are recorded."""
+    per_epoch = _per_epoch(recipe, samples)
+    return recipe.record.steps(recipe.total_steps(per_epoch), per_epoch)
 
 
 def _per_epoch(recipe: Recipe, samples: int) -> int:
@@ -102,7 +164,7 @@ def check_training(
 ) -> None:
     """Refuse a training whose replicas cannot fit into memory, or whose recording cannot fit onto the disk.
 
-    So is one that ends before its warm-up does.
+    So is a recipe that does not fit the task.
 
     Args:
         replicas: R.
@@ -117,10 +179,7 @@ def check_training(
     numbers = replicas * count
     size = COPIES * BYTES[dtype] * numbers
     check_memory(f"{table}replicas", f"{replicas:,} of {count:,} parameters in training", size)
-    steps = recipe.total_steps(_per_epoch(recipe, samples))
-    if recipe.warmup > steps:
-        words = f"the number of steps ({steps:,}), found {recipe.warmup:,}"
-        raise InputError(f"{table}training.warmup must be at most {words}")
+    check_recipe(recipe, samples, f"{table}training.")
     often = snapshots(recipe, samples)
     words = f"{recipe.record.every:,}: {often:,} snapshots of {numbers:,} numbers"
     check_disk(f"{table}training.record.every", words, often * BYTES[dtype] * numbers, root)
@@ -128,6 +187,22 @@ def check_training(
     field = "record" if recipe.metrics is None else "metrics"
     words = f"{getattr(recipe, field).every:,}: metrics of {replicas:,} replicas at {rows:,} steps"
     check_memory(f"{table}training.{field}.every", words, rows * replicas * COLUMNS * 8)
+
+
+def check_recipe(recipe: Recipe, samples: int, table: str) -> None:
+    """Refuse a training that ends before its warm-up does, and batches of a loader that there is not.
+
+    Args:
+        recipe: How it is trained.
+        samples: Of its data.
+        table: Prefix of the fields in messages.
+    """
+    if recipe.batch_size == "given":
+        raise InputError(f"{table}batch_size must be a number or None for tasks without batches, found 'given'")
+    steps = recipe.total_steps(_per_epoch(recipe, samples))
+    if recipe.warmup > steps:
+        words = f"the number of steps ({steps:,}), found {recipe.warmup:,}"
+        raise InputError(f"{table}warmup must be at most {words}")
 
 
 def check_numbers(config: BaseModel, numbers: Mapping[str, float]) -> None:

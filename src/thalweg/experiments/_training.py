@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_numbers, check_precision, check_training, named_in, trained
+from thalweg.experiments._sizes import (
+    check_data,
+    check_numbers,
+    check_precision,
+    check_training,
+    is_classification,
+    named_in,
+    trained,
+)
 from thalweg.experiments._words import counted
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.models.config import ModelConfig
@@ -53,6 +61,12 @@ class TrainingConfig(ExperimentConfig):
         check_precision(self.dtype, dict(self.training), "training.")
         return self
 
+    @model_validator(mode="after")
+    def _loss_of_classes(self) -> TrainingConfig:
+        if self.loss == "cross-entropy" and not is_classification(self.data):
+            raise InputError("loss must be mse or auto for a task whose targets are values, found cross-entropy")
+        return self
+
     def trainings(self) -> list[TrainingConfig]:
         """The trainings of a run, one configuration each."""
         return [self]
@@ -66,6 +80,10 @@ class TrainingConfig(ExperimentConfig):
         for one in self.trainings():
             check_training(one.replicas, one.data, one.model, one.training, dtype=one.dtype, root=root)
             check_numbers(self, self.numbers(trained(one.data, one.model)[0]))
+
+    def check_data(self) -> None:
+        """Refuse data that are not there."""
+        check_data(one.data for one in self.trainings())
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +135,6 @@ def build(config: TrainingConfig, task: Task) -> Setup:
     with named_in("model", ModelConfig):
         model = models.build(config.model, task.input_shape, task.outputs).eval()  # training switches dropout on itself
     classes = task.kind == "classification"
-    if config.loss == "cross-entropy" and not classes:
-        raise InputError(f"loss must be mse or auto for {task.label}, whose targets are values, found cross-entropy")
     squared = config.loss == "mse" or not classes
     metrics = {"accuracy": _same_class} if squared and classes else None
 

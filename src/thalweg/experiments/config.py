@@ -51,6 +51,13 @@ class ExperimentConfig(BaseModel):
             InputError: A field asks for more than there is.
         """
 
+    def check_data(self) -> None:
+        """Refuse data that are not there, before a run is made; by default nothing is asked.
+
+        Raises:
+            InputError: Files that are not found, or a function that cannot be evaluated.
+        """
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:

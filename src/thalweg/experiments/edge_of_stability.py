@@ -18,12 +18,14 @@ the sharpness falls again late in training, when all samples are fitted.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import check_precision
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
 from thalweg.experiments._words import counted, range_words
 from thalweg.experiments.findings import Findings
@@ -42,6 +44,11 @@ __all__ = ["PRESETS", "Config", "limit", "run"]
 LATE = 0.2  # last share of the measured points over which "where it ends" is taken
 
 
+def rate_name(lr: float) -> str:
+    """A learning rate as names of files have it, without the plus of 1e+09."""
+    return f"{lr:g}".replace("+", "")
+
+
 class Config(TrainingConfig):
     """Settings of `edge-of-stability`."""
 
@@ -53,10 +60,13 @@ class Config(TrainingConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
-        if not self.learning_rates or min(self.learning_rates) <= 0:
+        if not self.learning_rates or not all(0 < lr < math.inf for lr in self.learning_rates):
             raise InputError(f"learning_rates must be positive, at least one, found {self.learning_rates}")
         if len(set(self.learning_rates)) < len(self.learning_rates):
             raise InputError(f"learning_rates must differ from each other, found {self.learning_rates}")
+        check_precision(self.dtype, {"learning_rates": max(self.learning_rates)})
+        if len({rate_name(lr) for lr in self.learning_rates}) < len(self.learning_rates):
+            raise InputError(f"learning_rates must differ in their first six digits, found {self.learning_rates}")
         if self.training.optimizer not in ("sgd", "momentum", "nesterov"):
             raise InputError(
                 f"training.optimizer must be sgd, momentum or nesterov, whose limits are known, found "
@@ -115,7 +125,7 @@ def run(config: Config, run: Run) -> Findings:
     paths = []
     for lr in config.learning_rates:
         recipe = config.training.model_copy(update={"lr": lr})
-        rate = f"{lr:g}".replace("+", "")  # of 1e+09: a name of a file has no plus
+        rate = rate_name(lr)
         recording = train(
             setup.objective,
             setup.objective.initial(config.replicas, config.seed),

@@ -33,15 +33,18 @@ chosen by the numbers, and the caption says which one and why.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import recorded, snapshots, trained
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
 from thalweg.experiments._words import counted, percent
 from thalweg.experiments.findings import Findings
 from thalweg.figures.scales import number
+from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -121,6 +124,9 @@ class Config(TrainingConfig):
     def _fits(self) -> Config:
         if not self.parts:
             raise InputError("parts must name at least one of visited, parameters, line, planes, found none")
+        for name in ("epochs", "steps"):
+            if getattr(self.training, name) == 0:
+                raise InputError(f"training.{name} must be at least 1, so that there is a path, found 0")
         if "planes" in self.parts and not self.planes:
             raise InputError("planes must name at least one plane, or parts must leave planes out, found none")
         for name in ("parts", "planes", "exports"):
@@ -130,6 +136,22 @@ class Config(TrainingConfig):
         if self.offsets % 2 == 0:
             raise InputError(f"offsets must be odd, so that zero is among them, found {self.offsets}")
         return self
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse also more weights than can be embedded, and fewer than the perplexity needs."""
+        super().check_sizes(root)
+        if "visited" not in self.parts:
+            return
+        most = snapshots(self.training, trained(self.data, self.model)[1])
+        points = most + min(self.last, most) * self.neighbours
+        check_memory("neighbours", f"{self.neighbours:,}: {points:,} weights to embed", 2 * 8 * points**2)
+        length = len(recorded(self.training, trained(self.data, self.model)[1]))
+        points = length + min(self.last, length) * self.neighbours
+        if self.perplexity is not None and self.perplexity > (points - 1) / 3:
+            raise InputError(
+                f"perplexity must be at most {(points - 1) / 3:.4g}, a third of the {points:,} weights to embed, found "
+                f"{self.perplexity:g}"
+            )
 
 
 def _every(distance: int, **recipe: Any) -> Recipe:

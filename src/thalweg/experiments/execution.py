@@ -39,7 +39,7 @@ def execute(name: str, config: ExperimentConfig, root: str | Path = "runs", comm
 
     Raises:
         InputError: Unknown experiment, a configuration of another experiment, a device that this machine lacks, sizes
-            that it has no memory for, or a run that another process is writing.
+            that it has no memory for, data that are not there, or a run that another process is writing.
         OSError: The folder cannot be written.
     """
     run = start(name, config, root, command)
@@ -67,6 +67,9 @@ def start(
         raise InputError(f"config must be a Config of {name}, found {type(config).__module__}.{type(config).__name__}")
     _check_device(config.device)
     config.check_sizes(root)
+    path = Path(root) / folder_name(name, config.model_dump(mode="json"))
+    if fresh or not os.path.lexists(path):  # what a run has computed needs no data any more
+        config.check_data()
 
     def create() -> Run:
         return Run.create(
@@ -80,7 +83,7 @@ def start(
         )
 
     if fresh:
-        _discard(Path(root) / folder_name(name, config.model_dump(mode="json")))
+        _discard(path)
     return create()
 
 

@@ -38,6 +38,7 @@ from pydantic import Field, field_validator, model_validator
 from thalweg.errors import InputError
 from thalweg.experiments._members import Members, histories, named
 from thalweg.experiments._networks import Compared, alone, counted_labels
+from thalweg.experiments._sizes import check_data
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -87,6 +88,10 @@ class Config(Compared):
         if len({target(text).label for text in self.functions}) < len(self.functions):
             raise InputError(f"functions must differ from each other, found {self.functions}")
         return self
+
+    def check_data(self) -> None:
+        """Refuse functions that cannot be evaluated on the interval."""
+        check_data(self.data.model_copy(update={"expression": text}) for text in self.functions)
 
 
 def _rejoined(texts: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_precision, check_training, named_in
+from thalweg.experiments._sizes import check_data, check_precision, check_training, named_in
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
@@ -117,6 +117,11 @@ class Config(ExperimentConfig):
         for name, case in self.cases.items():
             recipe = case.training.model_copy(update=_cadences(case))
             check_training(case.replicas, case.data, case.model, recipe, dtype=self.dtype, root=root, table=f"{name}.")
+
+    def check_data(self) -> None:
+        """Refuse data that are not there."""
+        for name, case in self.cases.items():
+            check_data([case.data], f"{name}.")
 
     @property
     def cases(self) -> dict[str, Case]:

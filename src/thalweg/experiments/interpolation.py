@@ -32,11 +32,14 @@ sixteenth of the steps; the report says how many.
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import built, check_precision, check_recipe, trained
 from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
@@ -102,11 +105,35 @@ class Config(TrainingConfig):
             values = getattr(self, name)
             if len(values) not in (0, 2):
                 raise InputError(f"{name} must be none or two, found {values}")
-            if any(value <= 0 for value in values):
+            if not all(0 < value < math.inf for value in values):
                 raise InputError(f"{name} must be positive, found {values}")
+        check_precision(self.dtype, {"learning_rates": max(self.learning_rates, default=0.0)})
+        check_precision(self.dtype, dict(self.curve_training), "curve_training.")
         if not self.batch_sizes and not self.learning_rates:
             raise InputError("batch_sizes or learning_rates must be two values, found none of both")
         return self
+
+    def trainings(self) -> list[TrainingConfig]:
+        """One for each solution."""
+        from thalweg.experiments._interpolation_stages import comparisons
+
+        recipes = [recipe for one in comparisons(self) for recipe in one.recipes]
+        return [self.model_copy(update={"training": recipe}) for recipe in recipes]
+
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse also places that do not tell the two solutions apart, and networks that cannot be aligned."""
+        from thalweg.landscape import with_ends
+        from thalweg.landscape.permutations import unit_groups
+
+        super().check_sizes(root)
+        with_ends(self.low, self.high, self.points)
+        if self.bends:
+            check_recipe(self.curve_training, trained(self.data, self.model)[1], "curve_training.")
+        if self.align:
+            try:
+                unit_groups(built(self.data, self.model))
+            except InputError as error:
+                raise InputError(f"align must be false for this network: {error}") from error
 
 
 def _recipe(**fields: object) -> Recipe:
@@ -156,12 +183,6 @@ def run(config: Config, run: Run) -> Findings:
     """Trains both solutions of every pair and compares them along three ways."""
     from thalweg.experiments._interpolation_stages import comparisons, measure
     from thalweg.experiments._interpolation_story import tell
-    from thalweg.landscape.permutations import unit_groups
 
     setup = set_up(config, run)
-    if config.align:
-        try:  # before training: a network that cannot be aligned is told of at once
-            unit_groups(setup.objective.module(setup.objective.theta))
-        except InputError as error:
-            raise InputError(f"align must be false for this network: {error}") from error
     return tell(config, setup, measure(config, setup, comparisons(config), run))

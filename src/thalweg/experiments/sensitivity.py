@@ -33,12 +33,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from thalweg.errors import InputError
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Members, Varied, members, table
+from thalweg.experiments._sizes import has_test
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
 from thalweg.figures.scales import number
@@ -70,6 +72,12 @@ class Config(Varied):
 
     measured_on: Literal["train", "test"] | None = None
     """On which samples; default test if there are some."""
+
+    @model_validator(mode="after")
+    def _there(self) -> Config:
+        if self.measured_on == "test" and not all(has_test(one.data) for one in self.trainings()):
+            raise InputError("measured_on must be 'train' for a task without a test set, found 'test'")
+        return self
 
 
 _RECORD = Cadence(every=1_000_000, unit="epoch")  # the first and the last weights

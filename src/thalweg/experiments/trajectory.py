@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import snapshots, trained
+from thalweg.experiments._sizes import built, has_test, snapshots, trained
 from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thalweg.experiments._training import Setup
+    from thalweg.objective import ParameterLayout
     from thalweg.runs import Recording, Run
 
 __all__ = ["PRESETS", "Config", "run"]
@@ -74,11 +75,17 @@ class Config(TrainingConfig):
         for name in ("epochs", "steps"):
             if getattr(self.training, name) == 0:
                 raise InputError(f"training.{name} must be at least 1, for a path has two ends, found 0")
+        if self.labels == "test" and not has_test(self.data):
+            raise InputError("labels must be 'train' for a task without a test set, found 'test'")
         return self
 
     def check_sizes(self, root: str | Path) -> None:
-        """Refuse also more points than their principal components have memory for."""
+        """Refuse also a layer that there is not, and more points than principal components have memory for."""
+        from thalweg.objective import ParameterLayout
+
         super().check_sizes(root)
+        if self.layer is not None:
+            _matching(self.layer, ParameterLayout.of(built(self.data, self.model)))
         parameters, samples = trained(self.data, self.model)
         each = snapshots(self.training, samples)
         points = each * self.replicas
@@ -136,9 +143,7 @@ def run(config: Config, run: Run) -> Findings:
     from thalweg.training import train
 
     setup = set_up(config, run)
-    layer = _layer(config, setup)  # before training: a glob that matches nothing is a mistake to be told at once
-    if config.labels == "test" and "test" not in setup.evaluate:
-        raise InputError("labels must be 'train' for a task without a test set, found 'test'")
+    layer = _layer(config, setup)
     shared = setup.objective.initial(1, config.seed).expand(config.replicas, -1) if config.start == "shared" else None
     recording = train(
         setup.objective,
@@ -190,11 +195,16 @@ def _layer(config: Config, setup: Setup) -> tuple[str, Tensor] | None:
     layout = setup.objective.layout
     first = layout.names[0].rpartition(".")[0]
     glob = config.layer or (f"{first}.*" if first else "*")
-    try:
-        columns = layout.select(glob)
-    except InputError:
-        known = ", ".join(layout.names)
-        raise InputError(f"layer must match a parameter of the network ({known}), found '{glob}'") from None
+    columns = _matching(glob, layout)
     if len(columns) == layout.size:
         return None
     return ("first layer" if config.layer is None else f"layer {glob}"), columns
+
+
+def _matching(glob: str, layout: ParameterLayout) -> Tensor:
+    """The parameters of a layer, by their numbers."""
+    try:
+        return layout.select(glob)
+    except InputError:
+        known = ", ".join(layout.names)
+        raise InputError(f"layer must match a parameter of the network ({known}), found '{glob}'") from None

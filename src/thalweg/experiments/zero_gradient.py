@@ -35,11 +35,13 @@ all of them are, because few directions lead down.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments._sizes import trained
 from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments.findings import Findings
 from thalweg.models.config import ModelConfig
@@ -116,6 +118,15 @@ class Config(TrainingConfig):
             raise InputError(f"indices must be different, found {list(self.indices)}")
         return self
 
+    def check_sizes(self, root: str | Path) -> None:
+        """Refuse also saddles of an index that no point of the network has."""
+        super().check_sizes(root)
+        parameters = trained(self.data, self.model)[0]
+        if self.saddles and self.indices and max(self.indices) > parameters:
+            raise InputError(
+                f"indices must be at most the number of parameters ({parameters:,}), found {max(self.indices):,}"
+            )
+
 
 _SINC = TaskConfig(name="function", expression="sinc", interval=(-1.0, 1.0), points=128)
 
@@ -183,11 +194,6 @@ def run(config: Config, run: Run) -> Findings:
     from thalweg.training import train
 
     setup = set_up(config, run)
-    for index in config.indices if config.saddles else ():
-        if index > setup.objective.size:
-            raise InputError(
-                f"indices must be at most the number of parameters ({setup.objective.size}), found {index}"
-            )
     recording = train(
         setup.objective, None, config.training, replicas=config.replicas, seed=config.seed, recording=run.recording()
     )

@@ -24,10 +24,11 @@ from thalweg.tasks.operations import (
     stratified,
     stream,
 )
-from thalweg.tasks.places import locate, missing_message, source
+from thalweg.tasks.places import Found, locate, missing_message, source
+from thalweg.tasks.sources import Source
 from thalweg.tasks.task import Task
 
-__all__ = ["load"]
+__all__ = ["check_there", "load"]
 
 Array = NDArray[Any]
 
@@ -63,6 +64,18 @@ def load(config: TaskConfig, dtype: torch.dtype = torch.float32) -> Task:
     return _function(config, dtype) if config.name == "function" else _images(config, dtype)
 
 
+def check_there(config: TaskConfig) -> None:
+    """Refuse a task that cannot be loaded, as far as this shows without reading its files.
+
+    Raises:
+        InputError: Files that are not found, or a function that is not finite on its interval.
+    """
+    if config.name == "function":
+        load(config)
+    elif config.name != "digits":
+        _located(source(config.name), config)
+
+
 def _function(config: TaskConfig, dtype: torch.dtype) -> Task:
     goal = target(config.expression)
     for name in ("points", "test_points"):  # x and y in float64, scaled, and as tensors
@@ -88,10 +101,15 @@ def _read(config: TaskConfig) -> RawImages:
     if config.name == "digits":
         return digits()
     wanted = source(config.name)
+    found = _located(wanted, config)
+    return read_cifar10(found) if wanted.archive else read_mnist(wanted, found)
+
+
+def _located(wanted: Source, config: TaskConfig) -> Found:
     found = locate(wanted, config.path)
     if found is None:
         raise InputError(missing_message(wanted, config.path))
-    return read_cifar10(found) if wanted.archive else read_mnist(wanted, found)
+    return found
 
 
 def _images(config: TaskConfig, dtype: torch.dtype) -> Task:
