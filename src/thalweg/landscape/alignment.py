@@ -88,6 +88,9 @@ def align(
     give out on the objective's data, layer by layer (section 3.1; Li et al. 2016), before the nonlinearity, where two
     dead units still differ.
 
+    "weights" uses no buffers; with "activations" normalisation layers use the statistics of the samples, and all other
+    buffers are those that the objective's model holds. `Alignment.buffers` reorders those of the second network.
+
     Permutations are the only symmetry looked at: not the signs of tanh units, not the scales of ReLU units.
 
     Args:

@@ -59,7 +59,9 @@ def connect(
     The bends start evenly spaced on the straight line. All pairs of the leading axes are trained at once, each with its
     own t, its own order of the samples and an optimiser that works element by element: pair r is the same, to rounding,
     whatever runs beside it. Normalisation layers use the statistics of each batch; `follow` recomputes them afterwards,
-    for the ends as well. A pair that diverges becomes NaN between its ends and leaves the others alone.
+    for the ends as well. All other buffers start as the objective's model holds them, whatever those of the two
+    solutions were (`follow` and `interpolate` take `buffers`). A pair that diverges becomes NaN between its ends and
+    leaves the others alone.
 
     Args:
         objective: The training loss.

@@ -88,6 +88,8 @@ def perturb(
 ) -> Perturbation:
     """Evaluates the objective with one parameter moved at a time, all the others where they are.
 
+    Buffers are those that the objective's model holds; statistics of normalisation layers follow its BatchNorm policy.
+
     Args:
         objective: What is drawn.
         theta: (…, P), where to look.

@@ -88,7 +88,8 @@ def surface(
 ) -> Surface:
     """Evaluates an objective at θ + Σ_k c_k d_k on a grid of coordinates c.
 
-    Buffers follow the objective's BatchNorm policy: with "recomputed" the statistics are those of every cell itself.
+    Buffers are those that the objective's model holds; statistics of normalisation layers follow its BatchNorm policy:
+    with "recomputed" they are those of every cell itself.
 
     Args:
         objective: The loss; or several by name on the same parameters, such as train and test, whose values are then
