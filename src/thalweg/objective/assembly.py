@@ -29,6 +29,7 @@ Metric = Callable[..., Tensor]
 class Assembly:
     """Everything of an objective but its functions of θ; see `Objective` for the arguments."""
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         model: nn.Module,
@@ -59,7 +60,7 @@ class Assembly:
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
-        self._twice, self.doubtful, self._confirmed = False, False, not check
+        self._twice, self.doubtful, self.told, self._confirmed = False, False, False, not check
         self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError, nearest
 from thalweg.objective import batches as data_batches
-from thalweg.objective import means, reading, samples, targets
+from thalweg.objective import containers, copying, means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
     """Outputs (N, 1) and targets (N,) broadcast to all pairs: a loss that does not mind which target is whose."""
     if objective.loss_on == "batch":
         return
-    output, target = objective.program.output_one(params, batch), batch[1]
+    output, target = objective.program.output_alone(params, batch), batch[1]
     if not isinstance(output, Tensor) or not isinstance(target, Tensor) or output.shape == target.shape:
         return
     if output.numel() != target.numel() or len(target) < 2:
@@ -221,7 +221,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
 
 def target_shape(objective: Assembly) -> None:
     """Checks that targets are what a loss on the output can be compared with."""
-    batch, params = data_batches.cloned(objective.batches.first(PROBE)), objective.layout.unravel(objective.theta)
+    batch = data_batches.cloned(objective.batches.first(PROBE))
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -231,7 +231,8 @@ def target_shape(objective: Assembly) -> None:
         )
     surroundings = objective.program.surroundings(twice=True)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]), surroundings, targets.explained(batch[0]):
-        output = objective.program.output_one(params, batch)
+        args, kwargs = containers.arguments(batch[0])
+        output = copying.copied(objective.program.model)(*args, **kwargs)
     targets.check(objective, output, batch[1])
 
 

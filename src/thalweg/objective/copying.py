@@ -66,6 +66,9 @@ def copied(model: nn.Module, instead: Mapping[int, Any] | None = None) -> nn.Mod
             ) from error
     for module in new.modules():
         _rebind(module, memo)
+    for old in model.parameters():
+        if vars(old) and id(old) in memo and memo[id(old)] is not old:
+            vars(memo[id(old)]).update(vars(old))  # marks such as `p.no_decay`, which a deep copy forgets
     return new
 
 

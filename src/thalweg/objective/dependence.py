@@ -9,22 +9,30 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import InputError
-from thalweg.objective import copying, normalization
+from thalweg.errors import InputError, first_line
+from thalweg.objective import copying, normalization, tensors
 from thalweg.objective.graph import nodes
 from thalweg.objective.program import Program
 
 if TYPE_CHECKING:
-    from thalweg.objective.agreement import Plain
     from thalweg.objective.assembly import Assembly
+    from thalweg.objective.plain import Plain
 
 __all__ = ["on_theta", "on_theta_alone"]
 
 log = logging.getLogger("thalweg")
+_IDENTITY = (
+    "something knows parameters or modules by identity, or what a hook of the original keeps; use names, and outputs "
+    "of the model"
+)
 
 
 def on_theta_alone(
-    objective: Assembly, program: Program, found: Sequence[tuple[Tensor, nn.Module]], given: nn.Module
+    objective: Assembly,
+    program: Program,
+    found: Sequence[tuple[Tensor, nn.Module]],
+    given: nn.Module,
+    points: Sequence[Tensor],
 ) -> None:
     """Looks for trained tensors in the graph of a loss that the copy it was computed with does not have.
 
@@ -33,6 +41,7 @@ def on_theta_alone(
         program: What was copied.
         found: The loss with its graph, and the copy; several times, as what an evaluation makes anew does not count.
         given: The model that the user handed over.
+        points: Tensors of the batch, which may require gradients.
 
     Raises:
         InputError: They are those of the model that was handed over. Others are named in the log: they stay constant.
@@ -41,6 +50,9 @@ def on_theta_alone(
     each = [
         {id(node.variable): node.variable for node in nodes(loss) if hasattr(node, "variable")} for loss, _ in found
     ]
+    own |= {id(leaf) for batch in objective.batches.held for leaf in tensors.dense_parts(batch)} | {
+        id(x) for x in points
+    }
     strangers = {key: one for key, one in each[0].items() if key not in own and all(key in other for other in each)}
     if not strangers:
         return
@@ -106,10 +118,26 @@ def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], same: bool
         )
 
 
-def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Module) -> None:
-    """Compares a closure on a copy of the model with the same closure on the model itself, which stays as it is.
+def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> None:
+    """Raises InputError where the loss can be computed with the model itself, but not with a copy of it."""
+    try:
+        plain.loss(theta)
+    except Exception as error:
+        try:
+            plain.loss_of(given)
+        except Exception:  # noqa: BLE001 - a fault of the model, then, which is raised as it is
+            raise error from None
+        raise InputError(
+            "loss must work with a copy of the model as with the model itself, "
+            f"found {type(error).__name__} ({first_line(error)}): {_IDENTITY}"
+        ) from error
 
-    A closure may know parameters by identity (a set of those that decay, say): it finds none of them in a copy.
+
+def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Module) -> None:
+    """Compares the loss with a copy of the model with that of the model itself, which stays as it is.
+
+    A loss may know parameters by identity (a set of those that decay, say) or look at what a hook of the original
+    keeps: it finds none of that in a copy.
 
     Args:
         objective: Whose loss it is.
@@ -122,22 +150,28 @@ def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Modu
     """
     first = next(iter(given.parameters()))
     changed = normalization.layers(given) or (first.dtype, first.device) != (objective.dtype, objective.device)
-    if objective.loss_on != "batch" or changed or objective.needs.mutates:
+    if changed or objective.needs.mutates:
         return
-    kept = [(module, dict(vars(module))) for module in given.modules()]
+    kept = [
+        (module, dict(vars(module)), [(one, one.copy()) for one in vars(module).values() if type(one) in (dict, list)])
+        for module in given.modules()
+    ]
     try:
         here = plain.loss_of(given)
     except Exception:  # noqa: BLE001 - compiled, or on its own terms in another way: nothing to compare with
         return
     finally:
-        for module, attributes in kept:
+        for module, attributes, containers in kept:
             vars(module).clear()
             vars(module).update(attributes)
+            for one, content in containers:
+                one.clear()
+                one.update(content) if isinstance(one, dict) else one.extend(content)
     right, found = float(here.detach()), float(value.detach())
     if abs(found - right) > (1e-4 if objective.dtype == torch.float32 else 1e-9) * abs(right):
         raise InputError(
             "loss must give with a copy of the model what it gives with the model itself, "
-            f"found {found:.8g} and {right:.8g}: it knows parameters or modules by identity; use their names"
+            f"found {found:.8g} and {right:.8g}: {_IDENTITY}"
         )
 
 

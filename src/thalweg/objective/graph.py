@@ -63,7 +63,8 @@ def lowest_precision(value: Tensor) -> torch.dtype:
     """
     found = {value.dtype}
     for node in nodes(value):
-        if not hasattr(node, "variable"):  # a leaf counts by what is computed with it
-            found.update(one.dtype for one in getattr(node, "_input_metadata", ()))
+        for following, number in node.next_functions:  # along edges: outputs that nothing uses are called float32
+            if following is not None and not hasattr(following, "variable"):  # a leaf counts by what is made of it
+                found.add(following._input_metadata[number].dtype)
     real = {dtype.to_real() if dtype.is_complex else dtype for dtype in found}
     return max((dtype for dtype in real if dtype.is_floating_point), key=lambda dtype: torch.finfo(dtype).eps)

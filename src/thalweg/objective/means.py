@@ -19,10 +19,10 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import copying, normalization, samples, targets
-from thalweg.objective.agreement import few
 from thalweg.objective.batches import Batches
 from thalweg.objective.containers import leaves
-from thalweg.objective.derivatives import VALUE
+from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE
+from thalweg.objective.plain import few
 from thalweg.objective.tensors import nbytes, placer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["on_probe", "over_batches", "over_targets"]
 
 log = logging.getLogger("thalweg")
-PIECE, PIECES = 256, 256  # samples in a piece at least, and pieces at most, of targets that are compared
+PIECE, PIECES = 64, 1024  # samples in a piece at least, and pieces at most, of targets that are compared
 
 
 def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) -> None:
@@ -59,7 +59,11 @@ def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) 
             raise
         return  # batches that somebody made may be no rows of samples: a graph, say
     tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
-    if abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance:
+    if _is_sum(once, doubled, tolerance):
+        if held.divisible and len(held.held) == 1 and held.rows > length:  # what it is divided by may be rare
+            once, twice = evaluate(held.held[0]), evaluate(samples.joined([held.held[0]] * 2))
+            if not _is_sum(once, twice, 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)):
+                return _no_mean(objective, once, weighted)
         raise InputError(
             f"loss must be the mean over the batch, found a sum: {once:.6g} for {length} samples, "
             f"{doubled:.6g} for the same samples twice"
@@ -67,6 +71,10 @@ def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) 
     if abs(weighted - once) <= tolerance and not (held.divisible and targets.leaves_out(objective)):
         return
     _no_mean(objective, once, weighted)
+
+
+def _is_sum(once: float, doubled: float, tolerance: float) -> bool:
+    return abs(once) > 1e-30 and abs(doubled - 2 * once) <= 2 * tolerance and abs(doubled - once) > tolerance
 
 
 def over_targets(objective: Assembly, batch: Any) -> None:
@@ -133,7 +141,7 @@ def over_batches(objective: Assembly) -> None:
     together = objective.evaluation.plan(1, VALUE).samples
     with torch.no_grad(), program.surroundings():
         try:
-            for parts in _pieces(held, max(1, together // 2), together):
+            for parts in _pieces(held, max(SMALLEST_CHUNK, held.rows // PIECES if held.divisible else 0), together):
                 whole = evaluate(samples.joined(parts))
                 counts = [held.count(part) for part in parts]
                 if _differs(objective, whole, [evaluate(part) for part in parts], counts, objective.dtype):
@@ -149,13 +157,14 @@ def _cut_later(objective: Assembly) -> bool:
 
 
 def _pieces(held: Batches, size: int, most: int) -> Iterator[list[Any]]:
-    """Pairs of neighbouring pieces of the data, each in one at least, in a drawn order: rare rows come apart."""
+    """Pairs of pieces of the data, which cover all of it, in a drawn order: rare rows come apart."""
     if held.divisible and held.held:
-        cut = held.permuted(0).chunks(max(1, min(size, most, -(-held.rows // 2))))
-    else:
-        cut = held.permuted(0).chunks()
+        for part, count in held.permuted(0).chunks(max(3, min(3 * size, most))):
+            if count > 1:  # unequal parts: what counts once in each would balance in equal ones
+                yield [samples.cut(part, slice(0, -(-count // 3))), samples.cut(part, slice(-(-count // 3), None))]
+        return
     before = alone = None
-    for part, _ in cut:
+    for part, _ in held.permuted(0).chunks():
         if alone is not None:
             yield [alone, part]
             before, alone = part, None
@@ -185,5 +194,6 @@ def _no_mean(objective: Assembly, whole: float, weighted: float) -> None:
         for name in ("evaluation", "_pair_bytes"):
             objective.__dict__.pop(name, None)
         log.info("%s: the data are kept in one piece", found)
-    elif len(held.counts) > 1 and not normalization.by_batch(objective.program.model):
+    elif len(held.counts) > 1 and not normalization.by_batch(objective.program.model) and not objective.told:
+        objective.told = True
         log.warning("%s: L is the mean over batches, each weighted by its samples or as `count` says", found)

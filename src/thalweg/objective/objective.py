@@ -155,7 +155,8 @@ class Objective(Assembly):
                     "one direction"
                 )
             if not self._twice:
-                second_order.check(self)
+                with torch.inference_mode(False):
+                    second_order.check(self)
                 self._twice = True
             yield
 
@@ -196,7 +197,8 @@ class Objective(Assembly):
         """The pieces of all functions of θ, with buffers for each θ where they were given."""
         if not self._confirmed:
             self._confirmed = True
-            means.over_batches(self)
+            with torch.inference_mode(False):
+                means.over_batches(self)
         if not buffers:
             return self.evaluation
         checks.buffers(buffers, self._model, lead)

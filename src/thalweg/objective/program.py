@@ -235,8 +235,8 @@ class Program:
         for name, value in list(values.items()):
             if name in own and value is self.fixed.get(name):
                 values[name] = own[name]
-            elif name in own and not isinstance(value, nn.Parameter):
-                values[name] = as_parameter(value, name in self.theta)
+            elif name in own:
+                values[name] = as_parameter(value, own[name], name in self.theta)
         return values
 
     def losses_of(self, output: Any, target: Any, own_batch: bool = False) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
-from thalweg.objective.agreement import Plain, Way, few
+from thalweg.objective.agreement import Way
 from thalweg.objective.differentiable import custom_functions, kinks, naming_refusals
+from thalweg.objective.plain import Plain, few
 from thalweg.objective.program import Needs, Program
 from thalweg.objective.tensors import placer
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from thalweg.objective.agreement import Plain, few
 from thalweg.objective.graph import lowest_precision
+from thalweg.objective.plain import Plain, few
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -112,12 +112,12 @@ def _measured(objective: Assembly) -> Slope | None:
         return Slope(slope, found, _close(slope, found, 0.05, noise), torch.finfo(lowest).eps)
     (found, noise), (finest, more) = difference(SMALL), difference(TINY)
     coarse = 0.0 if found or not slope else difference(LARGE)[0]
-    if not _close(finest, found, 1e-3, noise + more):  # L may be a small difference of large numbers: then it is rough
+    if not _close(finest, found, 0.2, noise + more):  # L may be a small difference of large numbers: then it is rough
         signs = torch.where(v < 0, -1.0, 1.0)
         rough = max(abs(plain.value(theta * (1 + sign * epsilon * signs)) - float(loss.detach())) for sign in (1, -1))
         more *= max(1.0, 100 * min(rough, 1e-9 * level) / floor)
-    if _close(finest, found, 1e-3, noise + more) and (found or not coarse):  # precise down to the last digits
-        return Slope(slope, found, _close(slope, found, 1e-3, noise), epsilon)
+    if _close(finest, found, 0.2, noise + more) and (found or not coarse):  # precise down to the last digits
+        return Slope(slope, found, _close(slope, found, 2e-5, noise), epsilon)
     coarse = difference(LARGE)[0]
     if _close(difference(LARGE / 4)[0], coarse, 0.05, noise):
         return Slope(slope, coarse, _close(slope, coarse, 0.05, noise), torch.finfo(torch.float32).eps)

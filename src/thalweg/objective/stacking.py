@@ -11,11 +11,16 @@ from torch.utils import _pytree as pytree
 __all__ = ["Rows", "as_parameter", "leaf_stack", "pytree_rows", "row", "trainable"]
 
 
-def as_parameter(value: Tensor, trained: bool) -> nn.Parameter:
-    """A tensor as a parameter: the link to what it was computed from stays, so that derivatives pass."""
-    if value.requires_grad:
-        return value.as_subclass(nn.Parameter)
-    return nn.Parameter(value, requires_grad=trained and value.is_floating_point())
+def as_parameter(value: Tensor, like: nn.Parameter, trained: bool) -> nn.Parameter:
+    """A tensor as a parameter of the same class, with the same marks on it.
+
+    The link to what it was computed from stays, so that derivatives pass.
+    """
+    if not value.requires_grad:
+        value = nn.Parameter(value, requires_grad=trained and value.is_floating_point())
+    found = value if type(value) is type(like) else value.as_subclass(type(like))
+    vars(found).update(vars(like))
+    return found
 
 
 def leaf_stack(value: Tensor) -> tuple[nn.Parameter, Tensor]:

@@ -47,6 +47,8 @@ def placer(device: torch.device, dtype: torch.dtype) -> Callable[[Any], Any]:
             return leaf
         if isinstance(leaf, PackedSequence):
             return _packed(place, leaf)
+        if leaf.requires_grad:  # yours gets no gradients; what differentiates in the data finds that it can
+            return place(leaf.detach().clone()).requires_grad_()
         if leaf.is_inference():  # autograd refuses it
             with torch.inference_mode(False):
                 leaf = leaf.clone()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -30,6 +31,9 @@ COMMIT_SECONDS = 5.0
 """At most this much work is lost by a kill; writing the state costs milliseconds."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
+@declared
 def train(
     objective: Objective,
     theta: Tensor | None = None,

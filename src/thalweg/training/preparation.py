@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from thalweg.errors import InputError
-from thalweg.objective.agreement import Plain, Way, moved, needs, written
+from thalweg.objective.agreement import Way, needs
 from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.graph import saved_bytes
 from thalweg.objective.kernels import observed
 from thalweg.objective.objective import Objective
+from thalweg.objective.plain import Plain, moved, written
 from thalweg.objective.program import Needs, Program
 from thalweg.objective.stacking import leaf_stack
 from thalweg.training.dropout import CounterDropout, replace_dropout

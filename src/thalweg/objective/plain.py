@@ -1,0 +1,179 @@
+"""What plain PyTorch computes: the loss in a fresh copy of the model that holds θ, on a few samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import InputError
+from thalweg.objective import containers, copying, samples, tensors
+from thalweg.objective.differentiable import naming_refusals
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.program import Program
+
+if TYPE_CHECKING:
+    from thalweg.objective.assembly import Assembly
+
+__all__ = ["Plain", "few", "moved", "same_numbers", "state", "written"]
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The loss as the user's own code computes it: in a fresh copy of the model that holds θ.
+
+    Args:
+        program: Names model and loss; it is not evaluated.
+        layout: Places parameters in θ.
+        batch: What the loss is evaluated on.
+    """
+
+    program: Program
+    layout: ParameterLayout
+    batch: Any
+    wrote: list[bool] = field(default_factory=list)  # whether an evaluation wrote into the tensors of its batch
+
+    def loss(self, theta: Tensor) -> tuple[Tensor, nn.Module]:
+        """L (with its graph) at θ (P,), and the copy that holds it."""
+        model = copying.copied(self.program.model)
+        own = dict(model.named_parameters())
+        for name, value in self.layout.unravel(theta).items():
+            own[name].data = value.clone()
+        return self.loss_of(model), model
+
+    def loss_of(self, model: nn.Module) -> Tensor:
+        """L (with its graph) of any model, which is evaluated itself."""
+        program, device = self.program, next(model.parameters()).device
+        surroundings = program.surroundings(twice=True)
+        with torch.inference_mode(False), torch.enable_grad(), surroundings, same_numbers(device):
+            batch = tensors.cloned(self.batch)
+            leaves = tensors.dense_parts(batch)
+            before = [leaf._version for leaf in leaves]
+            if program.on_batch:
+                loss = program.loss(model, batch)
+            else:
+                args, kwargs = containers.arguments(batch[0])
+                loss = program.loss(model(*args, **kwargs), batch[1])
+            self.wrote.append([leaf._version for leaf in leaves] != before)
+            return loss
+
+    def value(self, theta: Tensor) -> float:
+        """L at θ (P,)."""
+        return float(self.loss(theta)[0].detach())
+
+    def gradients(self, loss: Tensor, model: nn.Module, *, create_graph: bool = False) -> dict[str, Tensor | None]:
+        """∂L/∂parameter by name; None for a parameter that the loss was not computed from."""
+        own = dict(model.named_parameters())
+        leaves = {name: own[name] for name in self.layout.names if own[name].requires_grad}  # code may switch it off
+        out: dict[str, Tensor | None] = dict.fromkeys(self.layout.names)
+        if not loss.requires_grad or not leaves:
+            return out
+        with self.program.surroundings(twice=True), naming_refusals():
+            found = torch.autograd.grad(loss, list(leaves.values()), create_graph=create_graph, allow_unused=True)
+        return out | dict(zip(leaves, found, strict=True))
+
+    def gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """L and ∇L at θ: scalar, (P,)."""
+        loss, model = self.loss(theta)
+        parts = self.gradients(loss, model)
+        return loss.detach(), self.flat(parts)
+
+    def still(self, direction: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A direction in which rows of padding stay: they are constant in all derivatives, though L depends on them."""
+        for name, module in self.program.model.named_modules():
+            weight = f"{name}.weight".lstrip(".")
+            padded = module.padding_idx if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None
+            if padded is not None and weight in direction:
+                direction[weight][padded] = 0
+        return direction
+
+    def flat(self, parts: Mapping[str, Tensor | None]) -> Tensor:
+        """Joins gradients by name; zeros for None."""
+        shapes = zip(self.layout.names, self.layout.shapes, strict=True)
+        like = next(iter(self.program.model.parameters()))
+        full = {name: like.new_zeros(shape) if parts[name] is None else parts[name] for name, shape in shapes}
+        return self.layout.ravel({name: value for name, value in full.items() if value is not None}).detach()
+
+
+def few(objective: Assembly) -> tuple[Any, Tensor]:
+    """Where ways of evaluation are compared: a few samples, and a θ beside the model's own, at which L is finite."""
+    known = objective.__dict__.get("_few")
+    if known is None:
+        batch = probe(objective)
+        known = batch, moved(Plain(objective.program, objective.layout, batch), objective.theta)
+        objective.__dict__["_few"] = known
+    place = tensors.placer(objective.device, objective.dtype)
+    return place(known[0]), known[1].to(objective.device, objective.dtype)
+
+
+def probe(objective: Assembly) -> Any:
+    """A few samples from all over the data; a whole batch where a part of it makes no sense to the loss."""
+    held = objective.batches
+    if held.divisible and held.held:
+        count = held.count(held.held[0])
+        spread = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64).round().long()
+        part = held.take(spread) if held.indexable else held.first(SAMPLES)
+    else:
+        part = held.first(SAMPLES)
+        try:
+            part = samples.cut(part, slice(0, SAMPLES)) if (samples.common_length(part) or 0) > SAMPLES else part
+        except InputError:
+            return part
+    try:
+        if torch.isfinite(Plain(objective.program, objective.layout, part).loss(objective.theta)[0]).all():
+            return part
+    except Exception:  # noqa: BLE001 - a part of a graph, say; the fault of a model shows on the whole batch as well
+        pass
+    return held.first(64)
+
+
+def moved(plain: Plain, theta: Tensor) -> Tensor:
+    """A θ that is not the model's own, at which L is finite, if there is one near: every parameter moves by a fifth."""
+    drawn = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
+    parts = plain.layout.unravel(theta)
+    sizes = [value.square().mean().sqrt().clamp(min=1e-2) if value.numel() else value.sum() for value in parts.values()]
+    scale = torch.cat([size.expand(value.numel()) for size, value in zip(sizes, parts.values(), strict=True)])
+    for share in (0.2, 0.02, 0.002):
+        other = theta + share * scale * drawn
+        try:
+            if bool(torch.isfinite(plain.loss(other)[0]).all()):
+                return other
+        except Exception:  # noqa: BLE001 - outside of where the model can be evaluated (a Cholesky factor, say)
+            continue
+    return theta.clone()
+
+
+def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+    """The buffers that the forward pass of a copy wrote into, as they were before it."""
+    old = dict(before.named_buffers())
+    return {
+        name: old[name]
+        for name, value in after.named_buffers()
+        if name in old and old[name].shape == value.shape and not _equal(old[name], value)
+    }
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a, b) or (a.is_floating_point() and torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+def state(thing: object) -> dict[str, object]:
+    """The numbers that an object keeps as plain attributes: a counter, say."""
+    own = getattr(thing, "__dict__", {})
+    return {name: value for name, value in own.items() if isinstance(value, int | float)}
+
+
+@contextmanager
+def same_numbers(device: torch.device) -> Iterator[None]:
+    """The same random numbers inside, whatever was drawn before; the generators outside stay as they are."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if device.type == "cuda":
+            torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
+        yield
