@@ -158,6 +158,8 @@ def storage(count: float) -> str:
     >>> storage(999), storage(1234), storage(999_900), storage(5e9)
     ('999 B', '1.23 kB', '1 MB', '5 GB')
     """
+    if count > 1e300:  # an integer may be larger than any float
+        return "more than 1e+285 PB"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"

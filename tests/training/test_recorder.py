@@ -141,7 +141,7 @@ def test_bad_use(tmp_path: Path) -> None:
             Recorder(path, **arguments)
     assert find_runs(tmp_path) == []
     with Recorder(path, net()) as recorder:
-        with pytest.raises(InputError, match="metric 'loss' must be a number, found str"):
+        with pytest.raises(InputError, match="metric 'loss' must be a number, found 'high'"):
             recorder.step(loss="high")
         with pytest.raises(InputError, match=r"metric 'loss' must be a number, found a tensor of shape \(2,\)"):
             recorder.step(loss=torch.zeros(2))

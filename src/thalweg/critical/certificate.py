@@ -9,6 +9,7 @@ from thalweg.critical.kinds import kinds
 from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import ObjectiveProblem, Problem, as_problem, as_starts
+from thalweg.declared import declared
 
 __all__ = ["certify"]
 
@@ -19,6 +20,7 @@ UNREACHED = (Status.DESCENDING, Status.GRADIENT_FLAT)
 BATCH_BYTES = 2**29  # of Hessians at once
 
 
+@declared
 def certify(
     problem: Problem,
     found: Search | Tensor,

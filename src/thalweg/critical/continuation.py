@@ -13,6 +13,7 @@ from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints
 from thalweg.critical.problem import ObjectiveProblem, as_starts
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -37,6 +38,7 @@ class Continuation:
     lost: Tensor
 
 
+@declared
 def continue_in_decay(
     objective: Objective, theta: Tensor, decays: Sequence[float], *, steps: int = 100, tolerance: float = 1e-10
 ) -> Continuation:

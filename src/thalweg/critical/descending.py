@@ -13,6 +13,7 @@ from thalweg.critical.following import follow
 from thalweg.critical.points import CriticalPoints, Search, Status, as_points
 from thalweg.critical.problem import Problem, as_problem
 from thalweg.critical.steepest import steepest_descent
+from thalweg.declared import declared
 from thalweg.errors import InputError
 
 __all__ = [
@@ -77,6 +78,7 @@ class SolutionLandscape:
     lost: int
 
 
+@declared
 def descend(
     problem: Problem, points: CriticalPoints, *, modes: int = 4, push: float = 1e-2, steps: int = 2000
 ) -> Descents:
@@ -115,6 +117,7 @@ def descend(
     return Descents(certify(problem, ends), *torch.tensor(labels).unbind(1))
 
 
+@declared
 def solution_landscape(points: CriticalPoints, descents: Descents) -> SolutionLandscape:
     """The graph of points and of the descents from them; every point that has copies appears once.
 
@@ -135,6 +138,7 @@ def solution_landscape(points: CriticalPoints, descents: Descents) -> SolutionLa
     return SolutionLandscape(merged, tuple(place[:count]), edges, len(descents.ends.status) - len(fine))
 
 
+@declared
 def lower_saddles(problem: Problem, points: CriticalPoints, *, push: float = 1e-1, steps: int = 300) -> CriticalPoints:
     """Finds generic saddles below given ones: for each lower index k, pushed along the modes given up, then followed.
 
@@ -178,6 +182,7 @@ def _saddles(points: CriticalPoints) -> list[int]:
     return rows
 
 
+@declared
 def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, tolerance: float = 1e-7) -> bool:
     """Whether two points are the same up to a symmetry of the network: equal losses and equal spectra.
 
@@ -194,6 +199,7 @@ def same_points(a: CriticalPoints, r: int, b: CriticalPoints, s: int, *, toleran
     return bool(_same(as_points(a, "a"), [r], as_points(b, "b"), s, tolerance)[0])
 
 
+@declared
 def distinct(points: CriticalPoints, *, tolerance: float = 1e-7) -> tuple[CriticalPoints, list[int]]:
     """The points without copies (see `same_points`), in order, and for each of the points its position among them."""
     as_points(points)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -32,6 +33,7 @@ class _Sine(nn.Module):
         return torch.sin(x)
 
 
+@declared
 def widths(objective: Objective) -> tuple[int, ...]:
     """Numbers of units of a stack, inputs and outputs included.
 
@@ -43,6 +45,7 @@ def widths(objective: Objective) -> tuple[int, ...]:
     return shapes[stack.weights[0]][1], *(shapes[name][0] for name in stack.weights)
 
 
+@declared
 def subnetwork(objective: Objective, hidden: tuple[int, ...]) -> Objective:
     """The same loss and data for a narrower network of the same depth.
 
@@ -75,6 +78,7 @@ def subnetwork(objective: Objective, hidden: tuple[int, ...]) -> Objective:
     )
 
 
+@declared
 def embed(narrow: Objective, wide: Objective, theta: Tensor) -> Tensor:
     """Pads narrow networks with dead units: θ (R, P_narrow) -> (R, P_wide), critical where θ is.
 
@@ -100,6 +104,7 @@ def embed(narrow: Objective, wide: Objective, theta: Tensor) -> Tensor:
     return wide.layout.ravel(out)
 
 
+@declared
 def split(objective: Objective, theta: Tensor, layer: int, unit: int, share: float) -> tuple[Objective, Tensor]:
     """Doubles a hidden unit: λ of its outgoing weights stay, 1 − λ go to the copy; critical where θ is.
 

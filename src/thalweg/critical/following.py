@@ -18,6 +18,7 @@ from thalweg.critical import trust_region
 from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 
 __all__ = ["follow"]
 
@@ -40,6 +41,7 @@ class _Model:
     negative: Tensor  # (R,)
 
 
+@declared
 def follow(
     problem: Problem,
     theta: Tensor,

@@ -14,11 +14,13 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 from thalweg.errors import InputError
 
 __all__ = ["gradient_norm_adam", "gradient_norm_lbfgs"]
 
 
+@declared
 def gradient_norm_adam(
     problem: Problem, theta: Tensor, *, steps: int = 2000, lr: float = 1e-3, tolerance: float = 1e-12
 ) -> Search:
@@ -56,6 +58,7 @@ def gradient_norm_adam(
     return Search(leaf.detach(), done, torch.full_like(done, -1), tuple(history))
 
 
+@declared
 def gradient_norm_lbfgs(problem: Problem, theta: Tensor, *, steps: int = 2000, tolerance: float = 1e-12) -> Search:
     """Minimises ½‖∇L‖² by L-BFGS-B of SciPy (30 corrections), one replica after another.
 

@@ -9,10 +9,12 @@ from thalweg import progress
 from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 
 __all__ = ["levenberg_on_gradient", "levenberg_on_loss"]
 
 
+@declared
 def levenberg_on_loss(
     problem: Problem, theta: Tensor, *, steps: int = 1500, tolerance: float = 1e-5, damping: float = 1e-2
 ) -> Search:
@@ -61,6 +63,7 @@ def levenberg_on_loss(
     return Search(theta, done, torch.zeros_like(done), tuple(history))
 
 
+@declared
 def levenberg_on_gradient(
     problem: Problem, theta: Tensor, *, steps: int = 200, tolerance: float = 1e-12, damping: float = 1e-3
 ) -> Search:

@@ -16,6 +16,7 @@ from torch import Tensor
 from thalweg import progress
 from thalweg._short import short
 from thalweg.curvature import Operator, eigenpairs
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -59,6 +60,7 @@ class LargeSearch:
     history: tuple[tuple[tuple[float, float], ...], ...]
 
 
+@declared
 def newton_cg(
     objective: Objective,
     theta: Tensor,

@@ -9,12 +9,14 @@ from thalweg.critical.following import follow
 from thalweg.critical.levenberg import levenberg_on_loss
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 
 __all__ = ["minimise"]
 
 HANDOVER = (1e-6, 1e-7, 1e-9)  # ‖g‖ at which each round goes from Gauss–Newton to Newton
 
 
+@declared
 def minimise(
     problem: Problem, theta: Tensor, *, tolerance: float = 1e-10, first: int = 1500, second: int = 200
 ) -> Search:

@@ -13,6 +13,7 @@ from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.narrow_outputs import narrow_outputs, one_pass
 from thalweg.critical.symmetry import Symmetry, symmetry_of
 from thalweg.curvature.exact import exact_curvature
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, floating
@@ -129,6 +130,7 @@ class FunctionProblem(Problem):
         return *self.value_and_gradient(theta), 0.5 * (matrix + matrix.mT)
 
 
+@declared
 def as_problem(target: Objective | Problem) -> Problem:
     """An objective as a problem; a problem stays as it is.
 

@@ -11,6 +11,7 @@ from thalweg.critical.following import follow
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
 from thalweg.critical.steepest import steepest_descent
+from thalweg.declared import declared
 from thalweg.objective.seeds import replica_seed
 
 __all__ = ["follow_again"]
@@ -19,6 +20,7 @@ DONE = 1e-10  # ‖g‖
 STRIDE = 0.3  # longest step of the approach
 
 
+@declared
 def follow_again(
     problem: Problem,
     theta: Tensor,

@@ -8,10 +8,12 @@ from torch import Tensor
 from thalweg.critical.damped import Values, damped_steps
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 
 __all__ = ["saddle_free"]
 
 
+@declared
 def saddle_free(
     problem: Problem, theta: Tensor, *, steps: int = 500, tolerance: float = 1e-12, damping: float = 1e-2
 ) -> Search:

@@ -13,6 +13,7 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.declared import declared
 
 __all__ = ["steepest_descent"]
 
@@ -23,6 +24,7 @@ TRUSTED = (
 )
 
 
+@declared
 def steepest_descent(
     problem: Problem,
     theta: Tensor,

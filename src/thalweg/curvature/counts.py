@@ -16,6 +16,7 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.curvature.density import Quadrature, quadrature, share_interval
 from thalweg.curvature.operator import Operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -57,6 +58,7 @@ class CountEstimate:
     status: str
 
 
+@declared
 def estimate_counts(
     operator: Operator | Objective,
     band: float,

@@ -17,6 +17,7 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.tridiagonal import lanczos_block
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.limits import check_memory
 from thalweg.objective import Objective
@@ -81,6 +82,7 @@ class SpectralDensity:
     status: str
 
 
+@declared
 def quadrature(
     operator: Operator | Objective,
     *,
@@ -133,6 +135,7 @@ def quadrature(
     return Quadrature(nodes, weights, alpha, beta, operator.size, operator.products - before, finite)
 
 
+@declared
 def spectral_density(
     operator: Operator | Objective,
     *,

@@ -19,6 +19,7 @@ from thalweg.curvature.gauss_newton import dense_factor_matrix
 from thalweg.curvature.inertia import all_finite
 from thalweg.curvature.rows import row_hessian
 from thalweg.curvature.stack_hessian import Curvature, stack_curvature, stack_supports
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective, checks
 from thalweg.objective.arguments import as_theta
@@ -56,6 +57,7 @@ class ExactCurvature:
     method: Literal["stack", "rows", "products"]
 
 
+@declared
 def exact_curvature(
     objective: Objective,
     theta: Tensor,
@@ -141,6 +143,7 @@ def exact_curvature(
     )
 
 
+@declared
 def hessian(
     objective: Objective,
     theta: Tensor,
@@ -160,6 +163,7 @@ def hessian(
     return exact_curvature(objective, theta, parameters=parameters, dtype=dtype, memory=memory).matrix
 
 
+@declared
 def ggn(
     objective: Objective,
     theta: Tensor,
@@ -172,6 +176,7 @@ def ggn(
     return exact_curvature(objective, theta, kind="ggn", parameters=parameters, dtype=dtype, memory=memory).matrix
 
 
+@declared
 def fisher(
     objective: Objective,
     theta: Tensor,
@@ -184,6 +189,7 @@ def fisher(
     return exact_curvature(objective, theta, kind="fisher", parameters=parameters, dtype=dtype, memory=memory).matrix
 
 
+@declared
 def layer_blocks(
     objective: Objective,
     theta: Tensor,

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thalweg.curvature.operator import Operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective, ParameterLayout, containers
 from thalweg.objective.arguments import as_theta, as_vector
@@ -29,6 +30,7 @@ __all__ = ["dense_factor_matrix", "fisher_operator", "fisher_products", "ggn_ope
 Factored = Literal["ggn", "fisher"]
 
 
+@declared
 def ggn_products(
     objective: Objective, theta: Tensor, *, parameters: str | Sequence[str] = "*", retain: bool = True
 ) -> Callable[[Tensor], Tensor]:
@@ -54,6 +56,7 @@ def ggn_products(
     return _products(objective, theta, parameters, retain, "ggn")
 
 
+@declared
 def fisher_products(
     objective: Objective, theta: Tensor, *, parameters: str | Sequence[str] = "*", retain: bool = True
 ) -> Callable[[Tensor], Tensor]:
@@ -83,11 +86,13 @@ def fisher_products(
     return _products(objective, theta, parameters, retain, "fisher")
 
 
+@declared
 def ggn_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
     """Returns the Gauss–Newton matrix of L at one θ (P,) as an operator; see `ggn_products`."""
     return _operator(objective, theta, parameters, "ggn", "Gauss–Newton matrix")
 
 
+@declared
 def fisher_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
     """Returns the empirical Fisher matrix at one θ (P,) as an operator; see `fisher_products`."""
     return _operator(objective, theta, parameters, "fisher", "empirical Fisher matrix")

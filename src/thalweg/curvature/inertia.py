@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
 
@@ -55,6 +56,7 @@ class Inertia:
     fallbacks: int
 
 
+@declared
 def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") -> Inertia:
     """Counts the eigenvalues of (A + Aᵀ)/2 below −band, within the band and above it.
 

@@ -20,6 +20,7 @@ from thalweg._short import short
 from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.search import Search, Which
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -63,6 +64,7 @@ class Eigenpairs:
     message: str
 
 
+@declared
 def eigenpairs(
     operator: Operator | Objective,
     k: int = 1,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import hessian_operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -21,6 +22,7 @@ __all__ = ["leading_eigenvalues"]
 VECTORS = 2**20  # bytes of one vector for every θ at once on a CPU: measured, more leave the cache and gain nothing
 
 
+@declared
 def leading_eigenvalues(
     objective: Objective,
     theta: Tensor,

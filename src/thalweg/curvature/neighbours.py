@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -62,6 +63,7 @@ class NeighbourRatio:
     status: tuple[str, ...]
 
 
+@declared
 def neighbour_ratio(
     objective: Objective,
     theta: Tensor,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_vector, floating
@@ -164,6 +165,7 @@ class Operator:
         return Symmetric()
 
 
+@declared
 def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Operator:
     """Returns the Hessian of L at one theta (P,) as an operator, whole or the diagonal block of some parameters.
 

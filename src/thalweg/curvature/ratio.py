@@ -20,6 +20,7 @@ from thalweg.curvature.counts import estimate_counts
 from thalweg.curvature.exact import exact_curvature
 from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.curvature.signs import count_signs
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -96,6 +97,7 @@ _TENSORS = (
 )
 
 
+@declared
 def minimal_ratio(
     objective: Objective,
     theta: Tensor,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -38,6 +39,7 @@ class SubsetEstimate:
     samples: int
 
 
+@declared
 def over_subsets(
     objective: Objective,
     function: Callable[[Objective], Tensor],

@@ -18,6 +18,7 @@ from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, inertia
 from thalweg.curvature.operator import Operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
 
@@ -69,6 +70,7 @@ class Signs:
         return torch.where(self.finite, (self.positive + self.undecided).double() / self.size, math.nan)
 
 
+@declared
 def count_signs(
     hessian: Tensor,
     *,

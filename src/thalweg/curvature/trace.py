@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 
@@ -66,6 +67,7 @@ class DiagonalEstimate:
     products: int
 
 
+@declared
 def trace(
     operator: Operator | Objective, *, method: TraceMethod = "xtrace", products: int = 60, seed: int = 0
 ) -> TraceEstimate:
@@ -101,6 +103,7 @@ def trace(
     return TraceEstimate(value, error, name, operator.products - before)
 
 
+@declared
 def diagonal(
     operator: Operator | Objective, *, method: DiagonalMethod = "xdiag", products: int = 60, seed: int = 0
 ) -> DiagonalEstimate:

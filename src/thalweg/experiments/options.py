@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from thalweg.errors import InputError, brief
 from thalweg.experiments.fields import FieldRow, closest, rows
 from thalweg.experiments.sentences import sentence
+from thalweg.runs.reading import regular
 
 if TYPE_CHECKING:
     from thalweg.experiments.config import ExperimentConfig
@@ -140,6 +141,8 @@ def read_toml(path: Path) -> dict[str, object]:
     Raises:
         InputError: It cannot be read, or is no TOML.
     """
+    if path.exists() and not path.is_dir():
+        regular(path, follow=True)
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -45,6 +46,7 @@ class _NotFinite(Exception):
     """Ends a search; no error."""
 
 
+@declared
 def keskar_sharpness(
     objective: Objective,
     theta: Tensor,

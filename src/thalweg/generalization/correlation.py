@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 
 __all__ = ["RankCorrelation", "granulated_correlation", "rank_correlation"]
@@ -42,6 +43,7 @@ class RankCorrelation:
     status: str
 
 
+@declared
 def rank_correlation(
     measure: Sequence[float] | np.ndarray,
     gap: Sequence[float] | np.ndarray,
@@ -117,6 +119,7 @@ class _Pairs:
             return agreement / np.sqrt(first * second)
 
 
+@declared
 def granulated_correlation(
     measure: Sequence[float] | np.ndarray,
     gap: Sequence[float] | np.ndarray,

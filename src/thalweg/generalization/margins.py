@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.generalization.norms import spectral_product
 from thalweg.objective import Objective
@@ -17,6 +18,7 @@ from thalweg.objective.arguments import as_theta, floating
 __all__ = ["margin_percentile", "margins", "normalized_margin"]
 
 
+@declared
 def margins(objective: Objective, theta: Tensor) -> Tensor:
     """The margin of every sample, f_y − max over the other classes: (…, P) -> (…, N), float64; negative where wrong.
 
@@ -43,6 +45,7 @@ def margins(objective: Objective, theta: Tensor) -> Tensor:
     return (right - others).double()
 
 
+@declared
 def margin_percentile(margins: Tensor, percentile: float = 10.0) -> Tensor:
     """A low percentile of the margins (…, N) -> (…): the smallest but for outliers; default 10 (Jiang et al. 2020).
 
@@ -55,6 +58,7 @@ def margin_percentile(margins: Tensor, percentile: float = 10.0) -> Tensor:
     return torch.quantile(floating(margins, "margins"), percentile / 100, dim=-1)
 
 
+@declared
 def normalized_margin(objective: Objective, theta: Tensor, percentile: float = 10.0) -> Tensor:
     """`margin_percentile` over the product of spectral norms (Bartlett et al. 2017): (…, P) -> (…), float64."""
     return margin_percentile(margins(objective, theta), percentile) / spectral_product(objective, theta)

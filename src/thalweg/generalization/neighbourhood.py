@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
@@ -40,6 +41,7 @@ class AverageSharpness:
     pairs: int
 
 
+@declared
 def sam_sharpness(
     objective: Objective, theta: Tensor, *, radius: float = 0.05, steps: int = 20, seed: int = 0, first: int = 0
 ) -> Tensor:
@@ -66,6 +68,7 @@ def sam_sharpness(
     return _ascend(objective, theta, None, radius, steps, seed, first)
 
 
+@declared
 def asam_sharpness(
     objective: Objective,
     theta: Tensor,
@@ -122,6 +125,7 @@ def _ascend(
     return torch.where(base.isfinite(), best, math.nan).reshape(theta.shape[:-1])
 
 
+@declared
 def average_sharpness(
     objective: Objective,
     theta: Tensor,

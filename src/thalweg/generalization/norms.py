@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, as_thetas
@@ -22,6 +23,7 @@ from thalweg.objective.normalization import layers
 __all__ = ["distance", "frobenius_product", "path_norm", "spectral_product"]
 
 
+@declared
 def distance(theta: Any, initial: Any, *, objective: Objective | None = None) -> Tensor:
     """‖θ − θ₀‖₂, the distance that training has travelled (Nagarajan & Kolter 2019): (…, P), (…, P) -> (…), float64.
 
@@ -42,6 +44,7 @@ def distance(theta: Any, initial: Any, *, objective: Objective | None = None) ->
     return torch.linalg.vector_norm(theta.double() - initial.double(), dim=-1)
 
 
+@declared
 def spectral_product(objective: Objective, theta: Tensor) -> Tensor:
     """Π‖W_l‖₂, a bound on how much the network stretches (Bartlett et al. 2017): (…, P) -> (…), float64.
 
@@ -55,6 +58,7 @@ def spectral_product(objective: Objective, theta: Tensor) -> Tensor:
     return _product(objective, theta, 2)
 
 
+@declared
 def frobenius_product(objective: Objective, theta: Tensor) -> Tensor:
     """Π‖W_l‖_F: (…, P) -> (…), float64."""
     return _product(objective, theta, "fro")
@@ -85,6 +89,7 @@ def _outside(objective: Objective) -> dict[str, Tensor]:
     return {name: objective.program.fixed[name] for name in names}
 
 
+@declared
 def path_norm(objective: Objective, theta: Tensor) -> Tensor:
     """√ of the sum over all paths of the product of squared weights (Neyshabur et al. 2015).
 

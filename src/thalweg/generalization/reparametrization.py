@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, floating
@@ -56,6 +57,7 @@ class Pair:
     divided: str
 
 
+@declared
 def rescalable_pairs(objective: Objective) -> tuple[Pair, ...]:
     """All pairs of consecutive layers that can be rescaled, from input to output; none for a tanh network.
 
@@ -114,6 +116,7 @@ def _homogeneous(node: fx.Node, module: nn.Module | None) -> bool:
     return node.op in ("call_function", "call_method") and name in _FUNCTIONS
 
 
+@declared
 def multipliers(objective: Objective, alpha: Tensor | float, pair: int = 0) -> Tensor:
     """The factors m for which θ·m is the same function as θ: α of shape (…) -> (…, P).
 
@@ -147,6 +150,7 @@ def multipliers(objective: Objective, alpha: Tensor | float, pair: int = 0) -> T
     return out
 
 
+@declared
 def rescaled_hessian(operator: Operator, factors: Tensor) -> Operator:
     """The Hessian at θ·m, M⁻¹HM⁻¹, from that at θ: what theory predicts without evaluating anything at θ·m.
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, floating
@@ -53,6 +54,7 @@ class Sensitivity:
     p: float
 
 
+@declared
 def sensitivity(
     objective: Objective,
     theta: Tensor,
@@ -87,6 +89,7 @@ def sensitivity(
     return Sensitivity(norms.mean(-1), error, norms, of, p)
 
 
+@declared
 def input_norms(
     objective: Objective,
     theta: Tensor,
@@ -122,6 +125,7 @@ def input_norms(
     return torch.stack(rows).reshape(*lead, -1) if rows else flat.new_zeros(*lead, _samples(objective)).double()
 
 
+@declared
 def batch_mean_norm(norms: Tensor, batch: int) -> Tensor:
     """What a script gets that takes the gradient of a batch's *mean* loss with respect to its inputs: (…, N) -> (…).
 

@@ -16,6 +16,7 @@ from thalweg._short import short
 from thalweg.curvature.lanczos import eigenpairs
 from thalweg.curvature.operator import hessian_operator
 from thalweg.curvature.trace import trace
+from thalweg.declared import declared
 from thalweg.errors import InputError, brief
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
@@ -50,6 +51,7 @@ class HessianSharpness:
     status: tuple[str, ...]
 
 
+@declared
 def hessian_sharpness(
     objective: Objective,
     theta: Tensor,
@@ -112,6 +114,7 @@ def hessian_sharpness(
     return HessianSharpness(largest, smallest, residual, spectral, total, error, loss.reshape(lead), tuple(status))
 
 
+@declared
 def epsilon_sharpness(spectral: Tensor, loss: Tensor, epsilon: float = 1e-4) -> Tensor:
     """ε-sharpness ‖∇²L‖₂ ε² / (2 (1 + L)) (Dinh et al. 2017, after definition 2), the course's bonus.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.matching import activation_matching, weight_matching
 from thalweg.landscape.permutations import Group, indices, permute_buffers, unit_groups
@@ -70,6 +71,7 @@ class Alignment:
         }
 
 
+@declared
 def align(
     objective: Objective,
     theta_a: Tensor,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.paths import Path
 from thalweg.objective import Objective
@@ -44,6 +45,7 @@ class Connection:
     loss: Tensor
 
 
+@declared
 def connect(
     objective: Objective,
     theta_a: Tensor,
@@ -86,6 +88,7 @@ def connect(
         (torch.Size([3, 2, 57]), True)
     """
     theta_a, theta_b = as_theta(objective, theta_a, "theta_a"), as_theta(objective, theta_b, "theta_b")
+    theta_a, theta_b = theta_a.detach(), theta_b.detach()
     same_shape(theta_a, theta_b)
     if bends < 1:
         raise InputError(f"bends must be at least 1, found {bends}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_thetas, as_vector, floating
@@ -195,6 +196,7 @@ def as_directions(value: Any, name: str = "directions") -> Directions:
     return finished(vectors, labels, "given", [], orthogonal=False)
 
 
+@declared
 def solution_directions(
     a: Any, b: Any, c: Any = None, *, orthogonal: bool = True, objective: Objective | None = None
 ) -> Directions:
@@ -240,6 +242,7 @@ def solution_directions(
     return finished(vectors, labels, "between solutions", notes, orthogonal=orthogonal)
 
 
+@declared
 def gradient_direction(objective: Objective, theta: Tensor, parameters: str | Sequence[str] = "*") -> Directions:
     """The unit vector uphill, ∇L/‖∇L‖, penalty included.
 

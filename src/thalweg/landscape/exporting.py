@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.surface import Surface
 from thalweg.runs.files import write_bytes
@@ -146,6 +147,7 @@ class SavedSurface:
         return pl.DataFrame(columns | {name: value for name, value in self.path.items() if name != "coordinates"})
 
 
+@declared
 def export_surface(
     surface: Any,
     stem: str | Path,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.directions import Directions, finished, moving
 from thalweg.objective import Objective, ParameterLayout
@@ -28,6 +29,7 @@ Treatment = Literal["zero", "keep"]
 NORMALISING = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
+@declared
 def random_directions(
     objective: Objective,
     theta: Tensor,
@@ -106,6 +108,7 @@ def random_directions(
     return replace(found, notes=(hidden, said, *found.notes[1:]))
 
 
+@declared
 def normalized(vectors: Tensor, theta: Tensor, layout: ParameterLayout, normalize: Norm = "filter") -> Tensor:
     """Scales directions to the norms of the weights; see :func:`random_directions` for the choices.
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 
 from thalweg._short import short
+from thalweg.declared import real, whole
 from thalweg.errors import InputError, brief
 
 __all__ = ["Axes", "Grid", "refined", "risen_range"]
@@ -58,11 +59,11 @@ class Grid:
             raise InputError(f"points must be whole numbers of at least 2, found {self.points}")
         if self.span is not None and self.rise is not None:
             raise InputError("span and rise must not both be given: the rise of the loss decides the span")
-        if self.rise is not None and not 0 < self.rise < math.inf:
+        if self.rise is not None and not 0 < real("rise", self.rise) < math.inf:
             raise InputError(f"rise must be positive and finite, found {self.rise}")
-        if self.refine < 0:
+        if whole("refine", self.refine) < 0:
             raise InputError(f"refine must not be negative, found {self.refine}")
-        if not 0 < self.change < 1:
+        if not 0 < real("change", self.change) < 1:
             raise InputError(f"change must lie between 0 and 1, found {self.change}")
         if self.scale not in ("linear", "log"):
             raise InputError(f"scale must be 'linear' or 'log', found '{self.scale}'")
@@ -116,11 +117,18 @@ def given_axes(grid: Sequence[Sequence[float] | np.ndarray], count: int) -> Axes
     Raises:
         InputError: Another number of axes than directions, an empty axis, or one that is not finite or repeats a point.
     """
+    if not isinstance(grid, list | tuple | np.ndarray):
+        raise InputError(
+            f"grid must be a Grid, a number of points or the coordinates of every axis, found {brief(grid)}"
+        )
     if len(grid) != count:
         raise InputError(f"grid must have one axis for each of the {count} directions, found {len(grid)}")
     axes = []
     for number, values in enumerate(grid):
-        axis = np.asarray(values, dtype=np.float64)
+        try:
+            axis = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"grid[{number}] must be a list of coordinates, found {brief(values)}") from None
         if axis.ndim != 1 or len(axis) == 0:
             raise InputError(
                 f"grid[{number}] must be a list of coordinates that is not empty, found shape {axis.shape}"

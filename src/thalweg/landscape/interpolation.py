@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.paths import Path, positions
 from thalweg.landscape.profiles import Profile, Statistics, follow
@@ -23,6 +24,7 @@ __all__ = ["interpolate", "valley", "with_ends"]
 HALVINGS = 6
 
 
+@declared
 def with_ends(low: float = -1.0, high: float = 2.0, points: int = 61) -> Tensor:
     """Evenly spaced α from `low` to `high`, in which the places nearest to 0 and 1 are exactly 0 and 1: (points,).
 
@@ -46,6 +48,7 @@ def with_ends(low: float = -1.0, high: float = 2.0, points: int = 61) -> Tensor:
     return alphas
 
 
+@declared
 def interpolate(
     objectives: Objective | Mapping[str, Objective],
     theta_a: Tensor,
@@ -99,6 +102,7 @@ def interpolate(
     return follow(objectives, path, alphas, **options)
 
 
+@declared
 def valley(
     alphas: Tensor, loss: Tensor, end: float, rise: float, at: Callable[[Tensor], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import Points
 from thalweg.landscape.gram import SAME, gathered
@@ -137,6 +138,7 @@ class PCA:
         return out
 
 
+@declared
 def pca(
     snapshots: Tensor | Any,
     *,
@@ -206,6 +208,7 @@ def pca(
     )
 
 
+@declared
 def explained_ratio(
     snapshots: Tensor | Any,
     count: int = 3,

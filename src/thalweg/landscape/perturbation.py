@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.paths import positions
 from thalweg.objective import Objective, ParameterLayout
@@ -51,6 +52,7 @@ class Perturbation:
         return f"{len(self.parameters):,} of {self.size:,} parameters"
 
 
+@declared
 def fine_offsets(radius: float = 1.0, fine: float = 0.1, points: int = 81) -> Tensor:
     """Offsets from −radius to radius, half of them within ±fine, symmetric about an exact 0: (points,).
 
@@ -78,6 +80,7 @@ def fine_offsets(radius: float = 1.0, fine: float = 0.1, points: int = 81) -> Te
     return torch.cat([-right[1:].flip(0), right])
 
 
+@declared
 def perturb(
     objective: Objective,
     theta: Tensor,

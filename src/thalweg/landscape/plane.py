@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.directions import Directions, as_directions
@@ -46,6 +47,7 @@ class PathOnPlane:
         return self.off_plane / self.distance.clamp_min(torch.finfo(torch.float64).tiny)
 
 
+@declared
 def path_on_plane(
     objective: Objective | Mapping[str, Objective],
     path: Any,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.curvature.lanczos import Which
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.directions import Directions, finished, moving_note
@@ -32,6 +33,7 @@ End = Literal["top", "bottom", "mixed"]
 SPECTRUM_END: dict[End, Which] = {"top": "largest", "bottom": "smallest", "mixed": "both"}
 
 
+@declared
 def pca_directions(
     path: Any, count: int = 2, *, replicas: Sequence[int] | None = None, columns: Tensor | None = None
 ) -> Directions:
@@ -89,6 +91,7 @@ def pca_directions(
     return Directions(vectors, tuple(labels), "trajectory", (*notes, *moving_note(vectors)))
 
 
+@declared
 def hessian_directions(
     objective: Objective,
     theta: Tensor,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.barriers import Barrier, barrier
 from thalweg.landscape.buffers import Ends, recomputed
@@ -68,6 +69,7 @@ class Profile:
         return torch.trapezoid(y[inside], x[inside].to(y.device), dim=0)
 
 
+@declared
 def follow(
     objectives: Objective | Mapping[str, Objective],
     path: Path,

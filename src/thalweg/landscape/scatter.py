@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.measures import columns, measure
@@ -58,6 +59,7 @@ class ScatterSurface:
         return replace(self, coordinates=coordinates, method=method, notes=(self.notes[0], note, *self.notes[2:]))
 
 
+@declared
 def scatter_surface(
     objective: Objective,
     path: Any,

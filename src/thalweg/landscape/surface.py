@@ -17,6 +17,7 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.cells import Cells
 from thalweg.landscape.directions import Directions, as_directions
@@ -75,6 +76,7 @@ class Surface:
         return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1)
 
 
+@declared
 def surface(
     objective: Objective | Mapping[str, Objective],
     theta: Tensor,
@@ -131,7 +133,7 @@ def surface(
     if count > 3:
         raise InputError(f"directions must be at most 3, found {count}")
     cells = {key: Cells(one, theta.detach(), directions, tuple(metrics), fast) for key, one in named.items()}
-    chosen = Grid(points=grid) if isinstance(grid, int) else grid
+    chosen = Grid(points=int(grid)) if isinstance(grid, int | np.integer) else grid
     store = Store(run, name, _settings(cells, chosen) if run is not None else {})
     known = store.finished()
     if known is None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.pca import PCA
 
@@ -51,6 +52,7 @@ class TSNE:
     places: int
 
 
+@declared
 def tsne(found: PCA, *, perplexity: float | None = None, seed: int = 0, iterations: int = 1000) -> TSNE:
     """Embeds all snapshots of all runs in one plane so that near stays near.
 

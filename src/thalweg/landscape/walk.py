@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.pca import PCA
 from thalweg.objective.arguments import floating
@@ -19,6 +20,7 @@ from thalweg.objective.arguments import floating
 __all__ = ["matched_walk", "random_walk", "walk_ratio"]
 
 
+@declared
 def random_walk(lengths: Tensor, size: int, *, starts: Tensor | None = None, seed: int = 0) -> Tensor:
     """Random walks with steps of given lengths in independent, uniformly distributed directions.
 
@@ -73,6 +75,7 @@ def random_walk(lengths: Tensor, size: int, *, starts: Tensor | None = None, see
     return torch.cat([origin, origin + path])
 
 
+@declared
 def matched_walk(found: PCA, *, seed: int = 0) -> Tensor:
     """The control of recorded trajectories: the same starting points and step lengths, the directions random.
 
@@ -95,6 +98,7 @@ def matched_walk(found: PCA, *, seed: int = 0) -> Tensor:
     return random_walk(found.steps[:, used], found.points.size, starts=triangle.T, seed=seed)
 
 
+@declared
 def walk_ratio(length: int, count: int = 3) -> Tensor:
     """Share of the variance that the first components of one long walk in very many dimensions explain.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
 from thalweg.objective import batches as data_batches
@@ -30,6 +31,7 @@ class Assembly:
     """Everything of an objective but its functions of θ; see `Objective` for the arguments."""
 
     @torch.inference_mode(False)
+    @declared
     def __init__(
         self,
         model: nn.Module,
@@ -200,6 +202,7 @@ class Assembly:
             InputError: A parameter belongs to a module without `reset_parameters` and no `init` was given.
         """
         checks.replicas(replicas)
+        seed, first = whole("seed", seed), whole("first", first, 0)
         maker = self.init if self.init is not None else copying.copied(self._model)
         theta = initial_theta(maker, self.layout, 1 if replicas is None else replicas, seed, first)
         theta = theta.to(self.device, self.dtype)
@@ -216,15 +219,18 @@ class Assembly:
         return new
 
     def subset(self, index: Tensor) -> Self:
-        """The same objective on the samples with these numbers (n,).
+        """The same objective on some of its samples.
+
+        Args:
+            index: Their numbers (n,); or a mask (N,), a slice, a list, an array.
 
         Raises:
-            InputError: The data are batches that were handed over, which are never cut.
+            InputError: The data are batches that were handed over, which are never cut; or no such samples.
         """
         if not self.batches.indexable:
             found = "data that are sharded" if self.batches.sharded else "batches that were handed over"
             raise InputError(f"subset needs data given as tensors or a dataset, found {found}")
-        index = torch.as_tensor(index, device=self.device)
+        index = checks.numbers("index", index, self.samples).to(self.device)
         data = self.batches.take(index)
         return self._changed(batches=replace(self.batches, held=(data,), counts=(len(index),)))
 

@@ -8,10 +8,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thalweg.errors import InputError, nearest
+from thalweg.declared import precision, real, whole
+from thalweg.errors import InputError, brief, first_line, nearest
 from thalweg.objective import batches as data_batches
 from thalweg.objective import containers, copying, means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
@@ -36,13 +38,15 @@ def arguments(
         )
     if not callable(loss):
         raise InputError(f"loss must be callable, found {type(loss).__name__}")
+    if isinstance(loss, type) and issubclass(loss, nn.Module):
+        raise InputError(f"loss must be a module that was made, found the class {loss.__name__}: {loss.__name__}()")
     material("model", model)
     material("loss", loss)
     one_of("loss_on", loss_on, ("output", "batch"))
     policy(batchnorm)
     penalty(l2)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, found {batch_size}")
+    if batch_size is not None:
+        whole("batch_size", batch_size, 1)
     if memory < 1:
         raise InputError(f"memory must be a positive number of bytes, found {memory}")
 
@@ -73,14 +77,42 @@ def policy(batchnorm: object) -> None:
 
 def penalty(l2: float) -> None:
     """Checks the weight of the penalty."""
-    if not 0 <= l2 < float("inf"):
+    if not 0 <= real("l2", l2) < float("inf"):
         raise InputError(f"l2 must be finite and not negative, found {l2}")
 
 
 def replicas(number: int | None) -> None:
     """Checks a number of replicas."""
-    if number is not None and number < 1:
-        raise InputError(f"replicas must be at least 1, found {number}")
+    if number is not None:
+        whole("replicas", number, 1)
+
+
+def numbers(name: str, value: Any, count: int) -> Tensor:
+    """Numbers of samples (n,) of what chooses among them: numbers, a mask (N,), a slice, a range.
+
+    Raises:
+        InputError: Something else, none at all, or a number that no sample has.
+    """
+    if isinstance(value, slice | range):
+        value = list(range(count)[value] if isinstance(value, slice) else value)
+    try:
+        index = torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} must be numbers of samples, found {brief(value)}") from None
+    if index.dim() != 1 or index.dtype.is_complex or (index.is_floating_point() and index.numel()):
+        kind = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
+        raise InputError(f"{name} must be a list of whole numbers or a mask, found {kind}")
+    if index.dtype == torch.bool:
+        if len(index) != count:
+            raise InputError(f"{name} must be a mask of all {count:,} samples, found one of {len(index):,}")
+        index = index.nonzero()[:, 0]
+    if not len(index):
+        raise InputError(f"{name} must choose at least one sample, found none")
+    index = index.long()
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= count:
+        raise InputError(f"{name} must lie between 0 and {count - 1:,}, found {low if low < 0 else high:,}")
+    return index
 
 
 def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> None:
@@ -102,6 +134,7 @@ def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> 
 
 def floating(dtype: torch.dtype, name: str) -> torch.dtype:
     """Checks that a dtype carries enough digits for derivatives."""
+    dtype = precision(name, dtype)
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"{name} must be float32 or float64, found {str(dtype).removeprefix('torch.')}")
     return dtype
@@ -109,7 +142,10 @@ def floating(dtype: torch.dtype, name: str) -> torch.dtype:
 
 def place(device: torch.device | str) -> torch.device:
     """Checks that a device holds numbers."""
-    found = torch.empty(0, device=device).device
+    try:
+        found = torch.empty(0, device=device).device
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device must be one of this machine, found {brief(device)}: {first_line(error)}") from None
     if found.type == "meta":
         raise InputError("device must hold numbers, found meta")
     return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._short import short
+from thalweg.declared import words
 from thalweg.errors import InputError, nearest
 
 
@@ -140,6 +141,10 @@ class ParameterLayout:
         """Raises InputError unless the last axis of theta has length P."""
         if not isinstance(theta, Tensor):
             raise InputError(f"{name} must be a torch.Tensor, found {type(theta).__name__}")
+        if theta.layout != torch.strided or theta.is_nested:
+            raise InputError(
+                f"{name} must be a dense tensor, found {'a nested one' if theta.is_nested else theta.layout}"
+            )
         if theta.dim() == 0 or theta.shape[-1] != self.size:
             raise InputError(
                 f"{name} must have shape (…, {self.size}): the layout has {self.size} parameters, "
@@ -148,7 +153,9 @@ class ParameterLayout:
 
 
 def _matching(names: tuple[str, ...], globs: str | Sequence[str]) -> tuple[str, ...]:
-    globs = (globs,) if isinstance(globs, str) else tuple(globs)
+    globs = words("parameters", globs)
+    if not globs:
+        raise InputError("parameters must hold at least one name, found none")
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
             raise InputError(

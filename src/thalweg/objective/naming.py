@@ -96,7 +96,7 @@ def theta_of(
     if isinstance(value, np.ndarray):
         if value.dtype.kind != "f":
             raise InputError(f"{name} must hold floating-point numbers, found an array of {value.dtype}")
-        return torch.tensor(value.astype(value.dtype.newbyteorder("="), copy=False)).to(device)
+        return _of_array(value, name).to(device)
     if isinstance(value, list | tuple) and value and all(isinstance(one, int | float) for one in value):
         raise InputError(f"{name} must be a torch.Tensor, found {type(value).__name__} of numbers: take torch.tensor")
     if isinstance(value, list | tuple) and value:
@@ -106,6 +106,14 @@ def theta_of(
     hint = ": take some of it, snapshots[-1] say" if isinstance(value, Snapshots | Recording | Run) else ""
     hint = ": take torch.load of it" if isinstance(value, str | os.PathLike) else hint
     raise InputError(f"{name} must be {ACCEPTED}, found {empty}{type(value).__name__}{hint}")
+
+
+def _of_array(value: np.ndarray, name: str) -> Tensor:
+    """A copy of an array, which may be reversed, in another byte order, or of more digits than torch has."""
+    try:
+        return torch.tensor(value.astype(value.dtype.newbyteorder("="), order="C"))
+    except TypeError:
+        raise InputError(f"{name} must hold numbers of a precision that torch has, found {value.dtype}") from None
 
 
 def _of_module(names: Names, module: nn.Module) -> dict[str, Tensor]:
@@ -130,7 +138,9 @@ def _joined(names: Names, values: Mapping[Any, Any], name: str, unread: tuple[st
         if own not in keys:
             continue
         value = values[keys[own][0]]
-        value = torch.as_tensor(value) if isinstance(value, np.ndarray) else value
+        value = _of_array(value, f"{name}['{own}']") if isinstance(value, np.ndarray) else value
+        if isinstance(value, Tensor) and value.layout != torch.strided:
+            value = value.to_dense()
         fault = _fault(value, shape)
         if fault:
             wrong.append(f"'{own}' {fault}")

@@ -27,14 +27,18 @@ _KINDS = {
 }
 
 
-def regular(path: str | os.PathLike[str]) -> os.stat_result:
+def regular(path: str | os.PathLike[str], *, follow: bool = False) -> os.stat_result:
     """What the system knows of a file.
+
+    Args:
+        path: Of the file.
+        follow: Whether a link to a file will do, for files that a person keeps where they like.
 
     Raises:
         InputError: It is missing, cannot be looked at, or is no regular file; the message names it.
     """
     try:
-        found = os.lstat(path)
+        found = Path(path).stat() if follow else os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing") from None
     except OSError as error:

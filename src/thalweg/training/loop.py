@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
-from thalweg.declared import declared
+from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
@@ -104,10 +104,9 @@ def train(
 
 
 def _start(objective: Objective, theta: Tensor | None, replicas: int | None, seed: int, first: int) -> Tensor:
-    if replicas is not None and replicas < 1:
-        raise InputError(f"replicas must be at least 1, found {replicas}")
-    if first < 0:
-        raise InputError(f"first must not be negative, found {first}")
+    if replicas is not None:
+        whole("replicas", replicas, 1)
+    whole("first", first, 0)
     if theta is None:
         return objective.initial(1 if replicas is None else replicas, seed, first=first)
     theta = objective.as_theta(theta)

@@ -15,6 +15,7 @@ from weakref import WeakMethod, finalize
 import torch
 from torch import Tensor, nn
 
+from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.runs import Recording, Run
 from thalweg.runs.environment import RECORDED
@@ -72,6 +73,7 @@ class Recorder:
         Snapshots(S=5, R=1, P=3, float32)
     """
 
+    @declared
     def __init__(
         self,
         path: str | Path,
@@ -128,7 +130,7 @@ class Recorder:
         Raises:
             InputError: `replicas` was not given, r is out of range or was used before.
         """
-        if self._replicas is None or not 0 <= r < self._replicas:
+        if self._replicas is None or not 0 <= whole("r", r) < self._replicas:
             allowed = "given with replicas=… only" if self._replicas is None else f"in 0..{self._replicas - 1}"
             raise InputError(f"r must be {allowed}, found {r}")
         if r in self._tracks:

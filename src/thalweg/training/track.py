@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakMethod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thalweg.declared import real
 from thalweg.errors import InputError
 from thalweg.objective.copying import plain
 from thalweg.training.coverage import Coverage, UncoveredError
@@ -74,12 +76,13 @@ class Track:
         self.steps += 1
         row = {}
         for name, value in metrics.items():
-            try:
-                number = (
-                    value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
-                )
-            except (TypeError, ValueError):
-                raise InputError(f"metric '{name}' must be a number, found {type(value).__name__}") from None
+            if isinstance(value, Tensor):
+                number = value.detach()
+            else:  # also whether something holds, as 0 or 1
+                value = float(value) if isinstance(value, bool | np.bool_) else real(f"metric '{name}'", value)
+                number = torch.tensor(value, dtype=torch.float64)
+            if number.is_complex():
+                raise InputError(f"metric '{name}' must be a real number, found a tensor of {number.dtype}")
             if number.numel() != 1:
                 raise InputError(f"metric '{name}' must be a number, found a tensor of shape {tuple(number.shape)}")
             row[name] = number.reshape(()).cpu().clone()
