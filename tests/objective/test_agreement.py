@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from tests.objective.plainly import CE, MLP, agrees, ce, close, data, made
 from thalweg.errors import InputError
 from thalweg.objective import Objective
-from thalweg.objective.agreement import few
+from thalweg.objective.needs import Needs
 from thalweg.training import Recipe, train
 
 
@@ -85,6 +85,11 @@ ASKING = (AsksGradMode, AsksFeatures, AsksLeaves, AsksClass, FollowsParameters, 
 @pytest.mark.parametrize("kind", ASKING)
 def test_models_that_look_at_how_they_are_evaluated(kind):
     agrees(made(kind), CE, data())
+
+
+@pytest.mark.parametrize("kind", [AsksGradMode, AsksFeatures])
+def test_models_that_look_at_gradients_alone_are_still_evaluated_together(kind):
+    assert Objective(made(kind), CE, data()).needs == Needs(graded=True)
 
 
 class Listed(MLP):
@@ -282,16 +287,6 @@ def test_checkpoints_of_the_older_kind_are_refused():
         Objective(made(Older), CE, data())
 
 
-class Counting(nn.Module):
-    """A weight that grows with every call, as in an annealed loss: class and start are shared by all copies."""
-
-    calls = 0
-
-    def forward(self, output, target):
-        type(self).calls += 1
-        return type(self).calls * CE(output, target)
-
-
 class NoTables(MLP):
     """Without gradients it computes with what the first such pass left in the class."""
 
@@ -310,43 +305,3 @@ def test_tables_shared_by_all_copies_are_not_read():
             return super().middle(h) + 1
 
     agrees(made(NoTables), CE, data(), made(Plain))
-
-
-def test_another_l_at_every_call_is_refused_with_both_numbers():
-    with pytest.raises(InputError, match="must give with parameters that are put in") as refused:
-        Objective(made(), Counting(), data())
-    found = [float(word) for word in str(refused.value).split("L = ")[1].split(":")[0].split(" and ")]
-    objective = Objective(made(), CE, data())
-    batch, theta = few(objective)
-    counts = [one / float(ce(objective.module(theta), batch).detach()) for one in found]
-    assert counts == pytest.approx([round(one) for one in counts], rel=1e-6)
-    assert counts[0] > counts[1] + 0.5
-
-
-@pytest.mark.parametrize("samples", [3, 8, 200])
-def test_the_few_samples_are_from_all_over_the_data(samples):
-    x, y = torch.arange(4.0 * samples).reshape(samples, 4).double() / samples, torch.arange(samples) * 3 // samples
-    objective = Objective(made(), CE, (x, y))
-    batch, theta = few(objective)
-    assert len(batch[1]) == min(8, samples)
-    assert set(batch[1].tolist()) == {0, 1, 2}
-    assert torch.equal(batch[0][[0, -1]], x[[0, -1]])
-    shift = (theta - objective.theta).norm() / objective.theta.norm()
-    assert 0.1 < float(shift) < 0.3
-
-
-def test_l_that_is_finite_only_near_theta_is_compared_near_it():
-    model = nn.Linear(4, 1, bias=False).double()
-    nn.init.constant_(model.weight, 1.0)
-    x = torch.eye(4, dtype=torch.float64)
-
-    def loss(output, target):
-        return -torch.log(0.05 - (output - target).square()).mean()  # nan where a weight has moved by 0.22 or more
-
-    objective = Objective(model, loss, (x, torch.ones(4, 1, dtype=torch.float64)))
-    shift = few(objective)[1] - objective.theta
-    assert 0 < float(shift.abs().max()) < 0.23
-    agrees_at = objective.theta + 0.1
-    wanted = -torch.log(torch.tensor(0.04, dtype=torch.float64))
-    close(objective.value(agrees_at), wanted, "value")
-    close(objective.gradient(agrees_at), torch.full((4,), 0.05 / 0.04, dtype=torch.float64), "gradient")

@@ -49,20 +49,34 @@ def test_other_views_of_a_parameter_are_not_taken_for_it(stack):
     assert torch.equal(found, stack(leaf)[0])
 
 
+class Own(nn.Parameter):
+    """A parameter of a class of its own."""
+
+
+def marked(kind):
+    like = kind(torch.zeros(3))
+    like.decays = True
+    return like
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, Own])
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize("value", [torch.ones(3), torch.arange(3), torch.ones(3, dtype=torch.float64)])
-def test_values_become_parameters(value, trained):
-    found = as_parameter(value, trained)
-    assert isinstance(found, nn.Parameter)
+def test_values_become_parameters(value, trained, kind):
+    found = as_parameter(value, marked(kind), trained)
+    assert type(found) is kind
+    assert found.decays
     assert found.requires_grad == (trained and value.is_floating_point())
     assert found.dtype == value.dtype
     assert torch.equal(found, value)
 
 
-def test_a_parameter_keeps_the_link_to_what_it_was_computed_from():
+@pytest.mark.parametrize("kind", [nn.Parameter, Own])
+def test_a_parameter_keeps_the_link_to_what_it_was_computed_from(kind):
     start = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    found = as_parameter(start.square(), True)
-    assert isinstance(found, nn.Parameter)
+    found = as_parameter(start.square(), marked(kind), True)
+    assert type(found) is kind
+    assert found.decays
     (slope,) = torch.autograd.grad((found * torch.tensor([1.0, 10.0, 100.0])).sum(), start)
     assert slope.tolist() == [2.0, 40.0, 600.0]
 
