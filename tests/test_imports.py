@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "thalweg"
 RANK = {
     "_lazy": 0,
     "_short": 0,
+    "configured": 0,
     "declared": 0,
     "errors": 0,
     "limits": 0,

@@ -38,7 +38,7 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
         least: The smallest that is allowed.
 
     Raises:
-        InputError: Something else, or one that 64 bits do not hold.
+        InputError: Something else.
 
     >>> whole("replicas", 3, 1)
     3
@@ -53,10 +53,15 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
         number = None
     if number is None or isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
         raise InputError(f"{name} must be a whole number, found {brief(value)}")
-    if not -LARGEST <= number <= LARGEST:
-        raise InputError(f"{name} must be a whole number below 2**63, found {brief(number)}")
     if least is not None and number < least:
         raise InputError(f"{name} must {f'be at least {least}' if least else 'not be negative'}, found {number}")
+    return number
+
+
+def _stored(name: str, value: Any) -> int:
+    """A whole number that 64 bits hold: what is larger is neither drawn, counted nor written."""
+    if not -LARGEST <= (number := whole(name, value)) <= LARGEST:
+        raise InputError(f"{name} must be a whole number below 2**63, found {brief(number)}")
     return number
 
 
@@ -156,7 +161,7 @@ def precision(name: str, value: Any) -> Any:
 
 
 CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "int": whole,
+    "int": _stored,
     "float": real,
     "bool": switch,
     "str": word,

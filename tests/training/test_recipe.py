@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from pydantic import ValidationError
 
+from thalweg.errors import InputError
 from thalweg.training import Cadence, Recipe
 
 TOTAL, PER_EPOCH = 40, 4
@@ -102,7 +102,7 @@ def test_a_training_of_no_steps_is_recorded_once(unit: str) -> None:
     ],
 )
 def test_contradictions_are_refused(fields: dict, sentence: str) -> None:
-    with pytest.raises(ValidationError, match=sentence):
+    with pytest.raises(InputError, match=sentence):
         Recipe(**fields)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from thalweg.errors import brief, nearest
+from thalweg.configured import broken_rule
 from thalweg.experiments.fields import closest, rows
 
 __all__ = ["sentence"]
@@ -38,7 +37,7 @@ def sentence(error: ValidationError, kind: type[BaseModel], spelled: Mapping[str
     rules: dict[tuple[str, str], list[str]] = {}  # the members of a union complain one by one about the same value
     whole: list[str] = []
     for item in error.errors(include_url=False):
-        name, found, message = _name(item["loc"], known), f"found {brief(item['input'])}", str(item["msg"])
+        name, message = _name(item["loc"], known), str(item["msg"])
         if item["type"] == "extra_forbidden":
             unknown = ".".join(map(str, item["loc"]))
             whole.append(f"unknown field '{unknown}'{closest(unknown, list(known))}")
@@ -46,13 +45,9 @@ def sentence(error: ValidationError, kind: type[BaseModel], spelled: Mapping[str
             whole.append(f"{'.'.join(map(str, item['loc']))} must be given")
         elif item["type"] in ("value_error", "assertion_error"):
             whole.append(_placed(message.partition(", ")[2], name, known, kind, spelled))
-        elif item["type"] == "int_parsing_size":
-            rules.setdefault((name, found), []).append("be an integer of at most 4300 digits")
         else:
-            rule = re.sub(r"^\w+ should (be )?", r"", message).partition(", unable to")[0]
-            if item["type"] == "literal_error":
-                found += nearest(str(item["input"]), re.findall(r"'([^']*)'", item["ctx"]["expected"]))
-            rules.setdefault((name, found), []).append(f"be {rule}" if " should be " in message else rule)
+            rule, found = broken_rule(item)
+            rules.setdefault((name, found), []).append(rule)
     for (name, found), parts in rules.items():
         field = spelled.get(name, name) or "the configuration"
         whole.append(f"{field} must {' or '.join(dict.fromkeys(parts))}, {found}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from thalweg.configured import Configured
 from thalweg.errors import InputError
 
 __all__ = ["ActivationName", "ModelConfig"]
@@ -26,7 +27,7 @@ _USED = {
 """Fields that only some families have -> refused elsewhere, so that no field is accepted and ignored."""
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Configured):
     """Names a network up to its input shape and outputs, which come from the task.
 
     Sizes are given in one of four ways: by hand (`hidden`, `channels`); as `depth` layers of equal `width`; as `depth`
@@ -34,15 +35,14 @@ class ModelConfig(BaseModel):
     (MLP 20-20-20; CNN 8, 16; autoencoder: code only; ResNet 16, 32).
 
     Raises:
-        InputError: (as part of pydantic's ``ValidationError``) if two fields contradict each other.
+        InputError: A value that is not allowed, an unknown field, two fields that contradict each other.
 
     >>> ModelConfig(kind="mlp", depth=3, width=20).depth
     3
     >>> ModelConfig(kind="mlp", hidden=(5,), budget=100)
     Traceback (most recent call last):
         ...
-    pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
-      Value error, hidden and budget both set the sizes: give one, found (5,) and 100; None unsets one ...
+    thalweg.errors.InputError: hidden and budget both set the sizes: give one, found (5,) and 100; None unsets one
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

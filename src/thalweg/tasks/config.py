@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from thalweg.configured import Configured
 from thalweg.errors import InputError
 
 __all__ = ["DataName", "TaskConfig"]
@@ -17,7 +18,7 @@ _FUNCTION_FIELDS = ("expression", "interval", "points", "test_points", "grid", "
 _IMAGE_FIELDS = ("path", "samples", "test_samples", "label_noise", "shuffle_labels", "pixels", "target")
 
 
-class TaskConfig(BaseModel):
+class TaskConfig(Configured):
     """Names a task and everything that is done to its data, in this order.
 
     1. read (digits: a fixed stratified split into 1,437 training and 360 test images; the others as published);
@@ -27,15 +28,14 @@ class TaskConfig(BaseModel):
     5. `standardize`: statistics of the training set only.
 
     Raises:
-        InputError: (as part of pydantic's ``ValidationError``) if two fields contradict each other.
+        InputError: A value that is not allowed, an unknown field, two fields that contradict each other.
 
     >>> TaskConfig(name="mnist", samples=1000, label_noise=0.2).samples
     1000
     >>> TaskConfig(name="digits", points=64)
     Traceback (most recent call last):
         ...
-    pydantic_core._pydantic_core.ValidationError: 1 validation error for TaskConfig
-      Value error, points applies to the task 'function' only, found name 'digits' ...
+    thalweg.errors.InputError: points applies to the task 'function' only, found name 'digits'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from thalweg.configured import Configured
 from thalweg.errors import InputError
 
 __all__ = ["Cadence", "Recipe"]
@@ -34,7 +35,7 @@ _CONFIG = ConfigDict(
 )
 
 
-class Cadence(BaseModel):
+class Cadence(Configured):
     """At which steps something is recorded; the first step (0) and the last always are.
 
     >>> Cadence(every=4, unit="step").steps(total=10, per_epoch=5)
@@ -84,14 +85,14 @@ class Cadence(BaseModel):
         return self.every * (per_epoch if self.unit == "epoch" else 1)
 
 
-class Recipe(BaseModel):
+class Recipe(Configured):
     """How replicas are trained.
 
     Every offered optimiser works element by element, so that a hundred stacked replicas are trained exactly as each
     would be alone.
 
     Raises:
-        InputError: (as part of pydantic's ``ValidationError``) if two fields contradict each other.
+        InputError: A value that is not allowed, an unknown field, two fields that contradict each other.
 
     >>> Recipe(optimizer="sgd", lr=0.1, steps=500).total_steps(per_epoch=10)
     500
@@ -100,8 +101,7 @@ class Recipe(BaseModel):
     >>> Recipe(optimizer="sgd", momentum=0.9)
     Traceback (most recent call last):
         ...
-    pydantic_core._pydantic_core.ValidationError: 1 validation error for Recipe
-      Value error, momentum applies to optimizer momentum, nesterov or rmsprop only, found optimizer 'sgd' ...
+    thalweg.errors.InputError: momentum applies to optimizer momentum, nesterov or rmsprop only, found optimizer 'sgd'
     """
 
     model_config = _CONFIG
