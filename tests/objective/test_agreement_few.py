@@ -11,7 +11,7 @@ from torch import nn
 from tests.objective.plainly import CE, ce, close, data, made
 from thalweg.errors import InputError
 from thalweg.objective import Objective
-from thalweg.objective.agreement import few
+from thalweg.objective.plain import few
 
 
 def test_another_l_at_every_call_is_refused_with_both_numbers():
