@@ -66,6 +66,8 @@ class _Telling(type(BaseModel)):
     model_fields: dict[str, Any]
 
     def __call__(cls, *args: Any, **fields: Any) -> Any:
+        if args:
+            raise InputError(f"{cls.__name__} must be given its fields by name, found {brief(args[0])}")
         try:
             return super().__call__(*args, **fields)
         except ValidationError as error:

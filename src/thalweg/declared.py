@@ -14,7 +14,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from thalweg.errors import InputError, brief
 
@@ -224,7 +224,10 @@ def _named(name: str, value: Any, kind: str, there: Mapping[str, Any]) -> Any:
     if kind.startswith("Mapping["):
         if not isinstance(value, Mapping):
             raise InputError(f"{name} must be a mapping of names, found {brief(value)}")
-    elif kind.startswith("Callable["):
+        if get_origin(there.get(re.split(r"\W+", kind)[-2])) is Callable:
+            for key, one in value.items():
+                function(f"{name}[{brief(key)}]", one)
+    elif kind.startswith("Callable[") or get_origin(there.get(kind)) is Callable:
         return function(name, value)
     elif kind in CLASSES:  # by name, for a module may know a class for its annotations only
         if not any(one.__name__ == kind and one.__module__.startswith("thalweg.") for one in type(value).__mro__):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thalweg.objective import Objective
-from thalweg.objective.program import Needs
+from thalweg.objective.needs import Needs
 from thalweg.training import Recipe, train
 
 CE = nn.CrossEntropyLoss()

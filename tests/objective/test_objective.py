@@ -446,14 +446,16 @@ def test_recomputed_statistics_of_inputs_far_from_zero():
 
 
 class Counted(nn.Module):
-    """Counts the samples that pass through it."""
+    """Counts the samples that pass through it, in one place for all copies."""
+
+    samples = 0
 
     def __init__(self, model):
         super().__init__()
-        self.model, self.samples = model, 0
+        self.model = model
 
     def forward(self, x):
-        self.samples += len(x)
+        Counted.samples += len(x)
         return self.model(x)
 
 
@@ -513,9 +515,28 @@ def test_one_forward_pass_serves_the_loss_and_all_metrics():
     metrics = {"accuracy": targets.accuracy, "again": targets.accuracy, "third": nn.CrossEntropyLoss()}
     objective = Objective(Counted(WAYS["vmap"]()), nn.CrossEntropyLoss(), (x, y), metrics=metrics)
     objective.metrics(objective.initial(4))  # the first call measures memory as well
-    before = objective.program.model.samples
+    before = Counted.samples
     objective.metrics(objective.initial(4))
-    assert objective.program.model.samples - before == 40  # vmap: one trace for the four
+    assert Counted.samples - before == 40  # vmap: one trace for the four
+
+
+def test_what_a_model_counts_in_passing_does_not_change_its_loss():
+    class Annealed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.step = nn.Linear(3, 2), 0
+
+        def forward(self, x):
+            self.step += 1
+            return self.net(x) * (1 + max(0, self.step - 40))
+
+    objective = Objective(Annealed(), nn.CrossEntropyLoss(), (torch.randn(10, 3), torch.randint(2, (10,))))
+    theta = objective.initial(3)
+    first = objective.value(theta), objective.gradient(theta[0])
+    for _ in range(60):
+        last = objective.value(theta), objective.gradient(theta[0])
+    assert torch.equal(first[0], last[0])
+    assert torch.equal(first[1], last[1])
 
 
 def with_statistics(replicas):

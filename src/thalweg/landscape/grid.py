@@ -54,7 +54,7 @@ class Grid:
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
-        counts = (self.points,) if isinstance(self.points, int) else self.points
+        counts = self.points if isinstance(self.points, tuple | list) else (self.points,)
         if not counts or any(isinstance(n, bool) or not isinstance(n, int) or n < 2 for n in counts):
             raise InputError(f"points must be whole numbers of at least 2, found {self.points}")
         if self.span is not None and self.rise is not None:

@@ -23,9 +23,11 @@ from thalweg.objective import dependence, tensors
 from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.kernels import observed
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.plain import Plain, few, same_numbers, state, written
-from thalweg.objective.program import Needs, Program
+from thalweg.objective.needs import Needs
+from thalweg.objective.plain import Plain, few, same_numbers, written
+from thalweg.objective.program import Program
 from thalweg.objective.scalars import check_scalar
+from thalweg.objective.swapping import state
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -91,10 +93,9 @@ def settle(objective: Assembly, given: nn.Module) -> None:
         log.warning("the loss keeps '%s', which every evaluation changes: L may be another at every call", counted[0])
     mutates = bool(written(plain.program.model, model))
     found = {"mutates": mutates, "exact": seen.needs_exact, "twice": seen.differentiates, "writes": any(plain.wrote)}
-    kept = any(
-        state(one) != state(old) for one, old in zip(model.modules(), plain.program.model.modules(), strict=False)
-    )
-    objective.needs = replace(objective.needs, held=kept, **found)
+    both = zip(model.modules(), plain.program.model.modules(), strict=False)
+    counts = any(state(new) != state(old) for new, old in both)
+    objective.needs = replace(objective.needs, counts=counts, **found)
     if seen.needs_exact:
         plain = replace(plain, program=build(objective.needs))
         loss, model = plain.loss(other)

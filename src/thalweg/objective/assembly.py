@@ -18,8 +18,9 @@ from thalweg.objective import batches as data_batches
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.needs import Needs
 from thalweg.objective.normalization import BatchNormPolicy
-from thalweg.objective.program import Needs, Program
+from thalweg.objective.program import Program
 from thalweg.objective.structure import LinearStack, loss_kind
 
 __all__ = ["Assembly", "Metric"]
@@ -281,7 +282,7 @@ class Assembly:
 
     def permuted(self, seed: int = 0) -> Self:
         """The same objective with its samples in another order: equal but for rounding, which it measures."""
-        return self._changed(batches=self.batches.permuted(seed))
+        return self._changed(batches=self.batches.permuted(whole("seed", seed)))
 
     def _changed(self, **changes: Any) -> Self:
         new = copy.copy(self)

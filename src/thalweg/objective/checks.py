@@ -210,8 +210,8 @@ def computes(objective: Assembly) -> None:
     """Evaluates a few samples in another dtype, in which constants of the model may not follow."""
     params = objective.layout.unravel(objective.theta)
     try:
-        with torch.enable_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
-            objective.program.loss_one(params, objective.batches.first(8))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
+            objective.program.loss_alone(params, objective.batches.first(8))
     except RuntimeError as error:
         dtype = str(objective.dtype).removeprefix("torch.")
         raise InputError(

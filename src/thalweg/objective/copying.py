@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -97,7 +97,7 @@ def _uncopyable(model: nn.Module, known: Mapping[int, Any]) -> dict[int, Any]:
     return out
 
 
-def _rebind(module: nn.Module, memo: Mapping[int, Any]) -> None:
+def _rebind(module: nn.Module, memo: dict[int, Any]) -> None:
     """Makes the functions that a copied module keeps refer to the copy; removes compilation."""
     for name, child in list(module._modules.items()):
         if child is not None and isinstance(getattr(child, "_orig_mod", None), nn.Module):
@@ -110,7 +110,7 @@ def _rebind(module: nn.Module, memo: Mapping[int, Any]) -> None:
             vars(module)[name] = _moved(value, memo)
 
 
-def _moved(value: Any, memo: Mapping[int, Any], depth: int = 4) -> Any:
+def _moved(value: Any, memo: dict[int, Any], depth: int = 4) -> Any:
     """A value in which the copies stand for the originals; the value itself where it refers to none."""
     if id(value) in memo:
         return memo[id(value)]
@@ -131,27 +131,29 @@ def _moved(value: Any, memo: Mapping[int, Any], depth: int = 4) -> Any:
     if type(value) is dict:
         items = {key: move(one) for key, one in value.items()}
         return value if all(items[key] is value[key] for key in value) else items
-    return _moved_function(value, move) if isinstance(value, FunctionType) else value
+    return _moved_function(value, memo, move) if isinstance(value, FunctionType) else value
 
 
-def _moved_function(function: FunctionType, move: Any) -> FunctionType:
-    cells = []
-    for cell in function.__closure__ or ():
+def _moved_function(function: FunctionType, memo: dict[int, Any], move: Callable[[Any], Any]) -> FunctionType:
+    """A function whose closure and defaults hold the copies; itself where there are none."""
+    cells = tuple(CellType() for _ in function.__closure__ or ())
+    made = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells or None)
+    memo[id(function)] = made  # for a closure that holds the function itself
+    changed = False
+    for old, new in zip(function.__closure__ or (), cells, strict=True):
         try:
-            content = cell.cell_contents
+            content = old.cell_contents
         except ValueError:  # a name that has no value yet
-            cells.append(cell)
             continue
-        new = content if content is function else move(content)
-        cells.append(cell if new is content else CellType(new))
-    defaults, keywords = move(function.__defaults__), move(function.__kwdefaults__)
-    same = all(a is b for a, b in zip(cells, function.__closure__ or (), strict=True))
-    if same and defaults is function.__defaults__ and keywords is function.__kwdefaults__:
-        return function
-    made = FunctionType(function.__code__, function.__globals__, function.__name__, defaults, tuple(cells) or None)
-    made.__kwdefaults__ = keywords
+        new.cell_contents = move(content)
+        changed = changed or not (new.cell_contents is content or content is function)
+    made.__defaults__, made.__kwdefaults__ = move(function.__defaults__), move(function.__kwdefaults__)
     made.__dict__.update(function.__dict__)
-    return made
+    changed = changed or made.__defaults__ is not function.__defaults__
+    if changed or made.__kwdefaults__ is not function.__kwdefaults__:
+        return made
+    del memo[id(function)]
+    return function
 
 
 def placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

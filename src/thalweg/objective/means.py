@@ -61,8 +61,8 @@ def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) 
     tolerance = 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)
     if _is_sum(once, doubled, tolerance):
         if held.divisible and len(held.held) == 1 and held.rows > length:  # what it is divided by may be rare
-            once, twice = evaluate(held.held[0]), evaluate(samples.joined([held.held[0]] * 2))
-            if not _is_sum(once, twice, 1e3 * torch.finfo(objective.dtype).eps * max(abs(once), 1e-30)):
+            whole, twice = evaluate(held.held[0]), evaluate(samples.joined([held.held[0]] * 2))
+            if not _is_sum(whole, twice, 1e3 * torch.finfo(objective.dtype).eps * max(abs(whole), 1e-30)):
                 return _no_mean(objective, once, weighted)
         raise InputError(
             f"loss must be the mean over the batch, found a sum: {once:.6g} for {length} samples, "

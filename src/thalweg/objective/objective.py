@@ -149,10 +149,11 @@ class Objective(Assembly):
         """Raises InputError where model or loss have no second derivative: found once, and on autograd's refusal."""
         with differentiable.naming_refusals():
             if self.slope is not None and not self.slope.agrees:
+                cause = ": its forward pass computes buffers from theta" if self.needs.mutates else ""
                 raise InputError(
                     "model and loss must have a gradient that is that of L for second derivatives, found "
                     f"{self.slope.autograd:.6g} by autograd and {self.slope.difference:.6g} by differences of L along "
-                    "one direction"
+                    f"one direction{cause}"
                 )
             if not self._twice:
                 with torch.inference_mode(False):

@@ -19,7 +19,7 @@ from thalweg.objective.program import Program
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
 
-__all__ = ["Plain", "few", "moved", "same_numbers", "state", "written"]
+__all__ = ["Plain", "few", "moved", "same_numbers", "written"]
 
 SAMPLES = 8
 
@@ -161,12 +161,6 @@ def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
 
 def _equal(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a, b) or (a.is_floating_point() and torch.equal(a.nan_to_num(), b.nan_to_num()))
-
-
-def state(thing: object) -> dict[str, object]:
-    """The numbers that an object keeps as plain attributes: a counter, say."""
-    own = getattr(thing, "__dict__", {})
-    return {name: value for name, value in own.items() if isinstance(value, int | float)}
 
 
 @contextmanager

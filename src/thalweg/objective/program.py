@@ -26,11 +26,12 @@ from torch.utils import _pytree as pytree
 from thalweg.errors import first_line
 from thalweg.objective import containers, copying
 from thalweg.objective.kernels import exact_kernels
+from thalweg.objective.needs import Needs
 from thalweg.objective.scalars import number
 from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
 from thalweg.objective.structure import LinearStack, linear_stack
 from thalweg.objective.surroundings import twice_differentiable, without_fused_layers
-from thalweg.objective.swapping import Place, places, swapped
+from thalweg.objective.swapping import Place, places, swapped, uncounted
 from thalweg.objective.tensors import cloned
 
 log = logging.getLogger("thalweg")
@@ -48,29 +49,6 @@ class LossOnBatch(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         """Evaluates the closure."""
         return self.loss(self.model, batch)
-
-
-@dataclass(frozen=True)
-class Needs:
-    """How a model must be evaluated so that its code computes what it computes in plain PyTorch.
-
-    Args:
-        mutates: The forward pass writes into buffers: every evaluation gets a copy of all of them.
-        vectorized: vmap gives what a loop gives.
-        held: Every evaluation needs a copy of the model that really holds θ, as parameters that stay in it.
-        graded: Values are computed as derivatives are, with gradients on and parameters that require them.
-        exact: Fused kernels are replaced by operations whose derivatives are right to every order.
-        writes: Model or loss write into the tensors of a batch: every evaluation gets a copy of them.
-        twice: Model or loss differentiate inside: attention is computed by kernels that have second derivatives.
-    """
-
-    mutates: bool = False
-    vectorized: bool = True
-    held: bool = False
-    graded: bool = False
-    exact: bool = False
-    writes: bool = False
-    twice: bool = False
 
 
 @dataclass
@@ -110,6 +88,11 @@ class Program:
     def _places(self) -> list[Place]:
         return places(self.model)
 
+    @contextmanager
+    def _swapped(self, values: Params) -> Iterator[None]:
+        with swapped(self._places, values), uncounted(self.model) if self.needs.counts else nullcontext():
+            yield
+
     def __post_init__(self) -> None:
         if self.on_batch:
             self._closure = LossOnBatch(self.model, self.loss)
@@ -143,7 +126,7 @@ class Program:
             return copying.holding(self.model, values)(*args, **kwargs)
         if torch.compiler.is_compiling():
             return functional_call(self.model, values, args, kwargs)
-        with swapped(self._places, values):
+        with self._swapped(values):
             return self.model(*args, **kwargs)
 
     def loss_one(self, params: Params, batch: Any) -> Tensor:
@@ -156,7 +139,7 @@ class Program:
         values = self._values(params)
         if torch.compiler.is_compiling():
             return functional_call(self._closure, {f"model.{name}": value for name, value in values.items()}, (batch,))
-        with swapped(self._places, values):
+        with self._swapped(values):
             return self._closure(batch)
 
     def loss_alone(self, params: Params, batch: Any) -> Tensor:

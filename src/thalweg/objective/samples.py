@@ -105,7 +105,8 @@ def cut(batch: Any, part: slice) -> Any:
             return Column(leaf[part])
         if not _has_rows(leaf):
             raise InputError("data must be dense tensors to be cut, found sparse or nested ones or packed sequences")
-        return leaf[part]
+        out = leaf[part]
+        return out.requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # cut without gradients
 
     return mapped(piece, batch)
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from thalweg.errors import InputError
 from thalweg.objective.agreement import Way
 from thalweg.objective.differentiable import custom_functions, kinks, naming_refusals
+from thalweg.objective.needs import Needs
 from thalweg.objective.plain import Plain, few
-from thalweg.objective.program import Needs, Program
+from thalweg.objective.program import Program
 from thalweg.objective.tensors import placer
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Place", "places", "swapped"]
+__all__ = ["Place", "places", "state", "swapped", "uncounted"]
 
 Place = tuple[dict[str, Any], str, str]  # where a tensor is registered, under which key, and its name
 
@@ -40,3 +40,20 @@ def swapped(where: list[Place], values: Mapping[str, Tensor]) -> Iterator[None]:
     finally:
         for registry, key, one in kept:
             registry[key] = one
+
+
+def state(thing: object) -> dict[str, object]:
+    """The numbers that an object keeps as plain attributes: a counter, say."""
+    own = getattr(thing, "__dict__", {})
+    return {name: value for name, value in own.items() if isinstance(value, int | float)}
+
+
+@contextmanager
+def uncounted(model: nn.Module) -> Iterator[None]:
+    """Puts the numbers back that a forward pass counts in plain attributes, so that L stays one function."""
+    kept = [(module, state(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, numbers in kept:
+            vars(module).update(numbers)

@@ -15,9 +15,10 @@ from thalweg.objective.agreement import Way, needs
 from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.graph import saved_bytes
 from thalweg.objective.kernels import observed
+from thalweg.objective.needs import Needs
 from thalweg.objective.objective import Objective
 from thalweg.objective.plain import Plain, moved, written
-from thalweg.objective.program import Needs, Program
+from thalweg.objective.program import Program
 from thalweg.objective.stacking import leaf_stack
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
