@@ -38,7 +38,7 @@ from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem,
 from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
 from thalweg.critical.steepest import steepest_descent
-from thalweg.declared import declared
+from thalweg.declared import declared, whole
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 
@@ -143,5 +143,5 @@ def _check_index(index: int | Tensor, size: int, replicas: int) -> None:
     if isinstance(index, Tensor) and index.shape != (replicas,):
         raise InputError(f"index must be one number or have shape ({replicas},), found {tuple(index.shape)}")
     for found in index.tolist() if isinstance(index, Tensor) else [index]:
-        if not 0 <= found <= size:
+        if not 0 <= whole("index", found) <= size:
             raise InputError(f"index must be from 0 to P = {size}, found {found}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
-from thalweg.errors import InputError, nearest
+from thalweg.errors import InputError, brief, nearest
 from thalweg.objective.arguments import floating
 
 __all__ = ["KINDS", "Path", "positions"]
@@ -152,7 +152,10 @@ def positions(t: Tensor | list[float], name: str = "t") -> Tensor:
     Raises:
         InputError: Not a list of finite numbers, or none.
     """
-    t = torch.as_tensor(t, dtype=torch.float64).cpu()
+    try:
+        t = torch.as_tensor(t, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{name} must be a list of numbers, found {brief(t)}") from None
     if t.dim() != 1 or t.numel() == 0:
         raise InputError(f"{name} must be a list of at least one number, found shape {tuple(t.shape)}")
     if not bool(t.isfinite().all()):
