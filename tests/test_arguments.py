@@ -244,6 +244,7 @@ PLAIN: dict[str, Call] = {  # tensors, trajectories and results, which have no o
     "critical.solution_landscape": lambda x: critical.solution_landscape(x, x),
     "critical.FunctionProblem": lambda x: critical.FunctionProblem(x, 2) if not callable(x) else None,
     "landscape.pca": lambda x: landscape.pca(x),
+    "landscape.explained_ratio": lambda x: landscape.explained_ratio(x),
     "landscape.pca_directions": lambda x: landscape.pca_directions(x),
     "landscape.tsne": lambda x: landscape.tsne(x),
     "landscape.matched_walk": lambda x: landscape.matched_walk(x),
