@@ -121,7 +121,6 @@ def test_losses_that_differentiate_inside_in_float32(loss):
     agrees(made().float(), loss, (x.float(), y), loss_on="batch")
 
 
-@pytest.mark.xfail(reason="the other precision is tried with parameters that require no gradients")
 @pytest.mark.parametrize("loss", [inner_step, squared_step])
 def test_losses_that_differentiate_in_parameters_in_float32(loss):
     x, y = data()

@@ -93,12 +93,11 @@ def compiled_method(model):
     model.kept = model.b
 
 
-ORIGINAL = pytest.mark.xfail(reason="the function in the function is still that of the original")
 KEPT = (
     *(closure_of_self, closure_of_tensors, closure_of_a_closure, defaults, partial, partial_of_a_method, bound),
     *(bound_of_a_module, in_a_dict, wrapped_forward, compiled, compiled_method),
-    pytest.param(recursion, marks=ORIGINAL),
-    pytest.param(in_a_list, marks=ORIGINAL),
+    recursion,
+    in_a_list,
 )
 
 

@@ -315,13 +315,7 @@ def slope_in_the_points(model, batch):
 
 
 @pytest.mark.parametrize(
-    ("loss", "listed"),
-    [
-        (ce, False),
-        (ce, True),
-        (slope_in_the_points, True),
-        pytest.param(slope_in_the_points, False, marks=pytest.mark.xfail(reason="pieces of them require no gradients")),
-    ],
+    ("loss", "listed"), [(ce, False), (ce, True), (slope_in_the_points, True), (slope_in_the_points, False)]
 )
 def test_points_that_require_gradients_are_no_parameters(loss, listed, caplog):
     x, y = data()

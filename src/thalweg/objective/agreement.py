@@ -105,7 +105,7 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     )
     parts = plain.gradients(loss, model)
     dependence.on_theta(objective, parts, float(again.detach()) == float(loss.detach()))
-    dependence.on_the_copy(objective, plain, again, given)
+    dependence.on_the_copy(objective, plain, again, theta, given)
     way = Way(build, objective.layout, plain.batch, torch.stack([theta, other]))
     objective.needs = needs(way, objective.needs, loss.detach(), plain.flat(parts))
     hooked = any(module._backward_hooks or module._backward_pre_hooks for module in model.modules())

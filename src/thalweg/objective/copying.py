@@ -107,7 +107,13 @@ def _rebind(module: nn.Module, memo: dict[int, Any]) -> None:
             for key, hook in list(value.items()):
                 value[key] = _moved(hook, memo)
         elif name not in _TORCH:
-            vars(module)[name] = _moved(value, memo)
+            moved = _moved(value, memo)
+            if moved is not value and type(value) is list:  # closures may hold the same list
+                value[:] = moved
+            elif moved is not value and type(value) is dict:
+                value.update(moved)
+            else:
+                vars(module)[name] = moved
 
 
 def _moved(value: Any, memo: dict[int, Any], depth: int = 4) -> Any:

@@ -133,7 +133,7 @@ def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> None:
         ) from error
 
 
-def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Module) -> None:
+def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, theta: Tensor, given: nn.Module) -> None:
     """Compares the loss with a copy of the model with that of the model itself, which stays as it is.
 
     A loss may know parameters by identity (a set of those that decay, say) or look at what a hook of the original
@@ -143,6 +143,7 @@ def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Modu
         objective: Whose loss it is.
         plain: The evaluation of a copy.
         value: What that gave at the model's own θ.
+        theta: That θ, (P,).
         given: The model that the user handed over.
 
     Raises:
@@ -169,6 +170,12 @@ def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, given: nn.Modu
                 one.update(content) if isinstance(one, dict) else one.extend(content)
     right, found = float(here.detach()), float(value.detach())
     if abs(found - right) > (1e-4 if objective.dtype == torch.float32 else 1e-9) * abs(right):
+        again = plain.value(theta)
+        if again != found:
+            raise InputError(
+                f"the objective must be deterministic, found {found:.8g} and {again:.8g} at the same theta: the model "
+                "or the loss is stochastic, or counts its calls"
+            )
         raise InputError(
             "loss must give with a copy of the model what it gives with the model itself, "
             f"found {found:.8g} and {right:.8g}: {_IDENTITY}"

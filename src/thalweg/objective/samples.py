@@ -106,7 +106,7 @@ def cut(batch: Any, part: slice) -> Any:
         if not _has_rows(leaf):
             raise InputError("data must be dense tensors to be cut, found sparse or nested ones or packed sequences")
         out = leaf[part]
-        return out.requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # cut without gradients
+        return out.detach().requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # under no_grad
 
     return mapped(piece, batch)
 
@@ -119,7 +119,8 @@ def taken(batch: Any, index: Tensor) -> Any:
     def pick(leaf: Leaf) -> Leaf:
         if isinstance(leaf, Column):
             return _entries(leaf, places)
-        return leaf.index_select(0, flat.to(leaf.device)).reshape(*index.shape, *leaf.shape[1:])
+        out = leaf.index_select(0, flat.to(leaf.device)).reshape(*index.shape, *leaf.shape[1:])
+        return out.requires_grad_() if leaf.requires_grad and not out.requires_grad else out
 
     return mapped(pick, batch)
 
@@ -146,7 +147,8 @@ def joined(batches: tuple[Any, ...] | list[Any]) -> Any:
 def _joined(pieces: tuple[Leaf, ...]) -> Leaf:
     if isinstance(pieces[0], Column):
         return Column(chain.from_iterable(pieces))
-    return torch.cat(pieces)
+    out = torch.cat(pieces)
+    return out.requires_grad_() if any(one.requires_grad for one in pieces) and not out.requires_grad else out
 
 
 def collated(samples: list[Any]) -> Any:

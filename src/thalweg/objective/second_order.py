@@ -122,14 +122,17 @@ def _by_differences(
     epsilon = max(torch.finfo(at.dtype).eps, objective.epsilon(at.dtype))
     exact = _plain_product(wide, at, along)[0]
     step = epsilon ** (1 / 3) * max(1.0, float(norm(at)))
+    before = math.inf
     for shift in (step, step / 8):  # the second where the third derivative is large: an error of 1/64, noise of 8
         slopes = [wide.gradient(at + sign * along)[1] for sign in (shift, -shift)]
         measured = (slopes[0] - slopes[1]) / (2 * shift)
         scale = float(torch.maximum(norm(measured), norm(exact)))
         noise = epsilon * float(norm(slopes[0])) / shift
         error = float(norm(exact - measured))
-        if not math.isfinite(error) or error <= (1e-3 if strict else 0.05) * scale + 10 * noise:
+        settled = error <= (1e-3 if strict else 0.05) * scale + 10 * noise
+        if not math.isfinite(error) or settled or (error <= 0.1 * before and error <= 0.05 * scale):
             return
+        before = error
     raise InputError(
         f"model and loss must be twice differentiable for second derivatives, found {_cause(objective, names)}: "
         f"a Hessian-vector product through it differs by {error / scale:.2g} (relative) from finite differences of "

@@ -112,12 +112,18 @@ def _measured(objective: Assembly) -> Slope | None:
         return Slope(slope, found, _close(slope, found, 0.05, noise), torch.finfo(lowest).eps)
     (found, noise), (finest, more) = difference(SMALL), difference(TINY)
     coarse = 0.0 if found or not slope else difference(LARGE)[0]
+    if not _close(finest, found, 0.2, noise + more) and _close(finest, difference(TINY / 8)[0], 0.2, 9 * more):
+        found, noise = finest, more  # L bends within the longer step
     if not _close(finest, found, 0.2, noise + more):  # L may be a small difference of large numbers: then it is rough
         signs = torch.where(v < 0, -1.0, 1.0)
         rough = max(abs(plain.value(theta * (1 + sign * epsilon * signs)) - float(loss.detach())) for sign in (1, -1))
         more *= max(1.0, 100 * min(rough, 1e-9 * level) / floor)
     if _close(finest, found, 0.2, noise + more) and (found or not coarse):  # precise down to the last digits
-        return Slope(slope, found, _close(slope, found, 2e-5, noise), epsilon)
+        agrees = _close(slope, found, 2e-5, noise)
+        if not agrees:  # of a difference that has not settled yet, a shorter step is nearer
+            shorter, rougher = difference(SMALL / 8)
+            agrees = abs(shorter - slope) <= 0.5 * abs(found - slope) and _close(slope, shorter, 0.1, rougher)
+        return Slope(slope, found, agrees, epsilon)
     coarse = difference(LARGE)[0]
     if _close(difference(LARGE / 4)[0], coarse, 0.05, noise):
         return Slope(slope, coarse, _close(slope, coarse, 0.05, noise), torch.finfo(torch.float32).eps)
