@@ -106,7 +106,7 @@ def cut(batch: Any, part: slice) -> Any:
         if not _has_rows(leaf):
             raise InputError("data must be dense tensors to be cut, found sparse or nested ones or packed sequences")
         out = leaf[part]
-        return out.detach().requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # under no_grad
+        return out.clone().requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # under no_grad
 
     return mapped(piece, batch)
 
