@@ -106,7 +106,9 @@ def cut(batch: Any, part: slice) -> Any:
         if not _has_rows(leaf):
             raise InputError("data must be dense tensors to be cut, found sparse or nested ones or packed sequences")
         out = leaf[part]
-        return out.clone().requires_grad_() if leaf.requires_grad and not out.requires_grad else out  # under no_grad
+        if leaf.requires_grad and not torch.is_grad_enabled():  # a leaf of its own, which a loss may differentiate in
+            return out.detach().clone().requires_grad_()
+        return out
 
     return mapped(piece, batch)
 
