@@ -87,7 +87,8 @@ def test_other_axes_are_transformed_and_say_the_true_values() -> None:
     y = np.array([-10.0, 0.0, 10.0])
     drawn = _one(Line([0, 1, 2], y), y=Axis("λ", scale="symlog", within=1.0))
     np.testing.assert_allclose(_array(drawn["data"][0]["y"]), np.sign(y) * np.log10(1 + np.abs(y)))
-    np.testing.assert_array_equal(_array(drawn["data"][0]["customdata"])[:, 1], y)
+    np.testing.assert_array_equal(_array(drawn["data"][0]["customdata"])[:, 0], y)
+    assert "x: %{x:.5g}<br>λ: %{customdata[0]:.5g}" in drawn["data"][0]["hovertemplate"]
     axis = drawn["layout"]["yaxis"]
     places = dict(zip(axis["ticktext"], axis["tickvals"], strict=True))
     assert places["0"] == 0

@@ -49,7 +49,7 @@ def parameters(look: Look) -> Findings:
     for name in layout.names:
         inside = (chosen >= layout.slices[name].start) & (chosen < layout.slices[name].stop)
         if inside.any():
-            names = tuple(f"{name}, parameter {int(k)}" for k in chosen[inside])
+            names = tuple(f"parameter {int(k)}" for k in chosen[inside])
             marks.append(Lines(x, losses[inside.numpy()], label=name, names=names, width=0.9, opacity=0.75))
     centre = float(losses[0, middle])
     shown = f"all {size:,} parameters" if len(chosen) == size else f"{len(chosen):,} of {size:,} parameters (seeded)"

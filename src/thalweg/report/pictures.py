@@ -25,10 +25,12 @@ __all__ = ["Film", "Picture", "draw", "films", "svg_address"]
 
 BIGGEST_SVG = 150_000  # characters above which the picture inside the page is a PNG
 BIGGEST_PNG = 150_000  # bytes of that picture: it is for paper and for readers without scripts, the file is sharper
+VEILED = 0.02  # share of a picture inside the picture that may be half transparent, as the rims of a surface are
 BIGGEST_FILM = 4_000_000  # bytes above which a film stays beside the page
 
 _PLACES = re.compile(r"(?<=\s)(?:d|x|y|points)=\"[^\"]*\"")
-_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_RASTER = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+_DECIMALS = re.compile(r"-?\d+\.\d{2,}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Picture:
         title: Words above it.
         caption: Words beneath it.
         notes: What the picture cannot show.
-        interactive: What plotly.js draws: data, layout, config, and ``narrow``, the layout on a small screen.
+        interactive: What plotly.js draws: data, layout, config, and ``narrow``, a layout for small screens.
         details: What clicks on points open: key, title, facts, and perhaps another plotly figure.
         static: The picture as a ``data:`` address.
         files: Pairs (kind, address relative to the report) of the files.
@@ -143,14 +145,17 @@ def films(folder: Path, beside: Path, statements: Sequence[str]) -> tuple[Film, 
 
 
 def svg_address(svg: bytes) -> str:
-    """A picture as a ``data:`` address half as long as base64: places to 0.01 points, few characters encoded.
+    """A picture as a ``data:`` address half as long as base64: places to 0.1 points, few characters encoded.
+
+    Surfaces and coloured cells are pictures inside the picture; 256 colours do for them.
 
     >>> svg_address(b'<?xml version="1.0"?> <svg><path d="M 1.23456 2"/></svg>')
-    "data:image/svg+xml;charset=utf-8,<svg><path d='M 1.23 2'/></svg>"
+    "data:image/svg+xml;charset=utf-8,<svg><path d='M 1.2 2'/></svg>"
     """
     text = svg.decode()
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = _PLACES.sub(lambda found: _DECIMALS.sub(lambda one: f"{float(one[0]):.2f}", found[0]), text)
+    text = _RASTER.sub(lambda found: _base64(_paletted(base64.b64decode(found[1])), "image/png"), text)
+    text = _PLACES.sub(lambda found: _DECIMALS.sub(lambda one: f"{float(one[0]):.1f}", found[0]), text)
     text = " ".join(text.replace("'DejaVu Sans'", "DejaVu Sans").split())
     if "'" not in text:  # else the double quotes are encoded
         text = text.replace('"', "'")
@@ -171,6 +176,26 @@ def smaller(png: bytes, most: int = BIGGEST_PNG) -> bytes:
     return png
 
 
+def _paletted(png: bytes) -> bytes:
+    """The same picture on white paper with 255 colours and one that is transparent, if that is shorter."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGBA")
+    alpha = picture.getchannel("A")
+    if sum(alpha.histogram()[1:255]) > VEILED * picture.width * picture.height:  # more than the rims shines through
+        return png
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    found = paper.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = (found.getpalette() or [])[:765]
+    found.putpalette([*colours, *[255] * (768 - len(colours))])
+    found.paste(255, mask=alpha.point([255, *[0] * 255]))
+    written = io.BytesIO()
+    found.save(written, "PNG", optimize=True, transparency=255)
+    return min(png, written.getvalue(), key=len)
+
+
 def _base64(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
@@ -184,5 +209,6 @@ def _kept(places: Mapping[str, Path], data: bytes) -> tuple[bytes, bytes] | None
 
 
 def interactive(figure: Figure) -> dict[str, Any]:
-    """What plotly.js draws, with a second layout for small screens."""
-    return to_json(figure) | {"narrow": to_json(figure, narrow=True)["layout"]}
+    """What plotly.js draws, with a second layout for small screens where it is another."""
+    wide, narrow = to_json(figure), to_json(figure, narrow=True)["layout"]
+    return wide if narrow == wide["layout"] else wide | {"narrow": narrow}

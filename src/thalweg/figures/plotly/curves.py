@@ -51,7 +51,7 @@ def _(mark: Lines, frame: Frame) -> list[dict[str, Any]]:
         trace |= {"x": numbers(frame.put(mark, "x", x), coarse=True)}
         trace |= {"y": numbers(frame.put(mark, "y", y), coarse=True)}
         trace |= frame.home(mark) | frame.entry(mark.label, mark.key) | frame.cursor(mark, x, y)
-        if names:
+        if names and not frame.close_up:  # a word for every point: once is enough
             trace |= {"text": names, "hovertemplate": "<b>%{text}</b><br>" + trace["hovertemplate"]}
         found.append(trace)
     if mark.values is not None and not frame.close_up:

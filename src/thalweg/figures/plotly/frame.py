@@ -146,19 +146,19 @@ class Frame:
     def cursor(self, mark: Mark, *originals: np.ndarray) -> dict[str, Any]:
         """What the cursor shows at a point: the label and the values of x, y (z), never drawn coordinates."""
         names = ("x", "y", "z")[: len(originals)]
-        plain = all(self.native(self.axis(mark, name)) for name in names)
-        rows = []
-        for i, name in enumerate(names):
+        rows, carried = [], []  # only those that plotly draws elsewhere go along
+        for name, original in zip(names, originals, strict=True):
             axis = self.axis(mark, name)
             title = words(axis.label or name) + (f" ({words(axis.unit)})" if axis.unit else "")
-            rows.append(f"{title}: %{{{name if plain else f'customdata[{i}]'}:.5g}}")
+            if self.native(axis):
+                rows.append(f"{title}: %{{{name}:.5g}}")
+            else:
+                rows.append(f"{title}: %{{customdata[{len(carried)}]:.5g}}")
+                carried.append(np.asarray(original, dtype=np.float64))
         head = f"<b>{words(mark.label)}</b><br>" if mark.label else ""
         found: dict[str, Any] = {"hovertemplate": f"{head}{'<br>'.join(rows)}<extra></extra>"}
-        if not plain:
-            found["customdata"] = numbers(
-                np.stack([np.asarray(o, dtype=np.float64) for o in originals], axis=-1),
-                coarse=True,  # five digits are shown
-            )
+        if carried:
+            found["customdata"] = numbers(np.stack(carried, axis=-1), coarse=True)  # five digits are shown
         return found
 
 

@@ -45,7 +45,9 @@ def point_parts(
     )
     kinds = np.array([symbols[frame.colours.symbol(k, mark.symbol)] for k in mark.markers] or [symbols[mark.symbol]])
     kinds = np.broadcast_to(kinds, (len(mark.x),)) if len(kinds) == 1 else kinds
-    hover = np.array(_hover(mark, frame, places), dtype=object)
+    # Points without words of their own need no sentence each.
+    told = mark.hover or mark.markers or mark.categories or any(mark.keys) or mark.values is not None
+    hover = None if not told else np.array(_hover(mark, frame, places), dtype=object)
     parts: list[tuple[str | None, np.ndarray, str]] = [
         (key, np.array([c == key for c in mark.categories], dtype=bool), frame.colours.of(mark, key))
         for key in dict.fromkeys(mark.categories)
@@ -65,7 +67,9 @@ def point_parts(
         elif mark.values is not None:
             shade = forward(mark.scale, mark.values[keep])
             marker |= {"color": numbers(shade, coarse=True), "coloraxis": frame.colour_axis(mark)}
-        more: dict[str, Any] = {"hovertext": hover[keep].tolist(), "hovertemplate": "%{hovertext}<extra></extra>"}
+        more: dict[str, Any] = frame.cursor(mark, *(place[keep] for place in places))
+        if hover is not None:
+            more = {"hovertext": hover[keep].tolist(), "hovertemplate": "%{hovertext}<extra></extra>"}
         if any(mark.texts) and not frame.close_up:
             texts = [words(text) for text, k in zip(mark.texts, keep, strict=True) if k]
             more |= {"text": texts, "textfont": {"size": 10, "color": INK}}

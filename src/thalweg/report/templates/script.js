@@ -15,7 +15,7 @@
 
   const draw = (place, figure) => {
     const { data, layout, narrow, config } = tinted(figure);
-    return Plotly.react(place, data, slim.matches ? narrow : layout, config);
+    return Plotly.react(place, data, slim.matches && narrow ? narrow : layout, config);
   };
 
   // For a page that draws more, or the same again with other data.

@@ -141,7 +141,7 @@
       place.hidden = !found.figure;
       if (found.figure) {
         place.style.setProperty("--wide", `${found.figure.layout.height}px`);
-        place.style.setProperty("--narrow", `${found.figure.narrow.height}px`);
+        place.style.setProperty("--narrow", `${(found.figure.narrow ?? found.figure.layout).height}px`);
         await window.thalweg.draw(place, found.figure);
       }
       place.setAttribute("aria-label", `Recorded curves: ${column.value || found.columns.join(", ")}`);
