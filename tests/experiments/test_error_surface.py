@@ -126,10 +126,7 @@ def test_two_solutions_make_no_plane_of_three(tmp_path: Path) -> None:
 
 
 def test_cells_that_are_not_finite_are_told_and_drawn_empty(tmp_path: Path) -> None:
-    deep = {
-        "model.hidden": (4,) * 8,
-        "model.activation": "relu",
-    }  # outputs of the ninth power of the weights
+    deep = {"model.hidden": (4,) * 8, "model.activation": "relu"}  # outputs of the ninth power of the weights
     config = override(TINY, {"parts": ("planes",), "planes": ("random",), "span": 1e6, "film": "none", **deep})
     found = load_findings(execute("error-surface", config, tmp_path))
     lost = found.numbers["random_not_finite"]
