@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from thalweg.objective.algebra import ALGEBRA
 from thalweg.objective.attention import ATTENTION
 from thalweg.objective.compositions import COMPOSITIONS
+from thalweg.objective.graph import nodes
 from thalweg.objective.products import PRODUCTS
 
 __all__ = ["Observed", "exact_kernels", "observed", "unreached"]
@@ -110,17 +111,10 @@ def unreached(value: Tensor) -> frozenset[str]:
     Calls from compiled code (TorchScript, extensions in C++) do not pass through a mode.
     """
     found: set[str] = set()
-    seen: set[object] = set()
-    waiting = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in nodes(value):
         name = NODES.get(type(node).__name__.rstrip("0123456789"))
         if name and getattr(node, "_saved_training", True):
             found.add(name)
-        waiting += [following for following, _ in node.next_functions]
     return frozenset(found)
 
 
