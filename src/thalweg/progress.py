@@ -1,43 +1,72 @@
-"""How long work will still take: silent in the library, a bar or plain lines under the command line.
+"""How long work will still take: a line on a terminal or in a notebook once a call turns out long, else silence.
 
-Library code wraps every long loop in :func:`track` and never knows who watches. A caller who wants to see it opens
-:func:`shown`; only then anything is written, and only to standard error. Tracks may nest.
+Library code wraps every long loop in :func:`track` and never knows who watches. Left alone, a call that its first
+advances say will take more than ten seconds shows how far it is, where a person is likely to look: in a notebook, or
+where standard error is a terminal. Of calls inside one another only the outermost shows. Scripts that want silence
+open :func:`hidden` or set the environment variable ``THALWEG_PROGRESS=0``; :func:`shown` writes always, also to files.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TextIO
+from dataclasses import dataclass
+from typing import TextIO, TypeVar
 
+from thalweg._screens import Screen, screen
 from thalweg.errors import one_line
 
-__all__ = ["track", "shown", "duration", "storage"]
+__all__ = ["track", "each", "hidden", "shown", "duration", "storage"]
 
 Advance = Callable[[float], None]
-_Tracker = Callable[[str, float | None], AbstractContextManager[Advance]]
+Item = TypeVar("Item")
 
 PLAIN_SECONDS = 10.0
 """Seconds between two plain lines: seldom enough for a log file, often enough to see that the work is alive."""
 
+LONG_SECONDS = 10.0
+"""A call that takes less is not worth a line of its own."""
+
 LABEL = 80
 """Characters of the words before a bar; a name of the user's in them is cut in the middle."""
 
-_watcher: _Tracker | None = None  # who shows progress now; None is silence, the state of the library on its own
+FIRST, FIRST_AT_MOST = 1.0, 3.0  # seconds that an estimate takes to settle; of a limit that is seldom reached, longer
+REDRAWN = 0.2  # seconds between two drawings
+NESTED = 0.5  # seconds that a part of a shown work must last to have a bar of its own
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is announced; see `track`."""
+
+    label: str
+    total: float | None
+    start: float | None
+    at_most: bool
+
+
+_Tracker = Callable[[_Work], AbstractContextManager[Advance]]
+_watcher: _Tracker | None = None  # who was asked to show progress; None leaves it to `_alone`
+_outermost: _Line | None = None  # the call that shows, or will if it turns out long
 
 
 def _ignore(_done: float) -> None:
     """Report to nobody."""
 
 
-def track(label: str, total: float | None = None) -> AbstractContextManager[Advance]:
+def track(
+    label: str, total: float | None = None, *, start: float | None = None, at_most: bool = False
+) -> AbstractContextManager[Advance]:
     """Announce a piece of work; the value entered is called with how much of it is done so far.
 
     Args:
         label: What is being done, such as ``"training 8 replicas"``.
         total: The amount that is everything; None if it is not known beforehand.
+        start: The amount that is done at the beginning; default: what the first call says, so that a resumed loop is
+            not taken for a fast one.
+        at_most: Whether the total is a limit that may never be reached.
 
     Returns:
         A context manager that yields ``advance(done_so_far)``. The count is absolute, so that a resumed loop simply
@@ -47,12 +76,41 @@ def track(label: str, total: float | None = None) -> AbstractContextManager[Adva
     ...     for number in range(3):
     ...         advance(number + 1)
     """
-    return nullcontext(_ignore) if _watcher is None else _watcher(one_line(label, LABEL), total)
+    if _watcher is None:
+        return _alone(label, total, start, at_most)
+    return _watcher(_Work(one_line(label, LABEL), total, start, at_most))
+
+
+def each(label: str, items: Sequence[Item]) -> Iterator[Item]:
+    """Yields the items of a loop, announced as work of so many parts.
+
+    >>> [2 * number for number in each("doubling", range(3))]
+    [0, 2, 4]
+    """
+    with track(label, total=len(items), start=0) as advance:
+        for number, item in enumerate(items):
+            yield item
+            advance(number + 1)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Show nothing while the block runs, however long a call takes.
+
+    >>> with hidden(), track("counting", total=3) as advance:
+    ...     advance(1)
+    """
+    global _watcher
+    before, _watcher = _watcher, _silent
+    try:
+        yield
+    finally:
+        _watcher = before
 
 
 @contextmanager
 def shown(stream: TextIO | None = None, *, seconds: float = PLAIN_SECONDS) -> Iterator[None]:
-    """Show every :func:`track` while the block runs: a bar on a terminal, else plain lines.
+    """Show every :func:`track` while the block runs: bars on a terminal, else plain lines.
 
     Args:
         stream: Where to write; default standard error.
@@ -89,12 +147,22 @@ def shown(stream: TextIO | None = None, *, seconds: float = PLAIN_SECONDS) -> It
     with Progress(*columns, console=Console(file=target), transient=True) as bars:
 
         @contextmanager
-        def bar(label: str, total: float | None) -> Iterator[Advance]:
-            task = bars.add_task(label, total=total)
+        def bar(work: _Work) -> Iterator[Advance]:
+            task = bars.add_task(work.label, total=work.total) if not bars.task_ids else None
+            began = time.monotonic()
+
+            def advance(done: float) -> None:
+                nonlocal task
+                if task is None and time.monotonic() - began >= NESTED:  # short parts would make the screen flicker
+                    task = bars.add_task(work.label, total=work.total)
+                if task is not None:
+                    bars.update(task, completed=done)
+
             try:
-                yield lambda done: bars.update(task, completed=done)
+                yield advance
             finally:
-                bars.remove_task(task)
+                if task is not None:
+                    bars.remove_task(task)
 
         _watcher = bar
         try:
@@ -103,13 +171,17 @@ def shown(stream: TextIO | None = None, *, seconds: float = PLAIN_SECONDS) -> It
             _watcher = before
 
 
+def _silent(_work: _Work) -> AbstractContextManager[Advance]:
+    return nullcontext(_ignore)
+
+
 def _plain(stream: TextIO, seconds: float) -> _Tracker:
     """Lines for a log file: the first after `seconds`, so that quick work stays silent."""
 
     @contextmanager
-    def lines(label: str, total: float | None) -> Iterator[Advance]:
+    def lines(work: _Work) -> Iterator[Advance]:
         began = last = time.monotonic()
-        start: float | None = None  # the first count reported: a resumed loop does not begin at zero
+        start = work.start  # else the first count reported: a resumed loop does not begin at zero
 
         def advance(done: float) -> None:
             nonlocal last, start
@@ -118,24 +190,93 @@ def _plain(stream: TextIO, seconds: float) -> _Tracker:
             if now - last < seconds:
                 return
             last = now
-            print(
-                f"{label}: {_amount(done, total)}{_remaining(now - began, done, start, total)}", file=stream, flush=True
-            )
+            print(f"{work.label}: {_words(work, done, _left(work, now - began, done, start))}", file=stream, flush=True)
 
         yield advance
 
     return lines
 
 
-def _amount(done: float, total: float | None) -> str:
-    return f"{done:g}" if not total else f"{done:g} of {total:g} ({100 * done / total:.0f} %)"
+# -- what shows by itself
 
 
-def _remaining(elapsed: float, done: float, start: float, total: float | None) -> str:
-    """How long the rest takes at the rate measured so far; nothing until there is a rate."""
-    if not total or done <= start:
-        return ""
-    return f", about {duration(elapsed * (total - done) / (done - start))} left"
+def _alone(label: str, total: float | None, start: float | None, at_most: bool) -> AbstractContextManager[Advance]:
+    """The outermost call shows if it turns out long; those inside it only show that it is alive."""
+    if _outermost is not None:
+        return nullcontext(_outermost.tick)
+    if total is not None and total <= 1:  # one part says nothing of the time: what is inside it does
+        return nullcontext(_ignore)
+    found = screen()
+    if found is None:
+        return nullcontext(_ignore)
+    return _first(_Work(one_line(label, LABEL), total, start, at_most), found)
+
+
+@contextmanager
+def _first(work: _Work, where: Screen) -> Iterator[Advance]:
+    global _outermost
+    _outermost = line = _Line(work, where)
+    try:
+        yield line.advance
+    finally:
+        if _outermost is line:
+            _outermost = None
+        line.close()
+
+
+class _Line:
+    """One piece of work that is shown once it is known to be long."""
+
+    def __init__(self, work: _Work, where: Screen) -> None:
+        self.work, self.screen = work, where
+        self.began = self.since = time.monotonic()
+        self.last, self.visible = self.began, False
+        self.start, self.done = work.start, work.start or 0.0
+
+    def advance(self, done: float) -> None:
+        """So much is done."""
+        if self.start is None:  # the rate is measured from the first count on: before it, a loop may have been resumed
+            self.start, self.since = done, time.monotonic()
+        self.done = done
+        self.tick(0.0)
+
+    def tick(self, _done: float) -> None:
+        """Something has moved: the line is drawn, if it is time."""
+        now = time.monotonic()
+        if now - self.last < REDRAWN:
+            return
+        self.last = now
+        left = None if self.start is None else _left(self.work, now - self.since, self.done, self.start)
+        if not self.visible:
+            elapsed = now - self.began
+            if elapsed < (FIRST_AT_MOST if self.work.at_most else FIRST) or elapsed + (left or 0.0) <= LONG_SECONDS:
+                return
+            self.visible = True
+        share = self.done / self.work.total if self.work.total and not self.work.at_most else None
+        since = "" if left is not None else f", {duration(now - self.began)}"
+        self.screen.draw(self.work.label, share, _words(self.work, self.done, left) + since)
+
+    def close(self) -> None:
+        """The work has ended, well or not."""
+        if self.visible:
+            self.screen.clear()
+
+
+# -- words
+
+
+def _words(work: _Work, done: float, left: float | None) -> str:
+    limit = "at most " if work.at_most else ""
+    amount = f"{done:g}" if not work.total else f"{done:g} of {limit}{work.total:g}"
+    share = f" ({100 * done / work.total:.0f} %)" if work.total and not limit else ""
+    return f"{amount}{share}" + ("" if left is None else f", {limit or 'about '}{duration(left)} left")
+
+
+def _left(work: _Work, elapsed: float, done: float, start: float) -> float | None:
+    """How long the rest takes at the rate measured so far; None until there is a rate."""
+    if not work.total or done <= start:
+        return None
+    return elapsed * (work.total - done) / (done - start)
 
 
 def duration(seconds: float) -> str:
