@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,11 +20,14 @@ from thalweg.training.preparation import prepare
 from thalweg.training.recipe import Recipe
 from thalweg.training.sizes import check_sizes
 from thalweg.training.stack import Stack, all_finite
+from thalweg.training.stopping import Look, Stopping
 
 __all__ = ["train"]
 
 Observer = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """θ and the gradient of a step, both (R, P) for the replicas that still train -> further metrics, name -> (R,)."""
+
+_WHOLE = Recipe().model_dump(mode="json")
 
 COMMIT_SECONDS = 5.0
 """At most this much work is lost by a kill; writing the state costs milliseconds."""
@@ -51,7 +53,9 @@ def train(
     Replica r draws its initial parameters, batch order and dropout masks from (seed, r) alone: it is the same, to
     rounding, whatever runs beside it. The model trains in training mode (dropout on, BatchNorm by batch statistics);
     running statistics belong to each replica. A replica whose loss or gradient is no longer finite is marked as
-    diverged and keeps its last parameters; the others go on.
+    diverged and keeps its last parameters; the others go on. With `recipe.stop`, one that has learnt enough keeps its
+    parameters as well, from then on at no cost: its status has the step, its evaluated metrics stay what they were
+    there, loss and gradient norm of a step are NaN as it makes none; training ends with the last of them.
 
     Data given as tensors or as a `Dataset` are batched for each replica in its own order; a list of batches or a
     `DataLoader` (`recipe.batch_size="given"`) is one sequence for all replicas, in an order drawn from the seed alone.
@@ -153,6 +157,7 @@ class _Training:
             raise InputError(f"warmup must be at most the number of steps ({self.total}), found {recipe.warmup}")
         self.snapshot_at = recipe.record.test(self.total, feed.per_epoch)
         self.row_at = self.snapshot_at if recipe.metrics is None else recipe.metrics.test(self.total, feed.per_epoch)
+        self.stopping = Stopping(recipe, objective, evaluate, self.replicas, feed.per_epoch)
         self.step = 0
         self.alive = torch.arange(self.replicas, device=start.device)
         self.full = self.stack.theta  # (R, P); beside the stack only once a replica has left it
@@ -176,6 +181,7 @@ class _Training:
             return
         state, meta = saved
         before = meta.get("training", {})
+        before = {**before, "recipe": {**_WHOLE, **before.get("recipe", {})}}  # as begun by an earlier version
         for name, value in self.identity.items():
             if before.get(name) != value:
                 raise InputError(
@@ -184,6 +190,7 @@ class _Training:
                 )
         self._compare_first_step()
         self.step, self.status = meta["step"], meta["status"]
+        self.stopping.restore(state)
         alive = state["alive"].to(self.alive.device)
         theta = state["theta"].to(self.full.device)
         buffers = {n.removeprefix("buffers/"): v.to(theta.device) for n, v in state.items() if n.startswith("buffers/")}
@@ -214,6 +221,7 @@ class _Training:
         state = {
             "theta": self._all(self.full, self.stack.theta),
             "alive": self.alive,
+            **self.stopping.state(),
             **(self.stack.state() if len(self.alive) else {}),
             **{f"buffers/{n}": v for n, v in self._all_buffers().items()},
         }
@@ -245,7 +253,7 @@ class _Training:
             while True:
                 last = self.step == self.total
                 pending += self._one(last)
-                if last:
+                if last or (self.stopping.ends and not len(self.alive)):
                     break
                 self.step += 1
                 advance(self.step)
@@ -254,7 +262,7 @@ class _Training:
                     committed, pending = time.monotonic(), 0
         for entry in self.status:
             if entry["status"] == "running":
-                entry.update(status="completed", step=self.total)
+                entry.update(status="completed", step=self.step)
         self._commit(finished=True)
 
     def _one(self, last: bool) -> int:
@@ -267,35 +275,46 @@ class _Training:
         before = {name: value.clone() for name, value in stack.buffers.items()}  # the statistics that belong to this θ
         losses, gradient, norms = stack.gradient(self.step)
         after, stack.buffers = stack.buffers, before
-        size = self._record((losses, norms, gradient), snapshot, row)
+        look = self.stopping.look(self.step, stack.theta, before, self.alive)
+        frozen = {} if look is None else dict.fromkeys(look.positions, ("completed", look.reason))
         if not all_finite(losses, norms):
-            fine = losses.isfinite() & gradient.isfinite().all(1)
-            if not bool(fine.all()):
-                self._drop(fine, losses)
-                rows = fine.nonzero().flatten()
-                gradient, norms = gradient[rows], norms[rows]
-                after = {name: value[rows] for name, value in after.items()}
+            frozen |= self._diverged(losses, gradient)
+        snapshot = snapshot or (self.stopping.ends and len(frozen) == len(self.alive))
+        size = self._record((losses, norms, gradient), snapshot, row, look)
+        if frozen:
+            rows = self._freeze(frozen)
+            gradient, norms = gradient[rows], norms[rows]
+            after = {name: value[rows] for name, value in after.items()}
         if not last and len(self.alive):
             stack.buffers = after
             stack.update(gradient, norms, self.recipe.lr_at(self.step, self.per_epoch))
         return size
 
-    def _drop(self, fine: Tensor, losses: Tensor) -> None:
-        """Marks the replicas that are not fine and freezes them where they are."""
+    def _diverged(self, losses: Tensor, gradient: Tensor) -> dict[int, tuple[str, str]]:
+        """Position in the stack -> status and message of the replicas whose loss or gradient is not finite."""
+        fine = losses.isfinite()
+        lost = (~(fine & gradient.isfinite().all(1))).nonzero().flatten().tolist()
+        what = {position: "gradient" if bool(fine[position]) else "loss" for position in lost}
+        return {p: ("diverged", f"the {word} was no longer finite at step {self.step}") for p, word in what.items()}
+
+    def _freeze(self, frozen: Mapping[int, tuple[str, str]]) -> Tensor:
+        """Leaves replicas where they are, position -> status and message; returns the positions that go on."""
         self.full = self._all(self.full, self.stack.theta).clone()
         self.full_buffers = {name: value.clone() for name, value in self._all_buffers().items()}
-        for position in (~fine).nonzero().flatten().tolist():
-            what = "loss" if not bool(losses[position].isfinite()) else "gradient"
-            message = f"the {what} was no longer finite at step {self.step}"
-            self.status[int(self.alive[position])] = {"status": "diverged", "step": self.step, "message": message}
-        keep = fine.nonzero().flatten()
+        for position, (status, message) in frozen.items():
+            self.status[int(self.alive[position])] = {"status": status, "step": self.step, "message": message}
+        rows = [position for position in range(len(self.alive)) if position not in frozen]
+        keep = torch.tensor(rows, dtype=torch.int64, device=self.alive.device)
         self.alive = self.alive[keep]
         if len(self.alive):
             self.stack.keep(keep)
+        return keep
 
-    def _record(self, seen: tuple[Tensor, Tensor, Tensor] | None, snapshot: bool, row: bool) -> int:
+    def _record(
+        self, seen: tuple[Tensor, Tensor, Tensor] | None, snapshot: bool, row: bool, look: Look | None = None
+    ) -> int:
         """Records a step; `seen` are its losses, gradient norms and gradients, None if nobody trains any more."""
-        if not (snapshot or row):
+        if not (snapshot or row or look):
             return 0
         metrics: dict[str, Tensor] = {}
         if seen is not None:
@@ -303,30 +322,11 @@ class _Training:
             metrics = {"loss": losses, "grad_norm": norms}
             if self.observe is not None:
                 metrics |= self.observe(self.stack.theta, gradient)
-        if snapshot:
-            metrics |= self._evaluated()
+            metrics |= self.stopping.scores(self.stack.theta, self.stack.buffers, self.alive, look, every=snapshot)
         if len(self.alive) < self.replicas:
             names = metrics or {"loss": None, "grad_norm": None}
-            metrics = {name: self._spread(metrics.get(name)) for name in names}
+            metrics = {name: self.stopping.spread(name, metrics.get(name), self.alive, self.full) for name in names}
         theta = self._all(self.full, self.stack.theta) if snapshot else None
         buffers = self._all_buffers() if snapshot else None
         self.recording.append(self.step, self.step / self.per_epoch, theta, metrics, buffers)
         return 0 if theta is None else theta.nbytes
-
-    def _spread(self, values: Tensor | None) -> Tensor:
-        """Values of the replicas in the stack as values of all, NaN for the others."""
-        out = torch.full((self.replicas,), float("nan"), dtype=self.objective.dtype, device=self.full.device)
-        if values is not None:
-            out[self.alive] = values.to(out.dtype)
-        return out
-
-    def _evaluated(self) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = {}
-        if not len(self.alive):
-            return out
-        for name, objective in self.evaluate.items():
-            theta = self.stack.theta.to(objective.device, objective.dtype)
-            buffers: dict[str, Any] = self.stack.buffers if objective.batchnorm == "frozen" else {}
-            for metric, values in objective.metrics(theta, buffers).items():
-                out[f"{name}_{metric}"] = values
-        return out

@@ -29,6 +29,9 @@ _USED_BY = {  # fields that only some optimisers or schedules know, and these
     "final": ("schedule", ("cosine", "linear")),
     "gamma": ("schedule", ("step", "exponential")),
     "decay_epochs": ("schedule", ("step", "exponential")),
+    "stop_loss": ("stop", ("loss",)),
+    "stop_patience": ("stop", ("fitted", "loss")),
+    "stop_every": ("stop", ("fitted", "loss")),
 }
 _CONFIG = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
@@ -154,6 +157,20 @@ class Recipe(Configured):
     clip: float | None = Field(default=None, gt=0)
     """Greatest gradient norm of each replica; longer gradients are scaled down to it."""
 
+    stop: Literal["fitted", "loss"] | None = None
+    """When a replica stops before the last step: fitted, once every training sample is classified right; loss, once the
+    training loss (without any penalty) is at most `stop_loss`; None: never. The others go on, itself it stays as it is.
+    The schedule is that of the full length."""
+
+    stop_loss: float | None = Field(default=None, ge=0)
+    """Stop loss: the bound, such as the 0.01 at which networks are compared by Jiang et al. 2020."""
+
+    stop_patience: int | None = Field(default=None, ge=1)
+    """Stop: looks in a row that must find it; default 1."""
+
+    stop_every: int | None = Field(default=None, ge=1)
+    """Stop: epochs between two looks, each a pass over the training data in evaluation mode; default 1."""
+
     record: Cadence = Cadence()
     """When the weights, and the metrics of the evaluated data, are recorded."""
 
@@ -171,6 +188,8 @@ class Recipe(Configured):
                 raise InputError(
                     f"{field} applies to {chooser} {listed} only, found {chooser} {getattr(self, chooser)!r}"
                 )
+        if self.stop == "loss" and self.stop_loss is None:
+            raise InputError("stop_loss must be a number for stop 'loss', found None")
         if self.epochs is not None and self.steps is not None:
             raise InputError(
                 f"epochs and steps exclude each other, found {self.epochs} and {self.steps}; None unsets one"
