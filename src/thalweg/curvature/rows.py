@@ -9,6 +9,7 @@ for the scale of LayerNorm (torch 2.13 to 2.15: the forward mode of its backward
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ def _add_rows(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float,
             chosen[torch.arange(rows), :, torch.arange(start, start + rows)] = 1.0
             second = _batched(flat, leaves, chosen)
             if second is None:  # an operation without a batching rule: one row at a time from here on
-                return _add_rows_from(matrix, flat, leaves, weight, start)
+                return _add_rows_from(matrix, flat, leaves, weight, start, said)
             filled = [
                 leaf.new_zeros(rows, *leaf.shape) if g is None else g for g, leaf in zip(second, leaves, strict=True)
             ]
@@ -86,6 +87,7 @@ def _add_rows_from(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: f
     for row in range(start, flat.shape[1]):
         _add_row(matrix, flat, leaves, weight, row)
 
+        said(start + rows)
 
 def _add_row(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float, row: int) -> None:
     second = torch.autograd.grad(
@@ -96,7 +98,7 @@ def _add_row(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float, 
 
 def _batched(flat: Tensor, leaves: list[Tensor], chosen: Tensor) -> tuple[Tensor | None, ...] | None:
     try:
-        with warnings.catch_warnings():
+        with ALONE, warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*batching rule")
             return torch.autograd.grad(
                 flat,

@@ -10,6 +10,7 @@ copy of the module that holds θ, differentiated by ordinary autograd, at a θ t
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,17 @@ def settle(objective: Assembly, given: nn.Module) -> None:
         objective, plain.program, [(loss, model), (again, copy)], given, tensors.dense_parts(batch)
     )
     parts = plain.gradients(loss, model)
-    dependence.on_theta(objective, parts, float(again.detach()) == float(loss.detach()))
+
+    def moves(names: Sequence[str]) -> bool:
+        at = {name: value if name in names else here[name] for name, value in objective.layout.unravel(other).items()}
+        try:
+            now, then = plain.value(objective.layout.ravel(at)), float(again.detach())
+        except Exception:  # noqa: BLE001 - outside of where the model can be evaluated, which these parameters decide
+            return True
+        return now != then and not (math.isnan(now) and math.isnan(then))
+
+    here = objective.layout.unravel(theta)
+    dependence.on_theta(objective, parts, moves)
     dependence.on_the_copy(objective, plain, again, theta, given)
     way = Way(build, objective.layout, plain.batch, torch.stack([theta, other]))
     objective.needs = needs(way, objective.needs, loss.detach(), plain.flat(parts))

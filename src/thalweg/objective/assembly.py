@@ -64,6 +64,7 @@ class Assembly:
         self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self._twice, self.doubtful, self.told, self._confirmed = False, False, False, not check
+        self._said: set[str] = set()  # shared with the objectives that are made of this one
         self.slope: slope.Slope | None = None
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
@@ -136,7 +137,8 @@ class Assembly:
         if isinstance(loss, nn.Module):
             loss = copying.placed(loss, self.device, self.dtype)
         names = frozenset(self.layout.names)
-        return Program(model, loss, self.loss_on == "batch", fixed, names, needs or self.needs, kind=self.loss_kind)
+        on_batch, needs = self.loss_on == "batch", needs or self.needs
+        return Program(model, loss, on_batch, fixed, names, needs, kind=self.loss_kind, said=self._said)
 
     @cached_property
     def evaluation(self) -> Evaluation:

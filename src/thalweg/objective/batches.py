@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import samples as rows
 from thalweg.objective.containers import is_record, leaves
@@ -27,6 +28,7 @@ Batch = Any  # tensors in any structure: see `containers`
 
 
 @dataclass(frozen=True)
+@short
 class Batches:
     """The data of an objective: batches held in memory, or a loader that is read anew at every pass.
 

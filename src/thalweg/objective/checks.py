@@ -17,6 +17,7 @@ from thalweg.errors import InputError, brief, first_line, nearest
 from thalweg.objective import batches as data_batches
 from thalweg.objective import containers, copying, means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
+from thalweg.objective.surroundings import own_numbers
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -187,7 +188,8 @@ def loss(objective: Assembly) -> None:
     def evaluate(part: Any, params: dict[str, Tensor] = points[1]) -> float:
         return float(program.loss_alone(params, part))
 
-    with torch.no_grad(), torch.random.fork_rng(devices=devices), program.surroundings():
+    # twice: the same kernels in both evaluations, whatever other threads choose between them
+    with torch.no_grad(), own_numbers(devices), program.surroundings(twice=True):
         evaluate(batch)
         if any(not torch.equal(moved[name], value) for name, value in points[1].items() if value.isfinite().all()):
             raise InputError("model must not write into its parameters, found a forward pass that does (max_norm, say)")
@@ -210,7 +212,7 @@ def computes(objective: Assembly) -> None:
     """Evaluates a few samples in another dtype, in which constants of the model may not follow."""
     params = objective.layout.unravel(objective.theta)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), objective.program.surroundings():
+        with torch.no_grad(), own_numbers(), objective.program.surroundings():
             objective.program.loss_alone(params, objective.batches.first(8))
     except RuntimeError as error:
         dtype = str(objective.dtype).removeprefix("torch.")
@@ -266,7 +268,7 @@ def target_shape(objective: Assembly) -> None:
             "loss_on='batch' and a loss that takes (model, batch)"
         )
     surroundings = objective.program.surroundings(twice=True)
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]), surroundings, targets.explained(batch[0]):
+    with torch.enable_grad(), own_numbers(), surroundings, targets.explained(batch[0]):
         args, kwargs = containers.arguments(batch[0])
         output = copying.copied(objective.program.model)(*args, **kwargs)
     targets.check(objective, output, batch[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["on_theta", "on_theta_alone"]
 
 log = logging.getLogger("thalweg")
+_LEAVING = "a copy of a module, nn.Parameter(…) of one, no_grad, detach, state_dict, .data, NumPy"
 _IDENTITY = (
     "something knows parameters or modules by identity, or what a hook of the original keeps; use names, and outputs "
     "of the model"
@@ -77,13 +78,13 @@ def on_theta_alone(
     )
 
 
-def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], same: bool) -> None:
+def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], moves: Callable[[Sequence[str]], bool]) -> None:
     """Looks for parameters that the loss is not computed from.
 
     Args:
         objective: Whose θ it is.
         parts: Gradients by name, None for a parameter that is not in the graph of the loss.
-        same: Whether L at another θ is the same to the last digit.
+        moves: Whether L is another where the parameters of these names are others.
 
     Raises:
         InputError: No parameter takes part, or none of those that a glob chose. Single ones are named in the log.
@@ -94,28 +95,39 @@ def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], same: bool
         "original model, or outputs kept from an earlier forward pass"
     )
     if len(absent) == len(parts):
-        if same:
+        if not moves(absent):
             raise InputError(f"loss must depend on theta, found the same L with other {_names(absent)}: likely {cause}")
         raise InputError(
             "loss must have a gradient in theta, found another L with other parameters and no derivative: something "
-            "between them leaves the graph (no_grad, detach, state_dict, .data, NumPy)"
+            f"between them leaves the graph ({_LEAVING})"
         )
     for glob in objective.globs:
         chosen = objective.layout.only(glob).names
         if glob != "*" and set(chosen) <= set(absent):
+            if moves(chosen):
+                raise InputError(
+                    f"parameters must be such that the loss has a gradient in them, found '{glob}': L is another with "
+                    f"other {_names(chosen)}, but something between them leaves the graph ({_LEAVING})"
+                )
             raise InputError(
                 f"parameters must be such that the loss depends on them, found '{glob}', of which {_names(chosen)} "
                 f"take no part in it: likely {cause}"
             )
-    if absent:
-        count = sum(objective.layout.slices[name].stop - objective.layout.slices[name].start for name in absent)
-        log.warning(
-            "L does not depend on %d of the %d parameters of theta (%s): its derivatives are zero there; choose the "
-            "others with parameters=",
-            count,
-            objective.layout.size,
-            _names(absent),
-        )
+    if not absent:
+        return
+    unseen = [name for name in absent if moves([name])] if moves(absent) else []
+    constant = (
+        "L does not depend on %d of the %d parameters of theta (%s): its derivatives are zero there; choose the others "
+        "with parameters="
+    )
+    hidden = (
+        "L depends on %d of the %d parameters of theta (%s) in a way that autograd does not see, as something between "
+        f"them leaves the graph ({_LEAVING}): its gradient is zero there, though L is not constant"
+    )
+    for what, names in ((constant, [name for name in absent if name not in unseen]), (hidden, unseen)):
+        if names:
+            count = sum(objective.layout.slices[name].stop - objective.layout.slices[name].start for name in names)
+            log.warning(what, count, objective.layout.size, _names(names))
 
 
 def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> None:

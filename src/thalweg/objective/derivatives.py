@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.graph import saved_bytes
@@ -63,6 +64,7 @@ def penalty(l2: float, theta: Tensor) -> Tensor:
     return 0.5 * l2 * theta.square().sum(-1) if l2 else (0.0 * theta).sum(-1)
 
 
+@short
 @dataclass(frozen=True)
 class Evaluation:
     """One objective's pieces, ready to be evaluated on theta (B, P).

@@ -53,13 +53,26 @@ KINKED = {
 WRONG = ("WeightNormInterfaceBackward0",)
 
 
+# What torch says of a checkpoint whose contexts serve one backward pass: selective ones, and generators (debug=True).
+ONCE = (
+    "backward once on any region computed under selective activation checkpoint",
+    "'_GeneratorContextManager' object has no attribute 'args'",
+)
+
+
 @contextmanager
 def naming_refusals() -> Iterator[None]:
     """Turns autograd's errors about missing second derivatives into an `InputError` that names the operation."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError) as error:
         text = str(error)
+        if any(sign in text for sign in ONCE):
+            raise InputError(
+                "model must use checkpoints that can be computed again more than once for second derivatives, found "
+                "torch.utils.checkpoint with contexts that can be entered only once (context_fn= with selective "
+                "checkpointing, or debug=True): leave them out for this analysis"
+            ) from error
         if "compatible with .grad()" in text:
             raise InputError(
                 "model must use checkpoints that torch.autograd.grad can differentiate, found "

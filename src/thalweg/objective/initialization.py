@@ -12,6 +12,7 @@ from thalweg.limits import check_memory
 from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
+from thalweg.objective.surroundings import own_numbers
 
 
 def initial_theta(
@@ -32,7 +33,7 @@ def initial_theta(
     _check_size(replicas, layout)
     reset = _resetter(maker, layout) if isinstance(maker, nn.Module) else maker
     rows = []
-    with torch.random.fork_rng(devices=[]):
+    with own_numbers():
         for replica in range(first, first + replicas):
             torch.manual_seed(replica_seed(seed, replica, "init"))
             model = reset()

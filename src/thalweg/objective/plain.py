@@ -15,6 +15,7 @@ from thalweg.objective import containers, copying, samples, tensors
 from thalweg.objective.differentiable import naming_refusals
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program
+from thalweg.objective.surroundings import own_numbers
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -166,7 +167,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 @contextmanager
 def same_numbers(device: torch.device) -> Iterator[None]:
     """The same random numbers inside, whatever was drawn before; the generators outside stay as they are."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_numbers([device] if device.type == "cuda" else []):
         if device.type == "cuda":
             torch.manual_seed(0)
         torch.default_generator.manual_seed(0)

@@ -30,7 +30,7 @@ from thalweg.objective.needs import Needs
 from thalweg.objective.scalars import number
 from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
 from thalweg.objective.structure import LinearStack, linear_stack
-from thalweg.objective.surroundings import twice_differentiable, without_fused_layers
+from thalweg.objective.surroundings import ALONE, twice_differentiable, without_fused_layers
 from thalweg.objective.swapping import Place, places, swapped, uncounted
 from thalweg.objective.tensors import cloned
 
@@ -64,6 +64,7 @@ class Program:
         needs: How it is evaluated; what vmap refuses is added.
         randomness: vmap's rule for random operations: "error" in analyses; a training may allow "different".
         kind: "mse" or "cross_entropy" where the loss has a closed formula (`loss_kind`), else None.
+        said: What the log says once, shared by all programs of an objective.
     """
 
     model: nn.Module
@@ -74,6 +75,7 @@ class Program:
     needs: Needs = field(default_factory=Needs)
     randomness: str = "error"
     kind: str | None = None
+    said: set[str] = field(default_factory=set, repr=False)
     _closure: LossOnBatch | None = field(default=None, init=False, repr=False)
     _tried: set[str] = field(default_factory=set, init=False, repr=False)  # functions that vmap takes
     _looped: set[str] = field(default_factory=set, init=False, repr=False)  # and those it refused
@@ -205,7 +207,7 @@ class Program:
             def closed(model: nn.Module, batch: Any) -> Tensor:
                 return number(name, metric(model, batch), next(model.parameters()))
 
-            self._closures[name] = Program(self.model, closed, True, self.fixed, self.theta, self.needs)
+            self._closures[name] = Program(self.model, closed, True, self.fixed, self.theta, self.needs, said=self.said)
         return self._closures[name]
 
     def _values(self, params: Params) -> dict[str, Tensor]:
@@ -274,7 +276,7 @@ class Program:
             if name in self._tried:
                 return mapped(dict(params), batch)
             try:
-                with warnings.catch_warnings():
+                with ALONE, warnings.catch_warnings():
                     # An operation without a batching rule runs in a hidden loop, slower than ours: count it as refused.
                     warnings.filterwarnings("error", message=".*batching rule")
                     out = mapped(dict(params), batch)
@@ -284,7 +286,9 @@ class Program:
                 self._looped.add(name)
                 if name == "loss_one":
                     self.needs = replace(self.needs, vectorized=False)
-                log.info("vmap refused this model (%s): replicas are evaluated in a loop", first_line(refusal))
+                if "loop" not in self.said:
+                    self.said.add("loop")
+                    log.info("vmap refused this model (%s): replicas are evaluated in a loop", first_line(refusal))
             else:
                 self._tried.add(name)
             return out

@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from thalweg.errors import InputError
 from thalweg.objective.containers import Column, mapped
+from thalweg.objective.surroundings import own_numbers
 from thalweg.objective.tensors import dense_parts
 
 __all__ = ["complete", "read", "steady"]
@@ -25,14 +26,14 @@ def read(loader: DataLoader, seed: int | None = None) -> Iterator[Any]:
     sources = [loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
     own = {id(one): one for source in sources if isinstance(one := getattr(source, "generator", None), torch.Generator)}
     before = [(one, one.get_state()) for one in own.values()]
-    with torch.random.fork_rng(devices=[]):
+    with own_numbers():
         if seed is not None:
             for one in (torch.default_generator, *own.values()):
                 one.manual_seed(seed)
         batches, state = iter(loader), torch.get_rng_state()
     try:
         while True:
-            with torch.random.fork_rng(devices=[]):
+            with own_numbers():
                 torch.set_rng_state(state)
                 try:
                     batch = next(batches)
@@ -60,7 +61,7 @@ def complete(loader: DataLoader) -> None:
 def steady(dataset: Any) -> None:
     """Raises InputError where some samples, looked at twice, differ: those of an augmentation do."""
     for index in range(0, len(dataset), -(-len(dataset) // 8)):
-        with torch.random.fork_rng(devices=[]):
+        with own_numbers():
             try:
                 once, twice = (_contents(dataset[index]) for _ in range(2))
             except (IndexError, KeyError, TypeError):  # its sampler knows other keys than numbers

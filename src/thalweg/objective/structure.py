@@ -7,8 +7,10 @@ fit is evaluated by the general path, with the same result.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from torch import Tensor, fx, nn
 
 from thalweg.objective import activations
 from thalweg.objective.activations import SMOOTH, Activation
+
+_TRACING = threading.RLock()  # two tracers that end in another order than they began leave one of them behind
 
 
 @dataclass(frozen=True)
@@ -153,12 +157,36 @@ def _step(node: fx.Node, modules: Mapping[str, nn.Module]) -> Activation | str |
     return activations.of_function(name) if plain else None
 
 
+class _Tracer(fx.Tracer):
+    """Sees the calls of its own thread only: while it traces, torch sends those of all threads and modules to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Records a call of a module."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Records that a parameter is read."""
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
 def trace(model: nn.Module) -> fx.GraphModule | None:
     """Traces the model symbolically; None where its control flow or inputs do not allow it."""
     before = {name: value.clone() for name, value in model.named_buffers()}
     try:
-        with torch.enable_grad():  # without it, a custom function would be traced through its forward pass
-            return fx.symbolic_trace(model)
+        with _TRACING, torch.enable_grad():  # without it, a custom function would be traced through its forward pass
+            tracer = _Tracer()
+            graph = tracer.trace(model)
+            return fx.GraphModule(tracer.root, graph, type(model).__name__)
     except Exception:  # noqa: BLE001 - any failure of a stranger's forward under tracing only means "not recognised"
         return None
     finally:  # the forward pass ran, and may have counted itself in a buffer

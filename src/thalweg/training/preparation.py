@@ -63,13 +63,13 @@ def prepare(objective: Objective) -> Prepared:
     program = _program(objective, _needs(objective, batch) if objective.checked else objective.needs)
     modules = dict(program.model.named_modules())
     dropouts = {name: module for name, module in modules.items() if isinstance(module, CounterDropout)}
-    with torch.random.fork_rng(devices=[objective.device] if objective.device.type == "cuda" else []):
+    with own_numbers([objective.device] if objective.device.type == "cuda" else []):
         params = {name: value[None] for name, value in objective.layout.unravel(objective.theta).items()}
 
         def evaluate(seed: int, batch: Batch = batch) -> tuple[Tensor, dict[str, Tensor]]:
             torch.manual_seed(seed)
             fixed = {name: value.clone() for name, value in program.fixed.items()}
-            with torch.no_grad(), program.surroundings():
+            with torch.no_grad(), program.surroundings(twice=True):
                 one = {name: value[0] for name, value in params.items()}
                 return program.loss_alone({**fixed, **one}, batch), fixed
 

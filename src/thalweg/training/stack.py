@@ -17,6 +17,7 @@ from thalweg.objective.derivatives import GRADIENT, Plan, plan
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
 from thalweg.objective.stacking import leaf_stack
+from thalweg.objective.surroundings import own_numbers
 from thalweg.training.dropout import step_keys
 from thalweg.training.feed import Feed
 from thalweg.training.preparation import Prepared
@@ -138,7 +139,7 @@ class Stack:
             for layer in self.prepared.dropouts.values():
                 layer.start, layer.count = start, count
             if self.prepared.stochastic:
-                with torch.random.fork_rng(devices=[self.theta.device] if self.theta.is_cuda else []):
+                with own_numbers([self.theta.device] if self.theta.is_cuda else []):
                     torch.manual_seed(replica_seed(self.seed, self.numbers[part.start], f"step:{step}:{start}"))
                     losses = self._losses(params, batch, own_batch=self.feed.own)
             else:
