@@ -9,13 +9,13 @@ for the scale of LayerNorm (torch 2.13 to 2.15: the forward mode of its backward
 from __future__ import annotations
 
 import warnings
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.derivatives import PRODUCT
+from thalweg.objective.surroundings import ALONE
 
 __all__ = ["row_hessian"]
 
@@ -72,7 +72,7 @@ def _add_rows(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float,
             chosen[torch.arange(rows), :, torch.arange(start, start + rows)] = 1.0
             second = _batched(flat, leaves, chosen)
             if second is None:  # an operation without a batching rule: one row at a time from here on
-                return _add_rows_from(matrix, flat, leaves, weight, start, said)
+                return _add_rows_from(matrix, flat, leaves, weight, start)
             filled = [
                 leaf.new_zeros(rows, *leaf.shape) if g is None else g for g, leaf in zip(second, leaves, strict=True)
             ]
@@ -87,7 +87,6 @@ def _add_rows_from(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: f
     for row in range(start, flat.shape[1]):
         _add_row(matrix, flat, leaves, weight, row)
 
-        said(start + rows)
 
 def _add_row(matrix: Tensor, flat: Tensor, leaves: list[Tensor], weight: float, row: int) -> None:
     second = torch.autograd.grad(

@@ -20,6 +20,7 @@ from thalweg.objective.objective import Objective
 from thalweg.objective.plain import Plain, moved, written
 from thalweg.objective.program import Program
 from thalweg.objective.stacking import leaf_stack
+from thalweg.objective.surroundings import own_numbers
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
 __all__ = ["Prepared", "prepare"]
