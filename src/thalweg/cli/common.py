@@ -35,10 +35,11 @@ def open_run(name: str, root: Path) -> Run:
 def watched() -> Iterator[None]:
     """Show progress and the library's log lines, such as which of two equal ways it has chosen, on standard error."""
     from thalweg import progress
+    from thalweg._screens import switched_off
 
     logger = logging.getLogger("thalweg")
     level = logger.level
-    with progress.shown():
+    with progress.hidden() if switched_off() else progress.shown():
         handler = logging.StreamHandler()  # made under the bar, so that its lines go above it
         handler.setFormatter(OneLine("thalweg: %(message)s"))
         logger.addHandler(handler)

@@ -10,6 +10,7 @@ from thalweg.critical.modes import symmetric_modes
 from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
 from thalweg.critical.problem import ObjectiveProblem, Problem, as_problem, as_starts
 from thalweg.declared import declared
+from thalweg.progress import each
 
 __all__ = ["certify"]
 
@@ -50,7 +51,7 @@ def certify(
     iterations = found.iterations if isinstance(found, Search) else torch.zeros(len(theta), dtype=torch.long)
     per_batch = max(1, BATCH_BYTES // (8 * theta.shape[1] ** 2 * 4))
     parts = []
-    for start in range(0, len(theta), per_batch):
+    for start in each("certificates", range(0, len(theta), per_batch)):
         part = slice(start, start + per_batch)
         if polish:
             theta[part] = _polished(problem, theta[part])

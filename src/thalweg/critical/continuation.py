@@ -16,6 +16,7 @@ from thalweg.critical.problem import ObjectiveProblem, as_starts
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.progress import each
 
 __all__ = ["Continuation", "continue_in_decay"]
 
@@ -61,7 +62,7 @@ def continue_in_decay(
     lost = torch.full((len(theta),), -1)
     found: list[CriticalPoints] = []
     before: float | None = None
-    for position, decay in enumerate(decays):
+    for position, decay in enumerate(each("weight decays", decays)):
         problem = ObjectiveProblem(objective.with_l2(decay))
         if before is None:
             start, index = theta, _negative(problem, theta)

@@ -146,7 +146,9 @@ def norm_bounds(operator: Operator, *, steps: int = 30, seed: int = 0) -> tuple[
         True
     """
     start = torch.randn(1, operator.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    alphas, betas = lanczos_block(operator, start.to(operator.device, operator.dtype), min(steps, operator.size))
+    steps = min(steps, operator.size)
+    with operator.tracked("norm", steps):
+        alphas, betas = lanczos_block(operator, start.to(operator.device, operator.dtype), steps)
     alphas, betas = alphas[0].to("cpu", torch.float64), betas[0].to("cpu", torch.float64)
     if not bool(torch.isfinite(alphas).all() and torch.isfinite(betas).all()):
         return math.nan, math.nan

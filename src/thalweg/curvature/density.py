@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.curvature.sized import sized
 from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -83,6 +84,7 @@ class SpectralDensity:
 
 
 @declared
+@sized
 def quadrature(
     operator: Operator | Objective,
     *,
@@ -115,14 +117,15 @@ def quadrature(
     together = max(1, min(probes, memory // (held * operator.size * operator.dtype.itemsize)))
     generator = torch.Generator().manual_seed(seed)
     before, alphas, betas = operator.products, [], []
-    for start in range(0, probes, together):
-        rows = min(together, probes - start)
-        vectors = torch.stack(
-            [torch.randn(operator.size, generator=generator, dtype=torch.float64) for _ in range(rows)]
-        ).to(operator.device, operator.dtype)
-        alpha, beta = lanczos_block(operator, vectors, steps, reorthogonalise)
-        alphas.append(alpha)
-        betas.append(beta)
+    with operator.tracked("spectral density", probes * steps):
+        for start in range(0, probes, together):
+            rows = min(together, probes - start)
+            vectors = torch.stack(
+                [torch.randn(operator.size, generator=generator, dtype=torch.float64) for _ in range(rows)]
+            ).to(operator.device, operator.dtype)
+            alpha, beta = lanczos_block(operator, vectors, steps, reorthogonalise)
+            alphas.append(alpha)
+            betas.append(beta)
     alpha, beta = torch.cat(alphas).to("cpu", torch.float64), torch.cat(betas).to("cpu", torch.float64)
     finite = bool(torch.isfinite(alpha).all() and torch.isfinite(beta).all())
     if finite:
@@ -136,6 +139,7 @@ def quadrature(
 
 
 @declared
+@sized
 def spectral_density(
     operator: Operator | Objective,
     *,

@@ -24,6 +24,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective, checks
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.derivatives import penalty
+from thalweg.objective.work import ARITHMETIC, sized_by
 
 __all__ = ["ExactCurvature", "exact_curvature", "fisher", "ggn", "hessian", "layer_blocks"]
 
@@ -57,7 +58,14 @@ class ExactCurvature:
     method: Literal["stack", "rows", "products"]
 
 
+def _seconds(objective: Objective, _rows: int) -> float:
+    """What the largest product takes with one thread: a block of the matrix from the derivatives of some samples."""
+    largest = max(place.stop - place.start for place in objective.layout.slices.values())
+    return 2.0 * largest**2 * min(objective.samples, 256) / ARITHMETIC
+
+
 @declared
+@sized_by(_seconds)
 def exact_curvature(
     objective: Objective,
     theta: Tensor,
@@ -101,6 +109,24 @@ def exact_curvature(
         if found not in options:
             near = nearest(str(found), options)
             raise InputError(f"{name} must be one of {', '.join(options)}, found '{found}'{near}")
+    return exact_with_distance(objective, theta, kind, parameters, dtype, memory, method)[0]
+
+
+def exact_with_distance(
+    objective: Objective,
+    theta: Tensor,
+    kind: Curvature = "hessian",
+    parameters: str | Sequence[str] = "*",
+    dtype: torch.dtype = torch.float64,
+    memory: int = 8 * 2**30,
+    method: Method = "auto",
+    permuted: Objective | None = None,
+) -> tuple[ExactCurvature, Tensor | None]:
+    """The matrix, and the Frobenius norm of its difference to that of `permuted` (…).
+
+    None without `permuted`, and where the difference cannot be told without a second matrix: for other models than
+    stacks of linear layers, and for data that several processes share.
+    """
     theta = as_theta(objective, theta)
     checks.vector(theta, "theta", torch.float64, objective.device)
     objective = objective.to(dtype=dtype) if objective.dtype != checks.floating(dtype, "dtype") else objective
@@ -108,6 +134,7 @@ def exact_curvature(
     lead = theta.shape[:-1]
     _check_memory(math.prod(lead), layout.size, dtype, memory, kind)
     flat = theta.detach().to(dtype).reshape(-1, objective.size)
+    distance = None
     use_stack = stack_supports(objective, layout) if method == "auto" else method == "stack"
     if use_stack and not stack_supports(objective, layout):
         raise InputError(
@@ -115,7 +142,9 @@ def exact_curvature(
             "squared error or cross-entropy, found 'stack'"
         )
     if use_stack:
-        value, gradient, matrix = stack_curvature(objective, flat, layout, kind)
+        if permuted is not None:
+            permuted = permuted.to(dtype=dtype) if objective.batches.held_samples == objective.samples else None
+        value, gradient, matrix, distance = stack_curvature(objective, flat, layout, kind, permuted)
         asymmetry, taken = torch.zeros_like(value), "stack"
     else:
         with objective.second_derivatives():
@@ -129,10 +158,11 @@ def exact_curvature(
     gradient = gradient + objective.l2 * chosen
     if kind != "fisher":
         matrix.diagonal(dim1=-2, dim2=-1).add_(objective.l2)
+    distance = None if distance is None else distance.reshape(lead)
     finite = torch.isfinite(value) & torch.tensor([all_finite(one) for one in matrix], device=value.device)
     matrix[~finite] = torch.nan
     p = layout.size
-    return ExactCurvature(
+    found = ExactCurvature(
         matrix.reshape(*lead, p, p),
         value.reshape(lead),
         gradient.reshape(*lead, p),
@@ -141,6 +171,7 @@ def exact_curvature(
         kind,
         taken,
     )
+    return found, distance
 
 
 @declared

@@ -24,6 +24,7 @@ from thalweg.objective.arguments import as_theta, as_vector
 from thalweg.objective.derivatives import PRODUCT
 from thalweg.objective.samples import common_length, cut
 from thalweg.objective.stacking import pytree_rows
+from thalweg.progress import each
 
 __all__ = ["dense_factor_matrix", "fisher_operator", "fisher_products", "ggn_operator", "ggn_products"]
 
@@ -109,7 +110,7 @@ def dense_factor_matrix(
     factors = _Factors(objective, theta, layout, kind, retain=True)
     matrix = theta.new_empty(len(theta), layout.size, layout.size)
     unit = theta.new_zeros(1, len(theta), layout.size)
-    for row in range(layout.size):
+    for row in each(f"{kind} matrix, rows", range(layout.size)):
         unit[..., row] = 1.0
         matrix[:, row] = factors(unit)[0]
         unit[..., row] = 0.0

@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.curvature.sized import dense
+from thalweg.curvature.stack_blocks import mirror
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
+from thalweg.progress import each
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -57,6 +60,7 @@ class Inertia:
 
 
 @declared
+@dense
 def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") -> Inertia:
     """Counts the eigenvalues of (A + Aᵀ)/2 below −band, within the band and above it.
 
@@ -76,6 +80,14 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
         (1, 1, 2)
     """
     matrix = floating(matrix, "matrix")
+    return counted(matrix, band, method)
+
+
+def counted(matrix: Tensor, band: Tensor | float, method: Method, *, work: bool = False) -> Inertia:
+    """What `inertia` does; with `work` in the memory of symmetric matrices, which then hold their sum with rounding.
+
+    Factors then take the place of the lower triangle, which is copied back from the upper one.
+    """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise InputError(f"matrix must have shape (…, P, P), found {tuple(matrix.shape)}")
     if method not in get_args(Method):
@@ -94,8 +106,9 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
     if chosen == "eigvalsh":
         counts[finite] = _by_eigenvalues(flat[finite.to(flat.device)], bands[finite])
     else:
-        buffer = torch.empty(size, size, dtype=torch.float64, device=matrix.device)
-        for i in finite.nonzero().flatten().tolist():
+        inside = work and flat.dtype == torch.float64 and flat.device.type == "cpu" and flat.is_contiguous()
+        buffer = None if inside else torch.empty(size, size, dtype=torch.float64, device=matrix.device)
+        for i in each("signs by factors, matrices", finite.nonzero().flatten().tolist()):
             sides = _by_factors(flat[i], float(bands[i]), buffer)
             fallbacks += sides is None
             counts[i] = _by_eigenvalues(flat[i][None], bands[i : i + 1])[0] if sides is None else torch.tensor(sides)
@@ -119,12 +132,17 @@ def _by_eigenvalues(matrices: Tensor, bands: Tensor) -> Tensor:
     return torch.stack([(values < -bands[:, None]).sum(-1), (values > bands[:, None]).sum(-1)], dim=-1)
 
 
-def _by_factors(matrix: Tensor, band: float, buffer: Tensor) -> tuple[int, int] | None:
-    """Counts below −band and above band by two factorisations, or None if one of them cannot be trusted."""
-    counts = []
+def _by_factors(matrix: Tensor, band: float, buffer: Tensor | None) -> tuple[int, int] | None:
+    """Counts below −band and above band by two factorisations, or None if one of them cannot be trusted.
+
+    Without a buffer the matrix must be symmetric; its own lower triangle is the buffer.
+    """
+    counts, diagonal_before = [], matrix.diagonal().clone()
     for sign in (1.0, -1.0):
-        largest = _shifted_triangle(matrix, sign * band, buffer)
-        factored = _factor(buffer)
+        largest = _shifted_triangle(matrix, sign * band, matrix if buffer is None else buffer)
+        factored = _factor(matrix if buffer is None else buffer)
+        if buffer is None:
+            _restore(matrix, diagonal_before)
         if factored is None:
             return None
         diagonal, off, first = factored
@@ -151,6 +169,12 @@ def _shifted_triangle(matrix: Tensor, shift: float, buffer: Tensor) -> float:
                 tile.diagonal().add_(shift)
             largest = max(largest, float(torch.linalg.vector_norm(tile, math.inf)))
     return largest
+
+
+def _restore(matrix: Tensor, diagonal: Tensor) -> None:
+    """Makes a matrix symmetric again from its strict upper triangle and its diagonal, in place."""
+    mirror(matrix.mT)
+    matrix.diagonal().copy_(diagonal)
 
 
 @cache

@@ -20,6 +20,7 @@ from thalweg._short import short
 from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.search import Search, Which
+from thalweg.curvature.sized import sized
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -65,6 +66,7 @@ class Eigenpairs:
 
 
 @declared
+@sized
 def eigenpairs(
     operator: Operator | Objective,
     k: int = 1,
@@ -116,7 +118,8 @@ def eigenpairs(
     if start is not None:
         space.start(_checked_start(start, operator))
     run = Search(space, wanted, which, tolerance, relative_to == "norm", margin, max_products)
-    complete = run.run(check)
+    with operator.tracked("eigenpairs", max_products, at_most=True):
+        complete = run.run(check)
     return _result(run, complete, tolerance)
 
 

@@ -16,6 +16,8 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.work import sized
+from thalweg.progress import Advance, track
 
 __all__ = ["leading_eigenvalues"]
 
@@ -23,6 +25,7 @@ VECTORS = 2**20  # bytes of one vector for every θ at once on a CPU: measured, 
 
 
 @declared
+@sized
 def leading_eigenvalues(
     objective: Objective,
     theta: Tensor,
@@ -60,7 +63,15 @@ def leading_eigenvalues(
     together = max(1, memory // (2 * steps * vector))
     if objective.device.type == "cpu":
         together = min(together, max(1, VECTORS // vector))
-    found = [_lockstep(objective, part, tolerance, steps, seed) for part in theta.split(together)]
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    with track("largest eigenvalues, points", total=len(theta), start=0) as advance:
+        for part in theta.split(together):
+            before = sum(len(one[0]) for one in found)
+
+            def settled_here(count: float, before: int = before) -> None:
+                advance(before + count)
+
+            found.append(_lockstep(objective, part, tolerance, steps, seed, settled_here))
     values, residuals, settled = (torch.cat(column) for column in zip(*found, strict=True))
     for row in (~settled).nonzero().flatten().tolist():
         operator = hessian_operator(objective, theta[row])
@@ -70,7 +81,7 @@ def leading_eigenvalues(
 
 
 def _lockstep(
-    objective: Objective, theta: Tensor, tolerance: float, steps: int, seed: int
+    objective: Objective, theta: Tensor, tolerance: float, steps: int, seed: int, advance: Advance
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Values, residuals and whether they have settled (converged, or are not finite), each (B,)."""
     count, size = theta.shape
@@ -104,6 +115,7 @@ def _lockstep(
         values[rows[done]] = ritz[done, -1].where(finite[done], torch.nan)
         residuals[rows[done]] = residual[done].where(finite[done], torch.nan)
         settled[rows[done]] = True
+        advance(int(settled.sum()))
         going = ~settled[rows]
         if not bool(going.any()):
             break

@@ -21,6 +21,7 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
+from thalweg.progress import track
 
 __all__ = ["NeighbourRatio", "Scale", "neighbour_ratio", "wilson_interval"]
 
@@ -113,18 +114,20 @@ def neighbour_ratio(
     together = max(1, min(samples, memory // (objective.size * objective.dtype.itemsize)))
     counts = torch.zeros(len(flat), len(radii), 2, dtype=torch.int64)
     errors = torch.full((len(flat),), math.nan if rounding is None else rounding, dtype=torch.float64)
-    for i, point in enumerate(flat):
-        if not bool(torch.isfinite(loss[i])):
-            continue
-        if rounding is None:
-            errors[i] = loss_rounding(objective, point, loss[i], seed, first + i)
-        source = generator(seed, first + i, "neighbours")
-        for start in range(0, samples, together):
-            steps = _unit_steps(point, min(together, samples - start), scale, source)
-            for j, radius in enumerate(radii):
-                change = (objective.value(point + radius * steps) - loss[i]).double()
-                counts[i, j, 0] += int((change > float(errors[i])).sum())
-                counts[i, j, 1] += int((change < -float(errors[i])).sum())
+    with track("neighbours", total=len(flat) * samples * len(radii), start=0) as advance:
+        for i, point in enumerate(flat):
+            if not bool(torch.isfinite(loss[i])):
+                continue
+            if rounding is None:
+                errors[i] = loss_rounding(objective, point, loss[i], seed, first + i)
+            source = generator(seed, first + i, "neighbours")
+            for start in range(0, samples, together):
+                steps = _unit_steps(point, min(together, samples - start), scale, source)
+                for j, radius in enumerate(radii):
+                    change = (objective.value(point + radius * steps) - loss[i]).double()
+                    counts[i, j, 0] += int((change > float(errors[i])).sum())
+                    counts[i, j, 1] += int((change < -float(errors[i])).sum())
+                    advance((i * samples + start) * len(radii) + (j + 1) * len(steps))
     finite = torch.isfinite(loss).cpu()
     higher, lower = counts.unbind(-1)
     undecided = torch.where(finite[:, None], samples - higher - lower, 0)

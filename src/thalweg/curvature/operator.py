@@ -7,7 +7,8 @@ a block of them is (…, P), and so is its product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_vector, floating
+from thalweg.progress import track
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -32,6 +34,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self.products = 0
+        self.advance: Callable[[], None] | None = None  # told after every product
 
 
 @short
@@ -107,8 +110,28 @@ class Operator:
                 f"vectors must be {self.dtype} on {self.device} like the operator, "
                 f"found {vectors.dtype} on {vectors.device}"
             )
+        product = self.matvec(vectors)
         self._counter.products += vectors.numel() // self.size
-        return self.matvec(vectors)
+        if self._counter.advance is not None:
+            self._counter.advance()
+        return product
+
+    @contextmanager
+    def tracked(self, label: str, total: float | None = None, *, at_most: bool = False) -> Iterator[None]:
+        """Announces the products of a block to `thalweg.progress`.
+
+        Args:
+            label: What they are for.
+            total: How many there will be, if that is known.
+            at_most: Whether there may be fewer.
+        """
+        counter, begun, before = self._counter, self._counter.products, self._counter.advance
+        with track(f"{label} of the {self.label}, products", total, start=0, at_most=at_most) as advance:
+            counter.advance = lambda: advance(counter.products - begun)
+            try:
+                yield
+            finally:
+                counter.advance = before
 
     def restrict(self, index: Tensor, label: str | None = None) -> Operator:
         """Returns the diagonal block of the coordinates `index` (p,), as an operator of size p.

@@ -8,7 +8,9 @@ are named.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -17,13 +19,14 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.counts import estimate_counts
-from thalweg.curvature.exact import exact_curvature
+from thalweg.curvature.exact import exact_curvature, exact_with_distance
 from thalweg.curvature.operator import Operator, hessian_operator
-from thalweg.curvature.signs import count_signs
+from thalweg.curvature.signs import counted_signs
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.progress import each
 
 __all__ = ["MinimalRatio", "minimal_ratio"]
 
@@ -149,12 +152,14 @@ def minimal_ratio(
     parts: list[dict[str, Tensor]] = []
     if method == "estimate":
         name = method
-        parts = [_estimated(objective, one, permute, minimum_band, probes, steps, confidence, seed) for one in flat]
+        parts = [
+            _estimated(objective, one, permute, minimum_band, probes, steps, confidence, seed)
+            for one in each("signs of the Hessian, points", flat.unbind())
+        ]
     else:
         together = max(1, (memory // matrix_bytes - 1) // 2)
         name = "eigvalsh"
-        for start in range(0, len(flat), together):
-            block = flat[start : start + together]
+        for block in each("signs of the Hessian", flat.split(together)):
             part, name = _counted(objective, block, method, permute, minimum_band, memory, seed)
             parts.append(part)
     joined = {key: torch.cat([part[key] for part in parts]).reshape(lead) for key in _TENSORS}
@@ -173,18 +178,25 @@ def _counted(
     seed: int,
 ) -> tuple[dict[str, Tensor], str]:
     """Counts at theta (B, P)."""
-    exact = exact_curvature(objective, theta, memory=memory)
-    other = exact_curvature(objective.permuted(seed), theta, memory=memory).matrix if permute else None
-    signs = count_signs(
+    permuted = objective.permuted(seed) if permute else None
+    exact, distance = exact_with_distance(objective, theta, memory=memory, permuted=permuted)
+    image = torch.linalg.vector_norm((exact.matrix @ exact.gradient[..., None])[..., 0], dim=-1)
+    other: Tensor | Callable[[int], Tensor] | None = None
+    if permuted is not None and distance is None:
+        other = exact_curvature(permuted, theta, memory=memory).matrix
+    elif permuted is not None:
+        other = partial(_one_more, permuted, theta, memory)
+    signs = counted_signs(
         exact.matrix,
-        permuted=other,
+        other,
+        distance,
         asymmetry=exact.asymmetry,
         minimum_band=minimum_band,
         epsilon=objective.epsilon(exact.matrix.dtype),
         method=method,
+        work=True,  # nobody else has the matrix
     )
     gradient_norm = torch.linalg.vector_norm(exact.gradient, dim=-1)
-    image = torch.linalg.vector_norm((exact.matrix @ exact.gradient[..., None])[..., 0], dim=-1)
     return {
         "ratio": signs.ratio,
         "low": signs.ratio,
@@ -201,6 +213,10 @@ def _counted(
         "gradient_norm": gradient_norm,
         "flatness": image / (signs.norm * gradient_norm),
     }, signs.method
+
+
+def _one_more(objective: Objective, theta: Tensor, memory: int, row: int) -> Tensor:
+    return exact_curvature(objective, theta[row], memory=memory).matrix
 
 
 def _estimated(

@@ -13,6 +13,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
+from thalweg.progress import each
 
 __all__ = ["SubsetEstimate", "over_subsets"]
 
@@ -90,7 +91,7 @@ def over_subsets(
         )
     order = torch.randperm(objective.samples, generator=torch.Generator().manual_seed(seed))
     parts = order[: subsets * size].reshape(subsets, size)
-    values = torch.stack([function(objective.subset(part)).detach() for part in parts])
+    values = torch.stack([function(objective.subset(part)).detach() for part in each("subsets", parts.unbind())])
     spread = values.std(0)
     missing = 1 - subsets * size / objective.samples if linear else 1.0
     error = spread * (missing / subsets) ** 0.5

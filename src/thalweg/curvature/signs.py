@@ -8,7 +8,9 @@ the same Hessian summed over the samples in another order, ‖H − H′‖. Ins
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
-from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, inertia
+from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, counted
 from thalweg.curvature.operator import Operator
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -108,10 +110,41 @@ def count_signs(
         )
     if not (minimum_band >= 0.0 and math.isfinite(minimum_band)):
         raise InputError(f"minimum_band must be finite and not negative, found {minimum_band}")
+    return counted_signs(hessian, permuted, None, asymmetry, minimum_band, epsilon, method)
+
+
+def counted_signs(
+    hessian: Tensor,
+    permuted: Tensor | Callable[[int], Tensor] | None,
+    distance: Tensor | None,
+    asymmetry: Tensor | float,
+    minimum_band: float,
+    epsilon: float,
+    method: Method,
+    *,
+    work: bool = False,
+) -> Signs:
+    """What `count_signs` does, in less memory.
+
+    Args:
+        hessian: See `count_signs`; symmetric where `work` is set.
+        permuted: The same; or a function that makes H′ of the matrix number i, called only where it is needed.
+        distance: ‖H − H′‖_F where it is known, (…).
+        asymmetry: See `count_signs`.
+        minimum_band: See there.
+        epsilon: See there.
+        method: See there.
+        work: Count in the memory of the matrices.
+    """
     lead, size = hessian.shape[:-2], hessian.shape[-1]
     flat = hessian.reshape(-1, size, size)
-    others = [None] * len(flat) if permuted is None else list(permuted.reshape(-1, size, size))
-    errors = torch.tensor([_errors(h, other) for h, other in zip(flat, others, strict=True)], dtype=torch.float64)
+    others = list(permuted.reshape(-1, size, size)) if isinstance(permuted, Tensor) else None
+    known = [None] * len(flat) if distance is None else distance.reshape(-1).tolist()
+    make = others.__getitem__ if others is not None else permuted
+    errors = torch.tensor(
+        [_errors(h, None if make is None else partial(make, i), known[i]) for i, h in enumerate(flat)],
+        dtype=torch.float64,
+    )
     norm, skew, permutation = errors.reshape(len(flat), 3).unbind(-1)
     before = torch.as_tensor(asymmetry, dtype=torch.float64).cpu()
     if before.dim() and before.shape != lead:
@@ -120,29 +153,31 @@ def count_signs(
     rounding = size * max(epsilon, torch.finfo(hessian.dtype).eps) * norm
     band = rounding + skew + (0.0 if permuted is None else permutation)
     band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
-    counted = inertia(flat, band, method=method)
+    found = counted(flat, band, method, work=work)
 
     def shaped(tensor: Tensor) -> Tensor:
         return tensor.to(hessian.device).reshape(lead)
 
     return Signs(
-        positive=shaped(counted.positive),
-        negative=shaped(counted.negative),
-        undecided=shaped(counted.within),
+        positive=shaped(found.positive),
+        negative=shaped(found.negative),
+        undecided=shaped(found.within),
         band=shaped(band),
         rounding=shaped(rounding),
         asymmetry=shaped(skew),
         permutation=shaped(permutation),
         norm=shaped(norm),
-        finite=shaped(counted.finite),
+        finite=shaped(found.finite),
         size=size,
-        method=counted.method,
-        fallbacks=counted.fallbacks,
+        method=found.method,
+        fallbacks=found.fallbacks,
     )
 
 
-def _errors(hessian: Tensor, permuted: Tensor | None) -> tuple[float, float, float]:
-    """‖H‖, ‖H − Hᵀ‖/2 and ‖H − H′‖ of one matrix."""
+def _errors(
+    hessian: Tensor, permuted: Callable[[], Tensor] | None, distance: float | None
+) -> tuple[float, float, float]:
+    """‖H‖, ‖H − Hᵀ‖/2 and ‖H − H′‖ of one matrix; H′ is made only where ‖H − H′‖_F is not known to be negligible."""
     if not all_finite(hessian):
         return math.nan, math.nan, math.nan
     h, size = hessian.to(torch.float64), hessian.shape[-1]
@@ -152,8 +187,11 @@ def _errors(hessian: Tensor, permuted: Tensor | None) -> tuple[float, float, flo
         norm = norm_bounds(Operator.dense(h))[1]
     negligible = 0.1 * size * torch.finfo(torch.float64).eps * norm
     asymmetry = _difference(h, h.mT, negligible, skew=True)
-    permutation = math.nan if permuted is None else _difference(permuted.to(torch.float64), h, negligible, skew=False)
-    return norm, asymmetry, permutation
+    if permuted is None:
+        return norm, asymmetry, math.nan
+    if distance is not None and not distance > negligible:
+        return norm, asymmetry, distance
+    return norm, asymmetry, _difference(permuted().to(torch.float64), h, negligible, skew=False)
 
 
 def _difference(a: Tensor, b: Tensor, negligible: float, *, skew: bool) -> float:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["BlockSums", "StackLayer", "outer"]
+__all__ = ["BlockSums", "StackLayer", "mirror", "outer"]
+
+TILE = 512  # rows of the tiles in which a triangle is mirrored
 
 UNPACKED = 2**26  # bytes of a symmetric block that are unpacked at once
 
@@ -86,18 +88,45 @@ class BlockSums:
             _add(self.second, (a.index, b.index), through, outer(left, delta))
 
     def write(self, gradient: Tensor, matrix: Tensor) -> None:
-        """Moves the sums to their places in gradient (R, p) and matrix (R, p, p), and forgets them."""
-        for place, a in enumerate(self.layers):
+        """Moves the sums to their places in gradient (R, p) and matrix (R, p, p), and forgets them.
+
+        The lower triangle comes first: until the sums are forgotten, nothing has touched the memory of the upper one.
+        """
+        for a in self.layers:
             for here, columns, _ in a.parts():
                 gradient[:, here] = self.gradients[a.index][:, :, columns].flatten(1)
-            self._write_diagonal(a, matrix)
+        for place, a in enumerate(self.layers):
             for b in self.layers[place + 1 :]:
-                block = self._block(a, b)
-                for here, rows, i in a.parts():
-                    for there, columns, j in b.parts():
-                        view = matrix[:, here, there].unflatten(2, (b.outputs, j)).unflatten(1, (a.outputs, i))
-                        view.copy_(block[:, :, rows, :, columns])
-                        matrix[:, there, here].copy_(matrix[:, here, there].mT)
+                self._write_block(a, b, matrix)
+        for a in self.layers:
+            self._write_diagonal(a, matrix)
+        mirror(matrix)
+
+    def _write_block(self, a: StackLayer, b: StackLayer, matrix: Tensor) -> None:
+        block = self._block(a, b)
+        for here, rows, i in a.parts():
+            for there, columns, j in b.parts():
+                piece = block[:, :, rows, :, columns]  # (R, o, i, p, j)
+                if here.start > there.start:
+                    view = matrix[:, here, there].unflatten(2, (b.outputs, j)).unflatten(1, (a.outputs, i))
+                else:
+                    view = matrix[:, there, here].unflatten(2, (a.outputs, i)).unflatten(1, (b.outputs, j))
+                    piece = piece.permute(0, 3, 4, 1, 2)
+                view.copy_(piece)
+
+    def distance(self, other: BlockSums) -> Tensor:
+        """Frobenius norm of the difference to the matrix of other sums over the same layers, (R,)."""
+        squares: list[Tensor] = []
+        for place, a in enumerate(self.layers):
+            own, its = self.first[a.index, a.index], other.first[a.index, a.index]
+            units, inputs = self.triangles[a.outputs], self.triangles[a.columns]
+            twice = 2.0 - (inputs.rows == inputs.columns).to(own.dtype)  # an entry off the diagonal stands for two
+            for k, (o, p) in enumerate(zip(units.rows.tolist(), units.columns.tolist(), strict=True)):
+                squares.append((1 + (o != p)) * ((own[:, k] - its[:, k]).square_() @ twice))
+            for b in self.layers[place + 1 :]:
+                pairs = zip(self._joined(a, b).unbind(1), other._joined(a, b).unbind(1), strict=True)
+                squares += [2 * (left - right).square_().flatten(1).sum(1) for left, right in pairs]
+        return torch.stack(squares).sum(0).sqrt()
 
     def _write_diagonal(self, a: StackLayer, matrix: Tensor) -> None:
         packed = self.first.pop((a.index, a.index))  # (R, pairs of o ≤ p, pairs of i ≤ j)
@@ -110,12 +139,21 @@ class BlockSums:
             block = block.view(self.replicas, -1, a.outputs, a.columns, a.columns).permute(0, 1, 3, 2, 4)
             for here, rows, i in a.parts():
                 for there, columns, j in a.parts():
+                    if here.start < there.start:
+                        continue
+                    end = chosen.stop if here == there else a.outputs  # what lies above the diagonal is mirrored
                     view = matrix[:, here, there].unflatten(2, (a.outputs, j)).unflatten(1, (a.outputs, i))
-                    view[:, chosen] = block[:, :, rows, :, columns]
+                    view[:, chosen, :, :end] = block[:, :, rows, :end, columns]
 
     def _block(self, a: StackLayer, b: StackLayer) -> Tensor:
-        """Joins both terms of a block l < m: (R, o, i, p, j)."""
-        first = self.first.pop((a.index, b.index)).view(self.replicas, a.outputs, b.outputs, a.columns, b.columns)
+        """Takes a block l < m: (R, o, i, p, j)."""
+        joined = self._joined(a, b)
+        del self.first[a.index, b.index]
+        return joined.permute(0, 1, 3, 2, 4)
+
+    def _joined(self, a: StackLayer, b: StackLayer) -> Tensor:
+        """Joins both terms of a block l < m, where they are: (R, o, p, i, j)."""
+        first = self.first[a.index, b.index].view(self.replicas, a.outputs, b.outputs, a.columns, b.columns)
         second = self.second.pop((a.index, b.index), None)
         if second is not None and b.index == a.index + 1:
             second = second.view(self.replicas, a.columns, a.outputs, b.outputs)
@@ -123,7 +161,19 @@ class BlockSums:
         elif second is not None:
             second = second.view(self.replicas, b.inputs, a.outputs, a.columns, b.outputs)
             first[..., : b.inputs].add_(second.permute(0, 2, 4, 3, 1))
-        return first.permute(0, 1, 3, 2, 4)
+        return first
+
+
+def mirror(matrix: Tensor) -> None:
+    """Copies the lower triangles of matrices (…, p, p) to their upper ones, in place."""
+    size = matrix.shape[-1]
+    for start in range(0, size, TILE):
+        rows = slice(start, start + TILE)
+        corner = matrix[..., rows, rows]
+        corner.copy_(corner.tril() + corner.tril(-1).mT)
+        for other in range(0, start, TILE):
+            columns = slice(other, other + TILE)
+            matrix[..., columns, rows] = matrix[..., rows, columns].mT
 
 
 @dataclass(frozen=True)

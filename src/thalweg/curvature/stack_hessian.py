@@ -28,6 +28,7 @@ from thalweg.curvature.stack_blocks import BlockSums, StackLayer, outer
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.stack_products import PIECEWISE_LINEAR
 from thalweg.objective.structure import LinearStack
+from thalweg.progress import track
 
 __all__ = ["Curvature", "stack_curvature", "stack_supports"]
 
@@ -46,8 +47,12 @@ def stack_supports(objective: Objective, layout: ParameterLayout) -> bool:
 
 
 def stack_curvature(
-    objective: Objective, theta: Tensor, layout: ParameterLayout, curvature: Curvature
-) -> tuple[Tensor, Tensor, Tensor]:
+    objective: Objective,
+    theta: Tensor,
+    layout: ParameterLayout,
+    curvature: Curvature,
+    permuted: Objective | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Evaluates loss, gradient and a curvature matrix of a stack at many θ.
 
     Args:
@@ -55,9 +60,11 @@ def stack_curvature(
         theta: (B, P).
         layout: The parameters that the gradient and the matrix are about: p of the P.
         curvature: "hessian", "ggn" or "fisher"; l2 is not part of any result here.
+        permuted: The objective with its samples in another order.
 
     Returns:
-        Data loss (B,), its gradient (B, p), and the matrix (B, p, p), symmetric by construction.
+        Data loss (B,), its gradient (B, p), the matrix (B, p, p), symmetric by construction, and where `permuted` is
+        given the Frobenius norm of the difference to its matrix (B,), found without a second matrix in memory.
     """
     stack = objective.stack
     if stack is None:
@@ -70,17 +77,30 @@ def stack_curvature(
     matrix = (theta.new_empty if complete else theta.new_zeros)(len(theta), layout.size, layout.size)
     per_pair = theta.element_size() * _floats_per_pair(stack, params, layers)
     replicas = max(1, min(len(theta), WORKING_SET // max(1, per_pair * min(objective.samples, 256))))
-    for start in range(0, len(theta), replicas):
-        part = slice(start, min(start + replicas, len(theta)))
-        own = {name: p[part] if name in objective.layout.slices else p for name, p in params.items()}
-        chunk = max(LEAST_SAMPLES, WORKING_SET // (per_pair * (part.stop - part.start)))
-        sums = BlockSums(layers, part.stop - part.start, theta)
-        for x, target, weight in _pieces(objective, chunk):
-            with torch.no_grad():
-                value[part] += _accumulate(sums, stack, layers, own, x, target, weight, objective.loss_kind, curvature)
-        sums.write(gradient[part], matrix[part])
+    distance = None if permuted is None else torch.zeros_like(value)
+    done, all_samples = 0, len(theta) * objective.samples * (1 if permuted is None else 2)
+    with track(f"{curvature} of a stack, samples", total=all_samples, start=0) as advance:
+        for start in range(0, len(theta), replicas):
+            part = slice(start, min(start + replicas, len(theta)))
+            own = {name: p[part] if name in objective.layout.slices else p for name, p in params.items()}
+            chunk = max(LEAST_SAMPLES, WORKING_SET // (per_pair * (part.stop - part.start)))
+            found = []
+            for one in (objective,) if permuted is None else (objective, permuted):
+                sums, loss = BlockSums(layers, part.stop - part.start, theta), torch.zeros_like(value[part])
+                for x, target, weight in _pieces(one, chunk):
+                    with torch.no_grad():
+                        loss += _accumulate(sums, stack, layers, own, x, target, weight, one.loss_kind, curvature)
+                    done += len(x) * (part.stop - part.start)
+                    advance(done)
+                found.append((sums, loss))
+            sums, value[part] = found[0]
+            if distance is not None:
+                distance[part] = sums.distance(found[1][0])
+            del found
+            sums.write(gradient[part], matrix[part])
+            del sums
     value, gradient, matrix = objective.batches.reduced(value, gradient, matrix)
-    return value, gradient, matrix
+    return value, gradient, matrix, distance
 
 
 def _layers(stack: LinearStack, layout: ParameterLayout, params: dict[str, Tensor]) -> list[StackLayer]:

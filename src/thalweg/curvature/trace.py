@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.curvature.sized import sized
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -68,6 +69,7 @@ class DiagonalEstimate:
 
 
 @declared
+@sized
 def trace(
     operator: Operator | Objective, *, method: TraceMethod = "xtrace", products: int = 60, seed: int = 0
 ) -> TraceEstimate:
@@ -92,18 +94,20 @@ def trace(
     _check("method", method, get_args(TraceMethod), products, 4 if method == "hutchinson" else 6)
     operator = as_operator(operator)
     before = operator.products
-    if products >= operator.size:
-        value, error, name = float(_identity_diagonal(operator).sum()), 0.0, "exact"
-    else:
-        generator = torch.Generator().manual_seed(seed)
-        run = {"hutchinson": _hutchinson, "hutch++": _hutch, "xtrace": _xtrace}[method]
-        (value, error), name = run(operator, products, generator), method
+    with operator.tracked("trace", min(products, operator.size)):
+        if products >= operator.size:
+            value, error, name = float(_identity_diagonal(operator).sum()), 0.0, "exact"
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            run = {"hutchinson": _hutchinson, "hutch++": _hutch, "xtrace": _xtrace}[method]
+            (value, error), name = run(operator, products, generator), method
     if not math.isfinite(value):
         value = error = math.nan
     return TraceEstimate(value, error, name, operator.products - before)
 
 
 @declared
+@sized
 def diagonal(
     operator: Operator | Objective, *, method: DiagonalMethod = "xdiag", products: int = 60, seed: int = 0
 ) -> DiagonalEstimate:
@@ -127,15 +131,16 @@ def diagonal(
     _check("method", method, get_args(DiagonalMethod), products, 4)
     operator = as_operator(operator)
     before = operator.products
-    if products >= operator.size:
-        values, name = _identity_diagonal(operator), "exact"
-        errors = torch.zeros_like(values)
-    elif method == "xdiag":
-        samples, name = _xdiag(operator, products // 2, torch.Generator().manual_seed(seed)), method
-        values, errors = samples.mean(0), samples.std(0) / math.sqrt(len(samples))
-    else:
-        values, errors = _hutchinson_diagonal(operator, products, torch.Generator().manual_seed(seed))
-        name = method
+    with operator.tracked("diagonal", min(products, operator.size)):
+        if products >= operator.size:
+            values, name = _identity_diagonal(operator), "exact"
+            errors = torch.zeros_like(values)
+        elif method == "xdiag":
+            samples, name = _xdiag(operator, products // 2, torch.Generator().manual_seed(seed)), method
+            values, errors = samples.mean(0), samples.std(0) / math.sqrt(len(samples))
+        else:
+            values, errors = _hutchinson_diagonal(operator, products, torch.Generator().manual_seed(seed))
+            name = method
     return DiagonalEstimate(values, errors, name, operator.products - before)
 
 

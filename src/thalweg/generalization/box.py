@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +17,10 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
+from thalweg.progress import Advance, track
+
+if TYPE_CHECKING:
+    from scipy.optimize import Bounds
 
 __all__ = ["BoxSharpness", "keskar_sharpness"]
 
@@ -130,16 +136,33 @@ class _Search:
         return 100 * self.best / (1 + self.base)
 
     def run(self, iterations: int, starts: int, source: torch.Generator) -> None:
-        from scipy.optimize import Bounds, minimize
+        from scipy.optimize import Bounds
 
         size = len(self.width)
         box = Bounds(-np.ones(size), np.ones(size))
         options = {"maxiter": iterations, "gtol": 0.0, "ftol": 1e-12}
+        with track("sharpness in a box, iterations", iterations * starts, start=0, at_most=True) as advance:
+            self._run(box, options, starts, source, advance)
+
+    def _run(
+        self, box: Bounds, options: dict[str, Any], starts: int, source: torch.Generator, advance: Advance
+    ) -> None:
+        from scipy.optimize import minimize
+
+        size, taken = len(self.width), itertools.count(1)
         for number in range(starts):
             begin = np.zeros(size) if number == 0 else self._drawn(source, size)
             before = self.best
             try:
-                found = minimize(self._fallen, begin, jac=True, method="L-BFGS-B", bounds=box, options=options)
+                found = minimize(
+                    self._fallen,
+                    begin,
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=box,
+                    options=options,
+                    callback=lambda _: advance(next(taken)),
+                )
             except _NotFinite:
                 self.status = "nonfinite"
                 return

@@ -15,6 +15,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
+from thalweg.progress import each
 
 __all__ = ["AverageSharpness", "StepScale", "asam_sharpness", "average_sharpness", "sam_sharpness"]
 
@@ -113,7 +114,7 @@ def _ascend(
     scale = torch.ones_like(flat) if eta is None else flat.abs() + eta
     base, gradient = exact.value_and_gradient(flat)
     best = torch.zeros_like(base)  # δ = 0 belongs to the ball
-    for _ in range(steps):
+    for _ in each("sharpness in a ball, steps", range(steps)):
         direction = scale * gradient
         still = (direction == 0).all(1)  # an exact critical point has no direction of its own: draw one
         for r in still.nonzero().flatten().tolist():
@@ -173,10 +174,10 @@ def average_sharpness(
     base = exact.value(flat)
     together = max(1, min(pairs, memory // (16 * objective.size)))
     rises = torch.full((len(flat), pairs), math.nan, dtype=torch.float64, device=flat.device)
-    for r in base.isfinite().nonzero().flatten().tolist():
+    for r in each("average sharpness, points", base.isfinite().nonzero().flatten().tolist()):
         source = generator(seed, first + r, "average-sharpness")
         size = sigma * (flat[r].abs() if scale == "relative" else torch.ones_like(flat[r]))
-        for start in range(0, pairs, together):
+        for start in each("average sharpness, pieces", range(0, pairs, together)):
             count = min(together, pairs - start)
             drawn = [torch.randn(objective.size, generator=source, dtype=torch.float64) for _ in range(count)]
             step = size * torch.stack(drawn).to(flat.device)

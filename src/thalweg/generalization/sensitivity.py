@@ -27,6 +27,8 @@ from thalweg.objective.normalization import layers
 from thalweg.objective.program import Program
 from thalweg.objective.samples import common_length, cut
 from thalweg.objective.structure import LinearStack
+from thalweg.objective.work import sized
+from thalweg.progress import each, track
 
 __all__ = ["Of", "Sensitivity", "batch_mean_norm", "input_norms", "sensitivity"]
 
@@ -90,6 +92,7 @@ def sensitivity(
 
 
 @declared
+@sized
 def input_norms(
     objective: Objective,
     theta: Tensor,
@@ -115,7 +118,7 @@ def input_norms(
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).to(objective.dtype)
     own = {name: value.reshape(-1, *value.shape[len(lead) :]) for name, value in (buffers or {}).items()}
     rows = []
-    for r, point in enumerate(flat):
+    for r, point in enumerate(each("sensitivity, points", flat.unbind())):
         if not bool(point.isfinite().all()):
             rows.append(torch.full((_samples(objective),), math.nan, dtype=torch.float64, device=theta.device))
             continue
@@ -206,9 +209,14 @@ def _one(objective: Objective, params: Mapping[str, Tensor], of: Of, p: float) -
             return _by_autograd(program, params, batch, of, p)
 
     out = []
-    for batch, _ in objective.batches.chunks(size):  # batches that were handed over come whole: cut here
-        used = batch if of == "loss" else (batch[0], None)
-        out += [norms(cut(used, slice(start, start + size))) for start in range(0, _length(batch), size)]
+    done = 0
+    with track("sensitivity, samples", total=objective.samples, start=0) as advance:
+        for batch, _ in objective.batches.chunks(size):  # batches that were handed over come whole: cut here
+            used = batch if of == "loss" else (batch[0], None)
+            for start in range(0, _length(batch), size):
+                out.append(norms(cut(used, slice(start, start + size))))
+                done += len(out[-1])
+                advance(done)
     return torch.cat(out).double()
 
 

@@ -21,6 +21,7 @@ from thalweg.errors import InputError, brief
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import replica_seed
+from thalweg.progress import each
 
 __all__ = ["HessianSharpness", "epsilon_sharpness", "hessian_sharpness"]
 
@@ -86,7 +87,7 @@ def hessian_sharpness(
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).double()
     loss = exact.value(flat)
     rows, status = [], []
-    for r, point in enumerate(flat):
+    for r, point in enumerate(each("sharpness, points", flat.unbind())):
         row, state = [math.nan] * 5, "nonfinite"
         if bool(loss[r].isfinite()):
             own = replica_seed(seed, first + r, "sharpness")

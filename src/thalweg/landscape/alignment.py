@@ -21,6 +21,7 @@ from thalweg.landscape.matching import activation_matching, weight_matching
 from thalweg.landscape.permutations import Group, indices, permute_buffers, unit_groups
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating, same_shape
+from thalweg.progress import each
 
 __all__ = ["Alignment", "align"]
 
@@ -131,7 +132,7 @@ def align(
     lead, layout = theta_a.shape[:-1], objective.layout
     found: list[tuple[list[Tensor], int]] = []
     pairs = list(zip(*(theta.reshape(-1, layout.size) for theta in (theta_a, theta_b)), strict=True))
-    for a, b in pairs:
+    for a, b in each("aligning units, pairs", pairs):
         if not bool(a.isfinite().all() and b.isfinite().all()):
             found.append(([torch.arange(group.size) for group in groups], 0))
         elif method == "weights":

@@ -18,17 +18,18 @@ from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import samples as rows
 from thalweg.objective.containers import is_record, leaves
-from thalweg.objective.reading import complete, read, steady
+from thalweg.objective.reading import complete, numbered, read, steady
 from thalweg.objective.samples import cut, sample_count
 from thalweg.objective.tensors import check_finite, cloned, dense_parts, fingerprint, nbytes, placer
+from thalweg.progress import track
 
 __all__ = ["Batch", "Batches", "cloned", "cut", "dense_parts", "fingerprint", "gather", "placer", "sample_count"]
 
 Batch = Any  # tensors in any structure: see `containers`
 
 
-@dataclass(frozen=True)
 @short
+@dataclass(frozen=True)
 class Batches:
     """The data of an objective: batches held in memory, or a loader that is read anew at every pass.
 
@@ -74,11 +75,11 @@ class Batches:
     def chunks(self, size: int | None = None) -> Iterator[tuple[Batch, int]]:
         """Yields (batch, samples in it), cut to at most `size` samples where cutting is allowed."""
         if self.loader is not None:
-            for batch in read(self.loader):
-                ready = self.ready(batch)
-                yield ready, self.count(ready)
+            yield from self.loaded()
             return
         for batch, count in zip(self.held, self.counts, strict=True):
+            if not count:
+                continue
             if size is None or size >= count or not self.divisible:
                 yield batch, count
                 continue
@@ -87,6 +88,13 @@ class Batches:
             for start, stop in pairwise(bounds):
                 yield cut(batch, slice(start, stop)), stop - start
 
+    def loaded(self, seed: int | None = None) -> Iterator[tuple[Batch, int]]:
+        """One pass over the loader as `chunks` gives it, without batches of nothing but padding, which have no loss."""
+        for given in [] if self.loader is None else read(self.loader, seed):
+            batch = self.ready(given)
+            if count := self.count(batch):
+                yield batch, count
+
     @property
     def held_samples(self) -> int:
         """The samples of one pass that this process has: all of them, unless the data are sharded."""
@@ -94,7 +102,18 @@ class Batches:
 
     def summands(self, size: int | None = None) -> Iterator[tuple[Batch, int]]:
         """The same chunks for a sum over all samples, which `reduced` completes: of sharded data those held here."""
-        return self.chunks(size)
+        if len(self.counts) == 1 and (size is None or size >= self.counts[0] or not self.divisible):
+            return self.chunks(size)
+        return self._announced(size)
+
+    def _announced(self, size: int | None) -> Iterator[tuple[Batch, int]]:
+        """A pass in several pieces, which may be long."""
+        done = 0
+        with track("pass over the data, samples", total=self.held_samples, start=0) as advance:
+            for batch, count in self.chunks(size):
+                yield batch, count
+                done += count
+                advance(done)
 
     def reduced(self, *totals: Tensor) -> tuple[Tensor, ...]:
         """Completes sums over `summands`: adds those of the other processes where the data are sharded."""
@@ -132,6 +151,12 @@ class Batches:
             return replace(self, held=(self.take(torch.randperm(self.rows, generator=generator)),))
         order = torch.randperm(len(self.held), generator=generator).tolist()
         return replace(self, held=tuple(self.held[i] for i in order), counts=tuple(self.counts[i] for i in order))
+
+    def counting(self) -> Batches:
+        """Without the batches of nothing but padding, whose loss would be 0 / 0."""
+        _nonzero(self.counts)
+        held = tuple(batch for batch, count in zip(self.held, self.counts, strict=False) if count)
+        return replace(self, held=held, counts=tuple(count for count in self.counts if count))
 
     def whole(self) -> Batches:
         """The same data, never cut: for losses that depend on the batch."""
@@ -173,8 +198,8 @@ def gather(
     """
     empty = Batches((), (), False, None, count or sample_count, place, prepare=prepare)
     if isinstance(data, DataLoader):
-        return _from_loader(data, memory, empty)
-    if isinstance(data, Dataset) or _like_dataset(data):
+        return _from_loader(data, memory, empty).counting()
+    if isinstance(data, Dataset) or (_like_dataset(data) and numbered(data)):
         if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
         _nonempty(len(data))
@@ -182,7 +207,7 @@ def gather(
         loader = DataLoader(dataset, batch_size=batch_size or 256, collate_fn=rows.collated)
         loaded = _from_loader(loader, memory, empty)
         if loaded.loader is not None or any(rows.uncut(batch) for batch in loaded.held):
-            return loaded
+            return loaded.counting()
         data = rows.joined(loaded.held)
     elif isinstance(data, list) or _one_batch(data):
         return _from_list(data if isinstance(data, list) else [data], empty)
@@ -210,10 +235,14 @@ def gather(
     data = empty.ready(rows.columned(data, samples))
     check_finite(data, "data")
     if batch_size is None:
+        if divisible:
+            _nonzero([empty.count(data)])
         return replace(empty, held=(data,), counts=(samples,), divisible=divisible, count=sample_count, indexable=True)
     starts = range(0, samples, batch_size)
     held = tuple(cut(data, slice(start, start + batch_size)) for start in starts)
-    return replace(empty, held=held, counts=tuple(map(empty.count, held)), indexable=True)
+    counts = tuple(map(empty.count, held))
+    _nonzero(counts)
+    return replace(empty, held=held, counts=counts, indexable=True)
 
 
 def _plain(data: Any) -> bool:
@@ -228,18 +257,23 @@ def _like_dataset(data: Any) -> bool:
 
 def _one_batch(data: Any) -> bool:
     """Whether the data are one object of another library (a graph): its tensors need not have samples as rows."""
-    return not _plain(data) and (hasattr(type(data), "to") or not isinstance(data, Iterable)) and bool(leaves(data))
+    whole = hasattr(type(data), "to") or not isinstance(data, Iterable) or _like_dataset(data)
+    return not _plain(data) and whole and bool(leaves(data))
 
 
 def _from_list(data: list[Any], empty: Batches) -> Batches:
     _nonempty(len(data))
     held, counts = [], []
+    if all(isinstance(one, Tensor | np.ndarray) for one in data) and len({_form(one) for one in data}) > 1:
+        raise InputError(
+            "data must be a tuple where its tensors belong together (a list holds batches), found a "
+            f"{type(data).__name__} of tensors of different kinds: pass tuple(data)"
+        )
     for number, batch in enumerate(data):
         held.append(empty.ready(batch))
         check_finite(held[-1], f"data[{number}]")
-        counts.append(empty.count(held[-1]))
-        _counted(counts[-1], f"data[{number}]")
-    return replace(empty, held=tuple(held), counts=tuple(counts))
+        counts.append(_counted(empty, held[-1], f"data[{number}]"))
+    return replace(empty, held=tuple(held), counts=tuple(counts)).counting()
 
 
 def _from_loader(loader: DataLoader, memory: int, empty: Batches) -> Batches:
@@ -249,12 +283,12 @@ def _from_loader(loader: DataLoader, memory: int, empty: Batches) -> Batches:
     complete(loader)
     if isinstance(loader.dataset, Sized) and not isinstance(loader.dataset, IterableDataset):
         steady(loader.dataset)
-    for given in read(loader):
+    length = len(loader) if isinstance(loader.dataset, Sized) else None
+    for given in _announced(read(loader), length):
         size += nbytes(given)
         batch = empty.ready(given)
         check_finite(batch, f"data (batch {len(counts)})")
-        counts.append(empty.count(batch))
-        _counted(counts[-1], f"data (batch {len(counts) - 1})")
+        counts.append(_counted(empty, batch, f"data (batch {len(counts)})"))
         if size <= memory // 2:
             held.append(batch)
         else:
@@ -264,11 +298,33 @@ def _from_loader(loader: DataLoader, memory: int, empty: Batches) -> Batches:
     return replace(empty, held=tuple(held) if fits else (), counts=tuple(counts), loader=None if fits else loader)
 
 
+def _announced(batches: Iterator[Any], length: int | None) -> Iterator[Any]:
+    """The first pass over a loader, which may be long."""
+    with track("reading the data, batches", total=length, start=0) as advance:
+        for number, batch in enumerate(batches):
+            yield batch
+            advance(number + 1)
+
+
 def _nonempty(length: int) -> None:
     if length == 0:
         raise InputError("data must hold at least one sample, found none")
 
 
-def _counted(count: float, name: str) -> None:
-    if not count > 0:
+def _counted(empty: Batches, batch: Batch, name: str) -> int:
+    """What a batch counts; 0 for samples of which none counts (padding), but not for no samples."""
+    count = empty.count(batch)
+    if not count >= 0 or (count == 0 and not max(rows.lengths(batch), default=0)):
         raise InputError(f"{name} must hold at least one sample that counts, found {count}")
+    return count
+
+
+def _nonzero(counts: Sequence[int]) -> None:
+    if not any(counts):
+        raise InputError("data must hold at least one sample that counts, found only padding")
+
+
+def _form(tensor: Tensor | np.ndarray) -> tuple[bool, int]:
+    """What tensors that are batches of one kind have in common: floating-point or not, and the number of axes."""
+    floating = tensor.is_floating_point() if isinstance(tensor, Tensor) else tensor.dtype.kind == "f"
+    return floating, tensor.ndim
