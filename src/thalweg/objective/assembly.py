@@ -257,12 +257,11 @@ class Assembly:
         Every function of θ takes `buffers` of each θ beside it; this is for instruments that know only the objective.
 
         Raises:
-            InputError: A name or a shape that the model does not have.
+            InputError: A name or a shape that the model does not have, or numbers of another kind than its own.
         """
         model = copying.copied(self._model)
-        checks.buffers(buffers, model, torch.Size())
         own = dict(model.named_buffers())
-        for name, value in buffers.items():
+        for name, value in checks.buffers(buffers, model, torch.Size()).items():
             own[name].copy_(value)
         return self._changed(_model=model)
 

@@ -116,13 +116,14 @@ def numbers(name: str, value: Any, count: int) -> Tensor:
     return index
 
 
-def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> None:
-    """Checks buffers of each θ, name -> (*lead, *shape), against those of the model."""
+def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> dict[str, Tensor]:
+    """Buffers of each θ, name -> (*lead, *shape), checked against those of the model and as numbers of their kind."""
     if not isinstance(given, Mapping):
         raise InputError(
             f"buffers must map names to tensors (dict(model.named_buffers()), say), found {type(given).__name__}"
         )
-    known = {name: (*lead, *value.shape) for name, value in model.named_buffers()}
+    own = dict(model.named_buffers())
+    known = {name: (*lead, *value.shape) for name, value in own.items()}
     for name, value in given.items():
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         if name in known and shape != known[name]:
@@ -131,6 +132,32 @@ def buffers(given: Mapping[str, Tensor], model: nn.Module, lead: torch.Size) -> 
             found = f"found '{name}' of shape {shape}{nearest(str(name), known)}"
             some = ", ".join([*list(known)[:3], "…"][: len(known)]) or "none"
             raise InputError(f"buffers must be among those of the model ({some}), {found}")
+    return {name: _converted(name, value, own[name].dtype) for name, value in given.items()}
+
+
+def _converted(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A buffer as numbers of the kind that the model's is: masks stay masks, counts stay counts."""
+    kind = value.dtype
+    counts = not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
+    if dtype == torch.bool:
+        fits = kind == torch.bool
+    elif dtype.is_floating_point or dtype.is_complex:
+        fits = dtype.is_complex or not kind.is_complex
+    else:
+        fits = counts and torch.equal(value.to(dtype).to(kind), value)  # a narrower type may not hold them
+    if not fits and value.numel():
+        found = f"'{name}' of {_word(kind)} with the value {_largest(value)}"
+        raise InputError(f"buffers must be of the model's kind, {_word(dtype)}, found {found}")
+    return value if dtype.is_floating_point and kind.is_floating_point else value.to(dtype)
+
+
+def _largest(value: Tensor) -> Any:
+    flat = value.flatten().cpu()
+    return flat[(flat if flat.dtype == torch.bool else flat.abs()).to(torch.float64).argmax()].item()
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def floating(dtype: torch.dtype, name: str) -> torch.dtype:

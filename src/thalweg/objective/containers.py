@@ -12,6 +12,7 @@ import dataclasses
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from thalweg.errors import InputError
 
-__all__ = ["Column", "Leaf", "arguments", "as_tensor", "fresh", "holds", "is_record", "leaves", "mapped", "rebuilt"]
+__all__ = [
+    "Column",
+    "Leaf",
+    "arguments",
+    "as_tensor",
+    "entered",
+    "fresh",
+    "holds",
+    "is_record",
+    "leaves",
+    "mapped",
+    "rebuilt",
+    "some",
+    "unwound",
+]
 
 Leaf = Any  # a Tensor of any layout, a PackedSequence or a Column: what the traversal hands over in one piece
 _Memo = dict[int, tuple[Any, Any]]  # id -> (object, its copy): objects that refer to each other
@@ -75,7 +90,19 @@ def mapped(function: Callable[[Leaf], Leaf], batch: Any, other: Callable[[Any], 
     >>> mapped(lambda leaf: leaf + 1, {"x": torch.zeros(2), "names": ["a", "b"]})
     {'x': tensor([1., 1.]), 'names': ['a', 'b']}
     """
-    return _mapped(function, batch, other, {})
+    with unwound():
+        return _mapped(function, batch, other, {})
+
+
+@contextmanager
+def unwound() -> Iterator[None]:
+    """Says of data that contain themselves what Python says after a thousand turns."""
+    try:
+        yield
+    except RecursionError:
+        raise InputError(
+            "data must end somewhere, found a container that holds itself (a dict, list or deque among its own entries)"
+        ) from None
 
 
 def _mapped(function: Callable[[Leaf], Leaf], batch: Any, other: Callable[[Any], Any] | None, memo: _Memo) -> Any:
@@ -96,10 +123,13 @@ def _mapped(function: Callable[[Leaf], Leaf], batch: Any, other: Callable[[Any],
         return function(as_tensor(batch)) if batch.dtype.kind in _NUMBERS else batch
     if not holds(batch):
         return batch
+    return entered(batch, lambda value: _mapped(function, value, other, memo), memo)
 
-    def inner(value: Any) -> Any:
-        return _mapped(function, value, other, memo)
 
+def entered(batch: Any, inner: Callable[[Any], Any], memo: _Memo) -> Any:
+    """One container, or an object as one, with `inner` of what it holds directly."""
+    if type(batch) is dict:
+        return {key: inner(value) for key, value in batch.items()}
     if isinstance(batch, tuple):
         return _tuple(batch, inner)
     if isinstance(batch, deque):
@@ -201,6 +231,22 @@ def is_record(batch: Any) -> bool:
     kind = type(batch)
     named = dataclasses.is_dataclass(kind) or hasattr(kind, "__attrs_attrs__")
     return named or isinstance(batch, Mapping | types.SimpleNamespace)
+
+
+def some(batch: Any, wanted: Callable[[Any], bool], seen: set[int] | None = None) -> bool:
+    """Whether there is something wanted in a container, or in a record in it; other objects are not looked into."""
+    seen = set() if seen is None else seen
+    if type(batch) in _ATOMS or id(batch) in seen:
+        return False
+    seen.add(id(batch))
+    if wanted(batch):
+        return True
+    if isinstance(batch, dict | types.MappingProxyType):
+        entries = list(batch.values())
+    else:
+        entries = list(batch) if isinstance(batch, list | tuple | deque) else []
+    entries += [value for _, value in _attributes(batch)] if is_record(batch) else []
+    return any(some(one, wanted, seen) for one in entries)
 
 
 def holds(batch: Any) -> bool:

@@ -13,6 +13,7 @@ from thalweg.errors import InputError, first_line
 from thalweg.objective import copying, normalization, tensors
 from thalweg.objective.graph import nodes
 from thalweg.objective.program import Program
+from thalweg.objective.untouched import untouched
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -136,7 +137,8 @@ def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> None:
         plain.loss(theta)
     except Exception as error:
         try:
-            plain.loss_of(given)
+            with untouched(given):
+                plain.loss_of(given)
         except Exception:  # noqa: BLE001 - a fault of the model, then, which is raised as it is
             raise error from None
         raise InputError(
@@ -165,21 +167,11 @@ def on_the_copy(objective: Assembly, plain: Plain, value: Tensor, theta: Tensor,
     changed = normalization.layers(given) or (first.dtype, first.device) != (objective.dtype, objective.device)
     if changed or objective.needs.mutates:
         return
-    kept = [
-        (module, dict(vars(module)), [(one, one.copy()) for one in vars(module).values() if type(one) in (dict, list)])
-        for module in given.modules()
-    ]
     try:
-        here = plain.loss_of(given)
+        with untouched(given):
+            here = plain.loss_of(given)
     except Exception:  # noqa: BLE001 - compiled, or on its own terms in another way: nothing to compare with
         return
-    finally:
-        for module, attributes, containers in kept:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for one, content in containers:
-                one.clear()
-                one.update(content) if isinstance(one, dict) else one.extend(content)
     right, found = float(here.detach()), float(value.detach())
     if abs(found - right) > (1e-4 if objective.dtype == torch.float32 else 1e-9) * abs(right):
         again = plain.value(theta)

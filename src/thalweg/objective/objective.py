@@ -202,9 +202,9 @@ class Objective(Assembly):
                 means.over_batches(self)
         if not buffers:
             return self.evaluation
-        checks.buffers(buffers, self._model, lead)
+        given = checks.buffers(buffers, self._model, lead)
         place = data_batches.placer(self.device, self.dtype)
-        own = {name: place(value).reshape(-1, *value.shape[len(lead) :]) for name, value in buffers.items()}
+        own = {name: place(value).reshape(-1, *value.shape[len(lead) :]) for name, value in given.items()}
         return replace(self.evaluation, own=own)
 
     def _flat(self, theta: Tensor) -> tuple[Tensor, torch.Size]:

@@ -13,7 +13,7 @@ from thalweg.objective.containers import Column, mapped
 from thalweg.objective.surroundings import own_numbers
 from thalweg.objective.tensors import dense_parts
 
-__all__ = ["complete", "read", "steady"]
+__all__ = ["complete", "numbered", "read", "steady"]
 
 
 def read(loader: DataLoader, seed: int | None = None) -> Iterator[Any]:
@@ -71,6 +71,18 @@ def steady(dataset: Any) -> None:
                 "data must be the same at every pass, found a Dataset whose samples change between passes "
                 "(augmentation): switch that off, or pass list(loader) for the loss on one draw"
             )
+
+
+def numbered(data: Any) -> bool:
+    """Whether what has a length and gives entries gives them by number, as a dataset does, and not by name."""
+    if not len(data):
+        return True
+    with own_numbers():
+        try:
+            data[0]
+        except (KeyError, TypeError):
+            return False
+    return True
 
 
 def _contents(sample: Any) -> list[Any]:

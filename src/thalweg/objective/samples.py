@@ -6,7 +6,7 @@ text stays beside its sample. Sparse and nested tensors and packed sequences are
 
 from __future__ import annotations
 
-from collections import UserDict
+from collections import UserDict, UserList, deque
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,20 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from thalweg.errors import InputError
-from thalweg.objective.containers import Column, Leaf, as_tensor, fresh, holds, is_record, leaves, mapped, rebuilt
+from thalweg.objective.containers import (
+    Column,
+    Leaf,
+    as_tensor,
+    entered,
+    fresh,
+    holds,
+    is_record,
+    leaves,
+    mapped,
+    rebuilt,
+    some,
+    unwound,
+)
 
 __all__ = ["collated", "columned", "common_length", "cut", "joined", "lengths", "sample_count", "taken", "uncut"]
 
@@ -75,16 +88,18 @@ def columned(batch: Any, samples: int | None, *, numbers: bool = True) -> Any:
     if not samples:
         return batch
 
+    memo: dict[int, tuple[Any, Any]] = {}
+
+    def rows(entry: Any) -> bool:
+        listed = isinstance(entry, list | tuple | deque | range | UserList) and not hasattr(entry, "_fields")
+        return (listed or (isinstance(entry, np.ndarray) and entry.ndim > 0)) and len(entry) == samples
+
     def column(entry: Any) -> Any:
-        if isinstance(entry, np.ndarray) and entry.ndim:
-            entry = entry.tolist()
-        kind = type(entry)
-        if kind is dict:
-            return {key: column(value) for key, value in entry.items()}
-        if kind not in (list, tuple):
+        if not some(entry, rows):
             return entry
-        if len(entry) != samples:
-            return kind([column(value) for value in entry])
+        if not rows(entry):
+            return entered(entry, column, memo)
+        entry = entry.tolist() if isinstance(entry, np.ndarray) else list(entry)
         kinds = {type(one) for one in entry}
         if numbers and kinds <= {bool, int, float}:
             return torch.tensor(entry, dtype=torch.float64 if float in kinds else None)
@@ -163,6 +178,11 @@ def collated(samples: list[Any]) -> Any:
     [tensor([[0., 0.],
             [1., 1.]]), ['a', 'b'], tensor([1, 0])]
     """
+    with unwound():
+        return _collated(samples)
+
+
+def _collated(samples: list[Any]) -> Any:
     first = samples[0]
     kinds = {type(one) for one in samples}
     if isinstance(first, Tensor):
@@ -176,13 +196,13 @@ def collated(samples: list[Any]) -> Any:
     if len(kinds) > 1:
         return Column(samples)
     if (type(first) is dict or isinstance(first, UserDict)) and all(one.keys() == first.keys() for one in samples):
-        entries = {key: collated([one[key] for one in samples]) for key in first}
+        entries = {key: _collated([one[key] for one in samples]) for key in first}
         if type(first) is dict:
             return entries
         (whole := fresh(first)).update(entries)  # of the same kind, as a loader keeps it
         return whole
     if type(first) in (tuple, list) and all(len(one) == len(first) for one in samples):
-        return [collated(list(entries)) for entries in zip(*samples, strict=True)]
+        return [_collated(list(entries)) for entries in zip(*samples, strict=True)]
     return _object(samples) if holds(first) else Column(samples)
 
 
@@ -197,7 +217,7 @@ def _object(samples: list[Any]) -> Any:
     if len({(len(tensors), len(others)) for tensors, others in each}) > 1:
         raise InputError(f"data must be samples with the same entries, found others: {_COLLATE}")
     stacked = iter([_stacked(list(entries)) for entries in zip(*(one[0] for one in each), strict=True)])
-    beside = iter([collated(list(entries)) for entries in zip(*(one[1] for one in each), strict=True)])
+    beside = iter([_collated(list(entries)) for entries in zip(*(one[1] for one in each), strict=True)])
     return mapped(lambda _: next(stacked), first, lambda _: next(beside))
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches
-from thalweg.objective.reading import read
 from thalweg.objective.seeds import generator, replica_seed
 from thalweg.training.recipe import Recipe
 
@@ -134,6 +133,7 @@ class _GivenFeed(Feed):
     """Batches as the user made them, in an order drawn from the seed alone: the same for all replicas."""
 
     def __init__(self, batches: Batches, seed: int) -> None:
+        batches = batches.counting()
         self._batches, self._seed = batches, seed
         self.per_epoch = len(batches.counts)
         self.samples = max(batches.counts)
@@ -159,9 +159,10 @@ class _GivenFeed(Feed):
         if loader is None:
             raise RuntimeError("the data are held in memory")
         if epoch != self._epoch or place < self._read - 1:
-            self._reader = read(loader, replica_seed(self._seed, 0, f"order:{epoch}"))
+            seed = replica_seed(self._seed, 0, f"order:{epoch}")
+            self._reader = (batch for batch, _ in self._batches.loaded(seed))
             self._current, self._read, self._epoch = next(self._reader), 1, epoch
-        while self._read <= place:
-            self._current = next(self._reader)
+        while self._read <= place:  # a shuffled pass may have one batch fewer: one of nothing but padding is left out
+            self._current = next(self._reader, self._current)
             self._read += 1
-        return self._batches.ready(self._current)
+        return self._current
