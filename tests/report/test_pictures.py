@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -14,8 +12,9 @@ from PIL import Image
 
 from thalweg.figures import Axis, ColourScale, Figure, Heatmap, Inset, Lines, Panel, Scatter, Surface3D
 from thalweg.figures.matplotlib import render
+from thalweg.figures.matplotlib.inlined import address, webp
 from thalweg.figures.plotly import to_json
-from thalweg.report.pictures import interactive, svg_address
+from thalweg.figures.plotly.single import interactive
 
 SCALE = ColourScale("loss")
 X = np.linspace(-1, 1, 41)
@@ -26,28 +25,27 @@ def figure(panel: Panel, **options: object) -> Figure:
     return Figure("one", "One", "A figure.", (panel,), **options)  # type: ignore[arg-type] -- any of its fields
 
 
-def rasters(svg: str) -> list[Image.Image]:
-    """The pictures inside a picture."""
-    found = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", svg)
-    return [Image.open(io.BytesIO(base64.b64decode(one))).convert("RGBA") for one in found]
-
-
 @pytest.mark.parametrize("kind", ["surface", "cells"])
-def test_pictures_inside_a_picture_look_the_same(kind: str) -> None:
+def test_a_picture_of_many_colours_is_one_of_pixels_that_looks_the_same(kind: str) -> None:
     mark = Surface3D(X, X, Z, scale=SCALE) if kind == "surface" else Heatmap(X, X, Z, scale=SCALE)
     axes = {"z": Axis("z")} if kind == "surface" else {}
-    svg = render(figure(Panel(Axis("x"), Axis("y"), (mark,), **axes)))[1]
-    address = svg_address(svg)
-    before, after = rasters(svg.decode()), rasters(unquote(address.partition(",")[2]))
-    assert len(before) == len(after) > 0
-    for old, new in zip(before, after, strict=True):
-        a, b = np.asarray(old).astype(int), np.asarray(new).astype(int)
-        solid = a[..., 3] == 255
-        assert np.abs(a - b)[solid].max() <= 24  # of 255, at the worst of all pixels
-        assert np.abs(a - b)[solid].mean() < 2
-        assert ((a[..., 3] == 0) == (b[..., 3] == 0)).all()
-    if kind == "surface":
-        assert len(address) < 0.7 * len(svg)
+    png, svg = render(figure(Panel(Axis("x"), Axis("y"), (mark,), **axes)))
+    found = address(png, svg)
+    assert len(found) < 70_000
+    content = base64.b64decode(found.removeprefix("data:image/webp;base64,"))
+    with Image.open(io.BytesIO(png)) as first, Image.open(io.BytesIO(content)) as second:
+        assert second.size == first.size
+        before, after = (np.asarray(one.convert("RGB")).astype(int) for one in (first, second))
+    assert np.abs(before - after).mean() < 2  # of 255
+
+
+def test_a_wide_picture_is_made_narrower_and_a_plain_one_stays_a_drawing() -> None:
+    panel = Panel(Axis("x"), Axis("y"), (Scatter(X, X),))
+    png, svg = render(figure(panel, size=(12.0, 4.0)))
+    with Image.open(io.BytesIO(png)) as first, Image.open(io.BytesIO(webp(png))) as second:
+        assert first.width > second.width == 1600
+        assert second.height / second.width == pytest.approx(first.height / first.width, rel=1e-3)
+    assert address(png, svg).startswith("data:image/svg+xml")
 
 
 def test_a_second_layout_only_where_it_is_another() -> None:

@@ -1,10 +1,11 @@
 """Figures as data: what is drawn, without saying how.
 
 Experiments return :class:`Figure` objects; they hold numpy arrays and words only, reload from JSON equal to what was
-saved, and import neither torch nor a plotting library. Two renderers draw them:
+saved, and import neither torch nor a plotting library until they are drawn:
 
-- :mod:`thalweg.figures.matplotlib`: ``save(figure, folder / figure.name)`` writes PNG and SVG for a paper;
-- :mod:`thalweg.figures.plotly`: ``to_json(figure)`` gives the data of an interactive figure for a browser.
+- ``figure.show()`` opens it, and a notebook shows it as the last line of a cell;
+- ``figure.save("loss.png")``, ``.svg``, ``.pdf``, ``.html`` (interactive) or ``.json`` (for ``Figure.load``);
+- ``figure.matplotlib()`` and ``figure.plotly()`` are the native objects, for changes of your own.
 
 A figure is a grid of panels, a panel is axes and marks:
 

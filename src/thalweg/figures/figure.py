@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from thalweg.figures.display import Displayed
 from thalweg.figures.mark import Mark
 from thalweg.figures.marks import Bars
 from thalweg.figures.record import Record
@@ -122,8 +123,11 @@ class Detail(Record):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Figure(Record):
+class Figure(Displayed):
     """Panels in a grid, with a title and a caption.
+
+    It shows itself (:meth:`show`, and in a notebook as the last line of a cell), saves itself as PNG, SVG, PDF, HTML or
+    JSON (:meth:`save`), and hands out the native object of either library (:meth:`matplotlib`, :meth:`plotly`).
 
     Attributes:
         name: The stem of its files: lower-case letters, digits and hyphens, unique within a run.
@@ -139,8 +143,6 @@ class Figure(Record):
         details: What clicks on points open in the report.
     """
 
-    name: str
-    title: str
     caption: str
     panels: tuple[Panel, ...]
     columns: int = dataclasses.field(default=0, kw_only=True)

@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from thalweg import __version__
 from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER, mixed
+from thalweg.figures.plotly.packing import unpacker
+from thalweg.figures.plotly.single import plotly_element
 from thalweg.report.document import Document
 
 __all__ = ["embedded", "rendered"]
@@ -22,7 +24,6 @@ DARK |= {mixed(colour, INK, 0.15): mixed(colour, PAPER, 0.35) for colour in CATE
 def rendered(document: Document) -> str:
     """The whole document as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("thalweg.report"),
@@ -36,14 +37,15 @@ def rendered(document: Document) -> str:
         document=document,
         version=__version__,
         dark=DARK,
-        plotly=script(get_plotlyjs()),
+        plotly=plotly_element(),
+        unpacker=script(unpacker()),
         behaviour=script(environment.get_template("script.js").render()),
         style=Markup(environment.get_template("style.css").render()),
     )
 
 
 def script(source: str) -> Markup:
-    """A script of ours or of plotly, which cannot end its element."""
+    """A script of ours, which cannot end its element."""
     return Markup(source.replace("</script", "<\\/script"))
 
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thalweg.figures.figure import Figure
 
-__all__ = ["render", "save"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Page
+
+__all__ = ["drawn", "native", "render", "save"]
 
 
 def save(figure: Figure, stem: str | os.PathLike[str], *, dpi: int = 200) -> tuple[Path, Path]:
@@ -48,3 +52,21 @@ def render(figure: Figure, *, dpi: int = 200) -> tuple[bytes, bytes]:
     from thalweg.figures.matplotlib.page import rendered
 
     return rendered(figure, dpi)
+
+
+def drawn(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
+    """The figure as one file, ``"png"``, ``"svg"`` or ``"pdf"``; fonts are inside the PDF."""
+    from thalweg.figures.matplotlib.page import written
+
+    return written(figure, kind, dpi)
+
+
+def native(figure: Figure) -> Page:
+    """The figure as matplotlib's own, laid out; saved by it, it looks as here."""
+    from matplotlib import rc_context
+
+    from thalweg.figures.matplotlib.page import composed
+    from thalweg.figures.matplotlib.style import RC
+
+    with rc_context(RC):
+        return composed(figure)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -23,24 +25,52 @@ from thalweg.figures.reading import bar_axis, bar_names, empty, only, shared_vie
 from thalweg.figures.scales import ColourScale
 from thalweg.figures.undrawn import lacking
 
-__all__ = ["rendered"]
+__all__ = ["composed", "rendered", "written"]
 
 LETTER = 0.068  # mean width of a letter of the legend, in inches
 
 
 def rendered(figure: Figure, dpi: int) -> tuple[bytes, bytes]:
     """The figure as PNG and as SVG."""
-    with mpl.rc_context({**RC, "svg.hashsalt": f"figure {figure.name}", "figure.dpi": dpi, "savefig.dpi": dpi}):
+    with _settings(figure, dpi):
         page = composed(figure)
-        png, svg = io.BytesIO(), io.BytesIO()
-        page.savefig(png, format="png", metadata={"Software": None, "Title": figure.title})
-        for number, words in enumerate(page.findobj(lambda artist: artist.get_gid() == HALOED)):
-            words.set(path_effects=[], gid=f"{HALOED}-{number}")
-        page.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": figure.title})
+        return _FORMATS["png"](page, figure), _FORMATS["svg"](page, figure)
+
+
+def written(figure: Figure, kind: str, dpi: int) -> bytes:
+    """The figure as a file of one kind: png, svg or pdf."""
+    with _settings(figure, dpi):
+        return _FORMATS[kind](composed(figure), figure)
+
+
+def _settings(figure: Figure, dpi: int) -> AbstractContextManager[None]:
+    size = {"figure.dpi": dpi, "savefig.dpi": dpi}
+    return mpl.rc_context({**RC, **size, "svg.hashsalt": f"figure {figure.name}", "pdf.fonttype": 42})
+
+
+def _file(page: Page, kind: str, metadata: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    page.savefig(file, format=kind, metadata=metadata)
+    return file.getvalue()
+
+
+def _png(page: Page, figure: Figure) -> bytes:
+    return _file(page, "png", {"Software": None, "Title": figure.title})
+
+
+def _svg(page: Page, figure: Figure) -> bytes:
+    for number, words in enumerate(page.findobj(lambda artist: artist.get_gid() == HALOED)):
+        words.set(path_effects=[], gid=f"{HALOED}-{number}")
+    found = _file(page, "svg", {"Date": None, "Creator": None, "Title": figure.title})
     style = f'g[id^="{HALOED}-"] text{{paint-order:stroke;stroke:{PAPER};stroke-width:2.2px;stroke-linejoin:round}}'
-    return png.getvalue(), svg.getvalue().replace(
-        b'<style type="text/css">', b'<style type="text/css">' + style.encode(), 1
-    )
+    return found.replace(b'<style type="text/css">', b'<style type="text/css">' + style.encode(), 1)
+
+
+def _pdf(page: Page, figure: Figure) -> bytes:
+    return _file(page, "pdf", {"CreationDate": None, "Creator": None, "Producer": None, "Title": figure.title})
+
+
+_FORMATS: dict[str, Callable[[Page, Figure], bytes]] = {"png": _png, "svg": _svg, "pdf": _pdf}
 
 
 def composed(figure: Figure) -> Page:

@@ -16,7 +16,7 @@ from typing import Any
 
 from thalweg.figures.figure import Figure
 
-__all__ = ["to_json"]
+__all__ = ["titled", "to_json"]
 
 
 def to_json(figure: Figure, *, narrow: bool = False) -> dict[str, Any]:
@@ -33,3 +33,15 @@ def to_json(figure: Figure, *, narrow: bool = False) -> dict[str, Any]:
     from thalweg.figures.plotly.page import composed
 
     return composed(figure, narrow=narrow)
+
+
+def titled(figure: Figure) -> dict[str, Any]:
+    """As :func:`to_json`, with the figure's title in it, for places without a page around it."""
+    from thalweg.figures.plotly.frame import words
+
+    drawn = to_json(figure)
+    layout = drawn["layout"]
+    title = {"text": words(figure.title), "x": 0.0, "xref": "paper", "xanchor": "left", "font": {"size": 17}}
+    title |= {"y": 1 - 14 / (layout["height"] + 30), "yanchor": "top"}
+    margin = layout["margin"] | {"t": layout["margin"]["t"] + 30}
+    return drawn | {"layout": layout | {"title": title, "margin": margin, "height": layout["height"] + 30}}

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  document.documentElement.classList.remove("js-off"); // until here the static pictures stand in for the figures
+  const page = document.documentElement.classList;
+  page.remove("js-off"); // until here the static pictures stand in for the figures
   const night = window.matchMedia("(prefers-color-scheme: dark)");
   const swap = JSON.parse(document.getElementById("dark").textContent);
   const slim = window.matchMedia("(max-width: 760px)");
@@ -13,9 +14,16 @@
     return JSON.parse(text);
   };
 
-  const draw = (place, figure) => {
+  const draw = async (place, figure) => {
+    await (window.Plotly || withPlotly()); // the viewer loads it as a file
     const { data, layout, narrow, config } = tinted(figure);
     return Plotly.react(place, data, slim.matches && narrow ? narrow : layout, config);
+  };
+
+  // What cannot be drawn stays what it was: pictures.
+  const failed = (error) => {
+    page.add("js-off");
+    document.querySelector(".unable").textContent = `The figures below are pictures: this browser could not draw interactive ones (${error.message}).`;
   };
 
   // For a page that draws more, or the same again with other data.
@@ -46,15 +54,16 @@
     }
   };
 
-  const begin = (place) => {
-    const { figure, details } = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-    window.thalweg.draw(place, figure).then(() => {
-      const box = place.closest("figure").querySelector(".detail");
-      if (!box) return;
-      place.on("plotly_click", (event) => {
-        const key = event.points[0].customdata;
-        if (typeof key === "string" && Object.hasOwn(details, key)) open(box, details[key]);
-      });
+  const kept = (place) => JSON.parse(unpacked(document.getElementById(place.dataset.figure)));
+
+  const begin = async (place) => {
+    const { figure, details } = kept(place);
+    await window.thalweg.draw(place, figure);
+    const box = place.closest("figure").querySelector(".detail");
+    if (!box) return;
+    place.on("plotly_click", (event) => {
+      const key = event.points[0].customdata;
+      if (typeof key === "string" && Object.hasOwn(details, key)) open(box, details[key]);
     });
   };
 
@@ -63,7 +72,7 @@
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       watcher.unobserve(entry.target);
-      begin(entry.target);
+      begin(entry.target).catch(failed);
     }
   }, { rootMargin: "800px 0px" });
   for (const place of document.querySelectorAll(".plot[data-figure]")) watcher.observe(place);
@@ -90,8 +99,7 @@
     const details = new Map();
     for (const place of article.querySelectorAll(".plot")) {
       if (!place.closest("figure").querySelector(".detail")) continue;
-      const known = JSON.parse(document.getElementById(place.dataset.figure).textContent).details;
-      for (const [key, detail] of Object.entries(known)) details.set(key, detail);
+      for (const [key, detail] of Object.entries(kept(place).details)) details.set(key, detail);
     }
     for (const table of details.size ? article.querySelectorAll("table.sortable") : []) {
       let box = null;
