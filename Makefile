@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo course test lint format docs clean
+.PHONY: demo course classic test lint format docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
 	@echo "make demo    install, run the main experiment on handwritten digits, say where its report is"
-	@echo "make course  run every experiment of the course in under 20 minutes, say where the document of all of them is"
+	@echo "make course  a quick tour: every experiment of the course on small data, one document, under 20 minutes"
+	@echo "make classic the course at its own scale, on MNIST, about an hour and a half; again: it goes on where it stopped"
 	@echo "make test    install, then ruff, pyrefly and pytest with doctests"
 	@echo "make lint    ruff and pyrefly alone"
 	@echo "make format  put the sources into the project's format"
@@ -34,22 +35,12 @@ $(VENV)/.installed-%: $(VENV)/.installed-base
 demo: $(VENV)/.installed-base
 	$(BIN)/thalweg run trajectory
 
-# In the order in which the document has them. One that fails does not keep the others from it.
-COURSE := function-fit image-fit trajectory gradient-norm zero-gradient error-surface \
-	random-labels capacity interpolation sensitivity sharpness edge-of-stability spectrum
-
 course: $(VENV)/.installed-base
-	@mkdir -p runs; said=runs/.course; runs=; failed=; \
-	for one in $(COURSE); do \
-		if $(BIN)/thalweg run $$one > $$said; then \
-			cat $$said; runs="$$runs $$(sed -n 's|^report: \(.*\)/report.html$$|\1|p' $$said)"; \
-		else \
-			failed="$$failed $$one"; \
-		fi; \
-	done; \
-	rm -f $$said; \
-	if [ -n "$$runs" ]; then $(BIN)/thalweg report $$runs --course || failed="$$failed report"; fi; \
-	if [ -n "$$failed" ]; then echo "make course: failed:$$failed" >&2; exit 1; fi
+	$(BIN)/thalweg course --preset quick
+
+classic: $(VENV)/.installed-base
+	$(BIN)/thalweg data fetch mnist
+	$(BIN)/thalweg course --preset course
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -48,8 +48,10 @@ class _Work:
 
 
 _Tracker = Callable[[_Work], AbstractContextManager[Advance]]
+_Counter = Callable[[AbstractContextManager[Advance], float], AbstractContextManager[Advance]]
 _watcher: _Tracker | None = None  # who was asked to show progress; None leaves it to `_alone`
 _outermost: _Line | None = None  # the call that shows, or will if it turns out long
+_counting: _Counter | None = None  # who adds up the parts of a run, see `thalweg.parts`
 
 
 def _ignore(_done: float) -> None:
@@ -78,7 +80,19 @@ def track(
     """
     if _watcher is None:
         return _alone(label, total, start, at_most)
-    return _watcher(_Work(one_line(label, LABEL), total, start, at_most))
+    found = _watcher(_Work(one_line(label, LABEL), total, start, at_most))
+    return found if _counting is None or not total else _counting(found, total)
+
+
+@contextmanager
+def counting(counter: _Counter) -> Iterator[None]:
+    """Let somebody see all tracks of a known total while the block runs: the track and its total -> the track."""
+    global _counting
+    before, _counting = _counting, counter
+    try:
+        yield
+    finally:
+        _counting = before
 
 
 def each(label: str, items: Sequence[Item]) -> Iterator[Item]:

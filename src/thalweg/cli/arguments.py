@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg import __version__
-from thalweg.cli import running, showing, sweeping, viewing
+from thalweg.cli import course, running, showing, sweeping, viewing
 from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser, folder
 
 __all__ = ["commands"]
@@ -48,6 +48,15 @@ def commands() -> argparse.ArgumentParser:
     )
     _add_experiment(sub)
 
+    sub = add(
+        "course",
+        course.course,
+        "Run every experiment of the course, or what is missing of it, and write one document of all.",
+    )
+    text = "quick: a tour in minutes, on data that ship with thalweg; course: the exercise at its own scale, on MNIST"
+    sub.add_argument("--preset", choices=course.PRESETS, default="quick", help=f"{text} (quick)")
+    sub.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
+
     sub = add("runs", showing.show_runs, "Show all runs: state, size, age.")
     _add_root(sub)
 
@@ -68,7 +77,7 @@ def commands() -> argparse.ArgumentParser:
     sub.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or their names below --root")
     sub.add_argument("--course", action="store_true", help="order the runs by the questions of the course")
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the report of several runs")
-    sub.add_argument("--pdf", action="store_true", help="print it as well, by Chromium or Chrome")
+    sub.add_argument("--pdf", action="store_true", help="write it as PDF as well")
     _add_root(sub)
 
     sub = add("export", showing.write_export, "Write what a run has recorded in another format.")

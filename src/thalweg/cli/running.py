@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg.experiments.discovery import Experiment
+    from thalweg.experiments.estimates import Estimate
     from thalweg.runs import Run
 
 __all__ = ["check_fields", "describe", "finish", "resume", "run"]
@@ -92,7 +94,7 @@ def describe(experiment: Experiment, preset: str, command: str = "run", options:
     parser = argparse.ArgumentParser(
         prog=f"thalweg {command} {experiment.name}",
         usage="%(prog)s [--preset NAME] [--config FILE] [--any.field VALUE ...]",
-        description=f"{experiment.summary}\n\npresets: {', '.join(experiment.presets)}\n\n{options}",
+        description=f"{experiment.summary}\n\npresets: {', '.join(_timed(experiment))}\n\n{options}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
@@ -106,15 +108,47 @@ def describe(experiment: Experiment, preset: str, command: str = "run", options:
     parser.print_help()
 
 
-def finish(run: Run) -> None:
-    """Compute what is missing, write the report, say what was found."""
+def _timed(experiment: Experiment) -> list[str]:
+    """The presets, each with how long it takes on two cores, where that is known."""
+    from thalweg.experiments.durations import MINUTES
+    from thalweg.experiments.estimates import time_words
+
+    known = MINUTES.get(experiment.name, {})
+    return [f"{name} ({time_words(60 * known[name])})" if name in known else name for name in experiment.presets]
+
+
+def _announced(run: Run, expected: Estimate | None) -> Estimate | None:
+    """Says how long a run will take; returns that, if it is long enough for a bar of the whole."""
+    from thalweg.experiments.discovery import find
+    from thalweg.experiments.estimates import LONG, estimate, faster
+    from thalweg.experiments.options import validated
+
+    experiment = find(run.experiment)
+    config = validated(experiment.config, run.config)
+    left = estimate(config, run) if expected is None else expected
+    if not left.words:
+        return None
+    shorter = "" if expected is not None else faster(experiment, config, left.seconds)
+    complain(f"{left.words}{f'; {shorter}' if shorter else ''}")
+    return left if left.seconds >= LONG else None
+
+
+def finish(run: Run, expected: Estimate | None = None) -> None:
+    """Say how long it will take, compute what is missing, write the report, say what was found.
+
+    Args:
+        run: Which.
+        expected: How long it will take, if that was measured already.
+    """
     from thalweg import report
     from thalweg.experiments.execution import compute
+    from thalweg.parts import whole
 
     was_complete = run.state == "complete"
     complain(f"{'complete already' if was_complete else 'running'}: {run.path}")
+    left = None if was_complete else _announced(run, expected)
     try:
-        with watched():
+        with watched(), nullcontext() if left is None else whole("the whole run", left.left, done=left.done):
             findings = compute(run)
             if not (was_complete and run.files.report.is_file()):
                 report.write(run)

@@ -34,7 +34,9 @@ __all__ = [
     "is_classification",
     "named_in",
     "recorded",
+    "shapes",
     "snapshots",
+    "test_samples",
     "trained",
 ]
 
@@ -76,6 +78,14 @@ def has_test(data: TaskConfig) -> bool:
     return data.name != "function" or data.test_points > 0
 
 
+def test_samples(data: TaskConfig) -> int:
+    """Number of test samples (at most)."""
+    if data.name == "function":
+        return data.test_points
+    there = IMAGES[data.name][3]
+    return there if data.test_samples is None else min(there, data.test_samples)
+
+
 def is_classification(data: TaskConfig) -> bool:
     """Whether the targets are classes."""
     return data.name != "function" and data.target == "labels"
@@ -101,7 +111,7 @@ def built(data: TaskConfig, model: ModelConfig) -> nn.Module:
 
     from thalweg import models
 
-    shape, outputs, _ = _shapes(data)
+    shape, outputs, _ = shapes(data)
     with torch.random.fork_rng(devices=[]):
         return models.build(model, shape, outputs)
 
@@ -121,12 +131,12 @@ def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int,
         for name, there in zip(("samples", "test_samples"), IMAGES[data.name][2:], strict=True):
             if (asked := getattr(data, name)) is not None and asked > there:
                 raise InputError(f"{table}data.{name} must be at most the {there:,} there are, found {asked:,}")
-    shape, outputs, samples = _shapes(data)
+    shape, outputs, samples = shapes(data)
     with named_in(f"{table}model", ModelConfig):
         return parameter_count(model, shape, outputs), samples
 
 
-def _shapes(data: TaskConfig) -> tuple[tuple[int, ...], int, int]:
+def shapes(data: TaskConfig) -> tuple[tuple[int, ...], int, int]:
     """Shape of an input, number of outputs, and of training samples (at most)."""
     if data.name == "function":
         return (1,), 1, data.points

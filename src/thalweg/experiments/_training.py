@@ -20,6 +20,7 @@ from thalweg.experiments._sizes import (
 )
 from thalweg.experiments._words import counted
 from thalweg.experiments.config import ExperimentConfig
+from thalweg.experiments.stages import Stage, Training
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Recipe
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from thalweg.runs import Run
     from thalweg.tasks import Task
 
-__all__ = ["Setup", "TrainingConfig", "build", "recipe_words", "set_up"]
+__all__ = ["Setup", "TrainingConfig", "build", "recipe_words", "set_up", "stop_words"]
 
 
 class TrainingConfig(ExperimentConfig):
@@ -62,6 +63,12 @@ class TrainingConfig(ExperimentConfig):
         return self
 
     @model_validator(mode="after")
+    def _stop_of_classes(self) -> TrainingConfig:
+        if self.training.stop == "fitted" and not is_classification(self.data):
+            raise InputError("training.stop must be 'loss' or None for a task whose targets are values, found 'fitted'")
+        return self
+
+    @model_validator(mode="after")
     def _loss_of_classes(self) -> TrainingConfig:
         if self.loss == "cross-entropy" and not is_classification(self.data):
             raise InputError("loss must be mse or auto for a task whose targets are values, found cross-entropy")
@@ -70,6 +77,10 @@ class TrainingConfig(ExperimentConfig):
     def trainings(self) -> list[TrainingConfig]:
         """The trainings of a run, one configuration each."""
         return [self]
+
+    def stages(self) -> list[Stage]:
+        """The training of all replicas."""
+        return [Training("training", self)]
 
     def numbers(self, parameters: int) -> dict[str, float]:
         """Field -> numbers in float64 that are held at once for its sake, with a network of so many parameters."""
@@ -157,6 +168,22 @@ def _same_class(output: Tensor, target: Tensor) -> Tensor:
     return accuracy(output, target.argmax(1))
 
 
+def stop_words(recipe: Recipe) -> str:
+    """When a run stops by itself, in words that follow "until"; empty if it does not.
+
+    >>> stop_words(Recipe(stop="loss", stop_loss=0.01)), stop_words(Recipe())
+    ('the training loss is at most 0.01', '')
+    """
+    if recipe.stop is None:
+        return ""
+    rule = (
+        "every training label is right"
+        if recipe.stop == "fitted"
+        else f"the training loss is at most {recipe.stop_loss:g}"
+    )
+    return rule + (f" at {recipe.stop_patience} looks in a row" if (recipe.stop_patience or 1) > 1 else "")
+
+
 def recipe_words(recipe: Recipe, samples: int) -> str:
     """The training in words, as a sentence has them.
 
@@ -172,5 +199,7 @@ def recipe_words(recipe: Recipe, samples: int) -> str:
     length = counted(steps, "step")
     if recipe.steps is None:
         length = f"{counted(steps // per_epoch, 'epoch')} ({length})"
+    if recipe.stop is not None:
+        length = f"at most {length}, until {stop_words(recipe)}"
     schedule = "" if recipe.schedule == "constant" else f" ({recipe.schedule} schedule)"
     return f"{names[recipe.optimizer]}, learning rate {recipe.lr:g}{schedule}, {batches}, {length}"

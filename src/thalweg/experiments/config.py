@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from thalweg.errors import InputError
+from thalweg.experiments.stages import Stage
 
 __all__ = ["ExperimentConfig"]
 
@@ -39,7 +40,7 @@ class ExperimentConfig(BaseModel):
     """Precision of training."""
 
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads of torch; None leaves torch's own choice."""
+    """CPU threads of torch; None chooses by the size of the operations: one for small networks."""
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse what cannot fit into memory or onto the disk, before a run is made; by default nothing is asked.
@@ -50,6 +51,10 @@ class ExperimentConfig(BaseModel):
         Raises:
             InputError: A field asks for more than there is.
         """
+
+    def stages(self) -> list[Stage]:
+        """The parts of a run that take time, in their order; from them its length is estimated, if there are any."""
+        return []
 
     def check_data(self) -> None:
         """Refuse data that are not there, before a run is made; by default nothing is asked.

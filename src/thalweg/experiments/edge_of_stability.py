@@ -25,10 +25,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_precision
+from thalweg.experiments._sizes import check_precision, snapshots, trained
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
 from thalweg.experiments._words import counted, range_words
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage, Training
 from thalweg.figures import Axis, Figure, HLine, Lines, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "Config", "limit", "run"]
 
 LATE = 0.2  # last share of the measured points over which "where it ends" is taken
+
+
+PRODUCTS = 20
+"""Products of the Hessian with a vector that one sharpness takes, about."""
 
 
 def rate_name(lr: float) -> str:
@@ -74,7 +79,20 @@ class Config(TrainingConfig):
             )
         if self.training.batch_size is not None or self.training.schedule != "constant":
             raise InputError("training must be full-batch (batch_size None) with a constant schedule for a fixed limit")
+        if self.training.stop is not None:
+            raise InputError(f"training.stop must be None for paths of one length, found '{self.training.stop}'")
         return self
+
+    def stages(self) -> list[Stage]:
+        """The path of every learning rate, and the sharpness along it."""
+        found: list[Stage] = []
+        places = snapshots(self.training, trained(self.data, self.model)[1])
+        for lr in self.learning_rates:
+            config = self.model_copy(update={"training": self.training.model_copy(update={"lr": lr})})
+            found.append(Training(f"lr-{rate_name(lr)}", config))
+            products = PRODUCTS * places * self.replicas
+            found.append(Passes(f"sharpness-{rate_name(lr)}", self, products=products))
+        return found
 
 
 def _descent(steps: int, every: int) -> Recipe:
@@ -93,6 +111,14 @@ PRESETS = {
         learning_rates=(0.5, 2.0),
     ),
     "quick": Config(replicas=2, data=TaskConfig(samples=300), model=_TANH, loss="mse", training=_descent(3000, 100)),
+    # three learning rates on 1,000 images of MNIST
+    "course": Config(
+        replicas=1,
+        data=TaskConfig(name="mnist", samples=1000, test_samples=500),
+        model=ModelConfig(hidden=(100, 100), activation="tanh"),
+        loss="mse",
+        training=_descent(3000, 150),
+    ),
     # Cohen et al. 2021: 5,000 images of CIFAR-10, two hidden layers of 200 units, mean squared error
     "paper": Config(
         replicas=1,

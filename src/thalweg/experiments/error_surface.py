@@ -39,10 +39,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import recorded, snapshots, trained
+from thalweg.experiments._sizes import recorded, snapshots, test_samples, trained
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
 from thalweg.experiments._words import counted, percent
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage
 from thalweg.figures.scales import number
 from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "Config", "run"]
 
 Part = Literal["visited", "parameters", "line", "planes"]
+EIGENVECTORS = 40
+"""Products of the Hessian with a vector that a plane takes, about."""
+
 PlaneName = Literal["random", "trajectory", "curvature", "saddle", "solutions"]
 
 
@@ -136,6 +140,19 @@ class Config(TrainingConfig):
         if self.offsets % 2 == 0:
             raise InputError(f"offsets must be odd, so that zero is among them, found {self.offsets}")
         return self
+
+    def stages(self) -> list[Stage]:
+        """The training, and every part that is drawn."""
+        parameters, samples = trained(self.data, self.model)
+        alphas = self.line_points * self.replicas * (1 + test_samples(self.data) / samples)
+        cells = len(self.planes) * self.points**2
+        passes = {
+            "visited": Passes("visited", self, values=self.last * self.neighbours, precise=False),
+            "parameters": Passes("parameters", self, values=min(self.curves, parameters) * self.offsets, precise=False),
+            "line": Passes("line", self, values=alphas, precise=False),
+            "planes": Passes("planes", self, values=cells, products=EIGENVECTORS * len(self.planes), precise=False),
+        }
+        return [*super().stages(), *(passes[part] for part in self.parts)]
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also more weights than can be embedded, and fewer than the perplexity needs."""

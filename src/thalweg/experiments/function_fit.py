@@ -36,10 +36,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._members import Members, histories, named
+from thalweg.experiments._members import Member, Members, histories, named
 from thalweg.experiments._networks import Compared, alone, counted_labels
 from thalweg.experiments._sizes import check_data
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Stage, Training
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -88,6 +89,10 @@ class Config(Compared):
         if len({target(text).label for text in self.functions}) < len(self.functions):
             raise InputError(f"functions must differ from each other, found {self.functions}")
         return self
+
+    def stages(self) -> list[Stage]:
+        """The training of every network on every target."""
+        return [Training(member.name, member.config) for member in _members(self)]
 
     def check_data(self) -> None:
         """Refuse functions that cannot be evaluated on the interval."""
@@ -146,16 +151,24 @@ def run(config: Config, run: Run) -> Findings:
     """Trains every network on every target and tells which fits best."""
     from thalweg.experiments import _function_story as story
 
-    networks = counted_labels(config, (1,), 1)
-    pairs = [(text, label) for text in config.functions for label in networks]
-    given = named((f"{text}: {label}", None, _one(config, text, networks[label])) for text, label in pairs)
+    given = _members(config)
     trained = Members(given, run, _without_biases if config.biases == "zero" else None)
     history = histories(trained)
     fits = [
         story.Fit(text, label, member.label, run.cached(f"fit-{member.name}", partial(story.fit, trained, member)))
-        for (text, label), member in zip(pairs, given, strict=True)
+        for (text, label, _), member in zip(_pairs(config), given, strict=True)
     ]
     return story.tell(config, history, fits)
+
+
+def _pairs(config: Config) -> list[tuple[str, str, ModelConfig]]:
+    """Every target with every network and its label."""
+    networks = counted_labels(config, (1,), 1)
+    return [(text, label, model) for text in config.functions for label, model in networks.items()]
+
+
+def _members(config: Config) -> tuple[Member, ...]:
+    return named((f"{text}: {label}", None, _one(config, text, model)) for text, label, model in _pairs(config))
 
 
 def _without_biases(setup: Setup, theta: Tensor) -> Tensor:

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_data, check_precision, check_training, named_in
+from thalweg.experiments._sizes import check_data, check_precision, check_training, named_in, snapshots, trained
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage, Training
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -108,6 +109,9 @@ class Config(ExperimentConfig):
                     f"of 'full' needs networks that are the same in training and in evaluation, found batchnorm or "
                     f"dropout in {name}.model"
                 )
+            if case.training.stop is not None:
+                words = f"where every iteration is compared, found '{case.training.stop}'"
+                raise InputError(f"{name}.training.stop must be None {words}")
             check_precision(self.dtype, {"l2": case.l2}, f"{name}.")
             check_precision(self.dtype, dict(case.training), f"{name}.training.")
         return self
@@ -117,6 +121,22 @@ class Config(ExperimentConfig):
         for name, case in self.cases.items():
             recipe = case.training.model_copy(update=_cadences(case))
             check_training(case.replicas, case.data, case.model, recipe, dtype=self.dtype, root=root, table=f"{name}.")
+
+    def stages(self) -> list[Stage]:
+        """The training of every case, and the gradients of all data."""
+        from thalweg.experiments._training import TrainingConfig
+
+        found: list[Stage] = []
+        for name, case in self.cases.items():
+            given = {field: getattr(case, field) for field in ("replicas", "data", "model", "l2")}
+            recipe = case.training.model_copy(update=_cadences(case))
+            config = TrainingConfig(**given, training=recipe, dtype=self.dtype, device=self.device)
+            recording = _recording(name)
+            found.append(Training(recording, config, evaluated=False))
+            if self.of == "full":
+                rows = snapshots(recipe, trained(case.data, case.model)[1], recipe.metrics)
+                found.append(Passes(f"{recording}-full", config, gradients=rows * case.replicas, precise=False))
+        return found
 
     def check_data(self) -> None:
         """Refuse data that are not there."""
@@ -215,10 +235,14 @@ def _trained(config: Config, case: Case, setup: Setup, label: str, run: Run, nam
         case.training.model_copy(update=_cadences(case)),
         replicas=case.replicas,
         seed=config.seed,
-        recording=run.recording("training" if name == "first" else name),
+        recording=run.recording(_recording(name)),
         observe=observer(setup.objective, config.p, config.of),
     )
     return course(label, recording, setup, config.of)
+
+
+def _recording(name: str) -> str:
+    return "training" if name == "first" else name
 
 
 def _cadences(case: Case) -> dict[str, Cadence]:

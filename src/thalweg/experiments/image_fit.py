@@ -21,6 +21,7 @@ suit another: what is compared is the pair. Networks that still improve at the l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +29,13 @@ from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._members import Members, histories, named
+from thalweg.experiments._members import Member, Members, histories, named
 from thalweg.experiments._networks import Compared, alone, counted_labels
+from thalweg.experiments._sizes import shapes
 from thalweg.experiments._training import recipe_words
 from thalweg.experiments._words import counted, percent, range_words
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Stage, Training
 from thalweg.figures import Axis, ErrorBars, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -63,14 +66,27 @@ class Config(Compared):
             raise InputError("data.name must name images (functions are for function-fit), found function")
         return self
 
+    def stages(self) -> list[Stage]:
+        """The training of every network."""
+        shape, outputs, _ = shapes(self.data)
+        given = _members(self, counted_labels(self, shape, outputs))
+        return [Training(member.name, member.config) for member in given]
+
 
 _CNN = ModelConfig(kind="cnn")
 _MNIST = TaskConfig(name="mnist")
 _CIFAR10 = TaskConfig(name="cifar10")
 
 
-def _adam(epochs: int, batch_size: int, lr: float = 1e-3) -> Recipe:
-    return Recipe(lr=lr, epochs=epochs, batch_size=batch_size, record=Cadence(every=max(1, epochs // 50), unit="epoch"))
+def _adam(epochs: int, batch_size: int, lr: float = 1e-3, points: int = 50) -> Recipe:
+    record = Cadence(every=max(1, epochs // points), unit="epoch")
+    return Recipe(lr=lr, epochs=epochs, batch_size=batch_size, record=record)
+
+
+def _mnist(data: TaskConfig) -> Config:
+    """Convolution, pooling, dense against twice (convolution, pooling) and dense: Adam 1e-4, batches of 300."""
+    training = _adam(100, 300, lr=1e-4, points=10)
+    return Config(data=data, model=_CNN, networks=("depth 1", "depth 2"), budget=25_600, training=training)
 
 
 PRESETS = {
@@ -86,10 +102,10 @@ PRESETS = {
         budget=2040,
         training=_adam(20, 64, lr=3e-3),
     ),
-    # convolution, pooling, dense against twice (convolution, pooling) and dense: Adam 1e-4, batches of 300, 100 epochs
-    "course": Config(
-        data=_MNIST, model=_CNN, networks=("depth 1", "depth 2"), budget=25_600, training=_adam(100, 300, lr=1e-4)
-    ),
+    # 100 epochs as in the exercise, on a sixth of the images
+    "course": _mnist(TaskConfig(name="mnist", samples=10_000, test_samples=2000)),
+    # the letter: all 60,000 images
+    "classic": _mnist(_MNIST),
     # depth/channels 2/132, 4/27, 8/16, averaged at the end: 15,444, 16,281 and 15,696 parameters, 5.4 % apart
     "cifar10": Config(
         data=_CIFAR10,
@@ -129,14 +145,18 @@ def run(config: Config, run: Run) -> Findings:
 
     task = tasks.load(config.data, getattr(torch, config.dtype))
     networks = counted_labels(config, task.input_shape, task.outputs)
-    given = named((label, None, alone(config, model=model)) for label, model in networks.items())
-    history = histories(Members(given, run))
+    history = histories(Members(_members(config, networks), run))
     structures = {label: models.describe(model, task.input_shape, task.outputs) for label, model in networks.items()}
     return _tell(config, task, structures, history)
 
 
+def _members(config: Config, networks: Mapping[str, ModelConfig]) -> tuple[Member, ...]:
+    """One for every network, by its label."""
+    return named((label, None, alone(config, model=model)) for label, model in networks.items())
+
+
 def _tell(config: Config, task: Task, structures: dict[str, str], history: pl.DataFrame) -> Findings:
-    last = history.filter(history["step"] == history["step"].max())
+    last = shared.last(history)
     ends = shared.groups(last)
     classes = task.kind == "classification"
     score, best = ("accuracy", max) if classes else ("loss", min)

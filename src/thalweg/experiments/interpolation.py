@@ -39,9 +39,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import built, check_precision, check_recipe, trained
+from thalweg.experiments._sizes import built, check_precision, check_recipe, test_samples, trained
 from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage, Training
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -109,6 +110,8 @@ class Config(TrainingConfig):
                 raise InputError(f"{name} must be positive, found {values}")
         check_precision(self.dtype, {"learning_rates": max(self.learning_rates, default=0.0)})
         check_precision(self.dtype, dict(self.curve_training), "curve_training.")
+        if self.curve_training.stop is not None:
+            raise InputError(f"curve_training.stop must be None for a curve, found '{self.curve_training.stop}'")
         if not self.batch_sizes and not self.learning_rates:
             raise InputError("batch_sizes or learning_rates must be two values, found none of both")
         return self
@@ -119,6 +122,29 @@ class Config(TrainingConfig):
 
         recipes = [recipe for one in comparisons(self) for recipe in one.recipes]
         return [self.model_copy(update={"training": recipe}) for recipe in recipes]
+
+    def stages(self) -> list[Stage]:
+        """Both solutions of every comparison, and the ways between them."""
+        from thalweg.experiments._interpolation_stages import comparisons
+
+        found: list[Stage] = []
+        known: set[tuple[int, Recipe]] = set()
+        share = test_samples(self.data) / trained(self.data, self.model)[1]
+        line = self.points * self.replicas * (1 + share)
+        for one in comparisons(self):
+            for side, recipe in enumerate(one.recipes):
+                if (side, recipe) not in known:
+                    known.add((side, recipe))
+                    config = self.model_copy(update={"training": recipe})
+                    found.append(Training(f"{one.name}-{side + 1}", config))
+            found.append(Passes(f"{one.name}-line", self, values=line, precise=False))
+            if self.align:
+                found.append(Passes(f"{one.name}-aligned", self, values=line, precise=False))
+            if self.bends:
+                bend = self.model_copy(update={"training": self.curve_training})
+                found.append(Training(f"{one.name}-bends", bend, evaluated=False))
+                found.append(Passes(f"{one.name}-curve", self, values=line, precise=False))
+        return found
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also places that do not tell the two solutions apart, and networks that cannot be aligned."""

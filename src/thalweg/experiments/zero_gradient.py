@@ -43,7 +43,9 @@ from pydantic import Field, model_validator
 from thalweg.errors import InputError
 from thalweg.experiments._sizes import trained
 from thalweg.experiments._training import TrainingConfig, set_up
+from thalweg.experiments._zero_costs import searches
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Stage, Training
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -117,6 +119,10 @@ class Config(TrainingConfig):
         if len(set(self.indices)) < len(self.indices):
             raise InputError(f"indices must be different, found {list(self.indices)}")
         return self
+
+    def stages(self) -> list[Stage]:
+        """The training and all searches."""
+        return [Training("training", self, evaluated=False), *searches(self)]
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also saddles of an index that no point of the network has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["BEYOND", "COURSE", "Chapter", "Question", "experiments"]
+__all__ = ["BEYOND", "COURSE", "FURTHER", "Chapter", "Question", "experiments"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +121,10 @@ COURSE = (
 
 BEYOND = "Beyond the course"
 """Heading of what no question of the exercise asks for."""
+
+
+FURTHER = ("edge-of-stability", "spectrum")
+"""The experiments beyond the course that `thalweg course` runs as well, after its own."""
 
 
 def experiments() -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg import parts
 from thalweg.errors import InputError, nearest
 from thalweg.runs import environment, results, table
 from thalweg.runs.files import canonical, size
@@ -327,7 +328,12 @@ class Run:
 
     def cached(self, name: str, compute: Callable[[], Result]) -> Any:
         """Load a result, or compute and save it first; see :func:`thalweg.runs.results.cached`."""
-        return results.cached(self.files.results, name, compute, self.ledger)
+
+        def computed() -> Result:
+            with parts.stage(name):
+                return compute()
+
+        return results.cached(self.files.results, name, computed, self.ledger)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove results; see :func:`thalweg.runs.results.remove`."""

@@ -1,0 +1,25 @@
+"""How long presets take on two cores, as a help page says it without measuring anything.
+
+`benchmarks/course.py` measures `quick` and `course`; what takes hours is estimated as `thalweg run` does it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MINUTES"]
+
+MINUTES: dict[str, dict[str, float]] = {
+    "function-fit": {"quick": 0.5, "course": 4},
+    "image-fit": {"quick": 0.5, "course": 10, "classic": 80},
+    "trajectory": {"quick": 0.2, "course": 2},
+    "gradient-norm": {"quick": 0.3, "course": 2},
+    "zero-gradient": {"quick": 0.6, "course": 2},
+    "error-surface": {"quick": 0.2, "course": 1},
+    "random-labels": {"quick": 0.2, "course": 3, "classic": 240},
+    "capacity": {"quick": 0.2, "course": 18},
+    "interpolation": {"quick": 0.4, "course": 4},
+    "sensitivity": {"quick": 0.3, "course": 7},
+    "sharpness": {"quick": 0.7, "course": 18, "classic": 30},
+    "edge-of-stability": {"quick": 0.7, "course": 5, "paper": 50},
+    "spectrum": {"quick": 0.5, "course": 7, "classic": 30},
+}
+"""Experiment -> preset -> minutes, rounded; presets of seconds and those that were never timed are left out."""
