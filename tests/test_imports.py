@@ -21,6 +21,7 @@ RANK = {
     "errors": 0,
     "limits": 0,
     "progress": 0,
+    "threads": 0,
     "figures": 1,
     "models": 1,
     "runs": 1,

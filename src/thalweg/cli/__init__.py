@@ -19,12 +19,14 @@ from typing import NoReturn
 from thalweg.cli.arguments import commands
 from thalweg.cli.printing import WIDEST, complain
 from thalweg.errors import LONGEST, InputError
+from thalweg.threads import start
 
 __all__ = ["entry", "main"]
 
 
 def entry() -> NoReturn:
     """The ``thalweg`` command."""
+    start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # letters that a terminal lacks are spelled out, not a reason to stop
             stream.reconfigure(errors="backslashreplace")

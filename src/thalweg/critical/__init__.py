@@ -38,6 +38,7 @@ from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem,
 from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
 from thalweg.critical.steepest import steepest_descent
+from thalweg.curvature.sized import dense
 from thalweg.declared import declared, whole
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
@@ -107,6 +108,7 @@ METHODS: dict[str, Callable[..., Search]] = {
 
 
 @declared
+@dense
 def search(objective: Objective | Problem, theta: Tensor, method: str = "minimise", **options: Any) -> CriticalPoints:
     """Searches critical points from each start and certifies what was found.
 

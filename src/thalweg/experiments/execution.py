@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 
+from thalweg import threads
 from thalweg.errors import InputError
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
@@ -174,12 +174,6 @@ def _check_device(name: str) -> None:
         raise InputError("device must be one of this machine, found 'mps' where torch sees none")
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _threads(count: int | None) -> AbstractContextManager[object]:
+    """Small operations take one thread; instruments take more where their operations are large."""
+    return threads.chosen(0.0) if count is None else threads.fixed(count)

@@ -15,6 +15,7 @@ from thalweg.objective import batches as data_batches
 from thalweg.objective import checks, differentiable, means, second_order
 from thalweg.objective.assembly import Assembly
 from thalweg.objective.derivatives import Evaluation
+from thalweg.objective.work import sized
 
 Buffers = Mapping[str, Tensor]
 
@@ -67,6 +68,7 @@ class Objective(Assembly):
         (torch.Size([5, 13]), torch.Size([5]), torch.Size([5, 13]))
     """
 
+    @sized
     def value(self, theta: Tensor, buffers: Buffers | None = None) -> Tensor:
         """L(θ): (…, P) -> (…).
 
@@ -86,12 +88,14 @@ class Objective(Assembly):
         """∇L(θ): (…, P) -> (…, P)."""
         return self.value_and_gradient(theta, buffers)[1]
 
+    @sized
     def value_and_gradient(self, theta: Tensor, buffers: Buffers | None = None) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ) from one pass: (…, P) -> (…), (…, P)."""
         flat, lead = self._flat(theta)
         value, gradient = self._evaluation(buffers, lead).value_and_gradient(flat)
         return value.reshape(lead), gradient.reshape(*lead, self.size)
 
+    @sized
     def value_gradient_product(self, theta: Tensor, buffers: Buffers | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """L, g = ∇L and ∇²L g, the gradient of ½‖g‖²: (…, P) -> (…), (…, P), (…, P)."""
         flat, lead = self._flat(theta)
@@ -106,6 +110,7 @@ class Objective(Assembly):
         """
         return self.products(theta, buffers, retain=False)(v)
 
+    @sized
     def products(
         self, theta: Tensor, buffers: Buffers | None = None, *, retain: bool = True
     ) -> Callable[[Tensor], Tensor]:
@@ -125,6 +130,10 @@ class Objective(Assembly):
             product = self._evaluation(buffers, lead).products(flat, retain=retain)
 
         def apply(v: Tensor) -> Tensor:
+            return multiplied(self, v)
+
+        @sized
+        def multiplied(self: Objective, v: Tensor) -> Tensor:
             v = self._checked(v, "v")
             if v.shape[v.dim() - 1 - len(lead) : -1] != lead or v.dim() < len(lead) + 1:
                 raise InputError(f"v must end in the shape of theta {(*lead, self.size)}, found {tuple(v.shape)}")
@@ -161,6 +170,7 @@ class Objective(Assembly):
                 self._twice = True
             yield
 
+    @sized
     def metrics(self, theta: Tensor, buffers: Buffers | None = None) -> dict[str, Tensor]:
         """The data loss ("loss", without l2) and every metric, averaged over samples: name -> (…).
 

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from thalweg.errors import InputError
+from thalweg.threads import children_asleep, cores, limit
 
 __all__ = ["Cluster", "Given", "Local", "Workers", "cores"]
 
@@ -46,7 +47,8 @@ class Workers(Protocol):
 class Local:
     """Processes of this machine.
 
-    Every process gets an equal share of the cores as its threads, fewer if ``OMP_NUM_THREADS`` says so. They are
+    Every process takes at most an equal share of the cores as its threads, one for small networks, and as many as
+    ``OMP_NUM_THREADS`` says if that is fewer. Threads sleep while they wait for each other. The processes are
     spawned, not forked, because torch's threads do not survive a fork; a script that starts a sweep therefore needs
     ``if __name__ == "__main__":``.
 
@@ -92,7 +94,8 @@ class Local:
         theirs, ours = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(self.count, context, _begin, (theirs, self.threads))
         try:
-            yield pool
+            with children_asleep():  # processes begin when they are first needed
+                yield pool
         except BaseException:
             ours.close()  # they leave what they are at: its run folder keeps what was committed
             raise
@@ -107,12 +110,16 @@ def _begin(alive: Connection, threads: int) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    asked = bool(os.environ.get("OMP_NUM_THREADS"))
     os.environ |= dict.fromkeys(_THREADS, str(threads))  # for libraries that are not yet loaded
     threading.Thread(target=_outlive_nobody, args=(alive,), daemon=True).start()
 
-    import torch
+    if asked:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
+    else:
+        limit(threads)
 
 
 def _outlive_nobody(alive: Connection) -> None:
@@ -208,11 +215,6 @@ class Given:
     def opened(self) -> Iterator[Executor]:
         """See :class:`Workers`."""
         yield self.executor
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _counted(count: int, noun: str) -> str:

@@ -15,7 +15,9 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
 from thalweg.runs import MemoryRecording, Recording
+from thalweg.threads import chosen
 from thalweg.training.feed import make_feed
+from thalweg.training.pace import Pace
 from thalweg.training.preparation import prepare
 from thalweg.training.recipe import Recipe
 from thalweg.training.sizes import check_sizes
@@ -100,9 +102,10 @@ def train(
             raise InputError(f"{name} must be a {kind.__name__}, found {type(value).__name__}")
     if recording.finished:
         return recording
-    start = _start(objective, theta, replicas, seed, first)
-    training = _Training(objective, start, recipe, seed, first, recording, dict(evaluate or {}), observe)
-    training.resume()
+    with chosen(0.0):
+        start = _start(objective, theta, replicas, seed, first)
+        training = _Training(objective, start, recipe, seed, first, recording, dict(evaluate or {}), observe)
+        training.resume()
     training.run()
     return recording
 
@@ -158,6 +161,7 @@ class _Training:
         self.snapshot_at = recipe.record.test(self.total, feed.per_epoch)
         self.row_at = self.snapshot_at if recipe.metrics is None else recipe.metrics.test(self.total, feed.per_epoch)
         self.stopping = Stopping(recipe, objective, evaluate, self.replicas, feed.per_epoch)
+        self.pace = Pace(self.stack.seconds)
         self.step = 0
         self.alive = torch.arange(self.replicas, device=start.device)
         self.full = self.stack.theta  # (R, P); beside the stack only once a replica has left it
@@ -190,6 +194,7 @@ class _Training:
                 )
         self._compare_first_step()
         self.step, self.status = meta["step"], meta["status"]
+        self.pace.restore(meta.get("threads", {}))
         self.stopping.restore(state)
         alive = state["alive"].to(self.alive.device)
         theta = state["theta"].to(self.full.device)
@@ -226,6 +231,7 @@ class _Training:
             **{f"buffers/{n}": v for n, v in self._all_buffers().items()},
         }
         meta = {"training": self.identity, "step": self.step, "total": self.total, "status": self.status}
+        meta["threads"] = self.pace.state()
         if finished:
             self.recording.finish(self.status, state, meta)
         else:
@@ -249,10 +255,10 @@ class _Training:
         label = f"training {self.replicas} replica{'s' if self.replicas > 1 else ''}"
         committed, pending = time.monotonic(), 0
         room = max(2**24, self.objective.memory // 8)  # bytes of snapshots that wait for a commit
-        with progress.track(label, total=self.total) as advance:
+        with progress.track(label, total=self.total) as advance, self.pace.running():
             while True:
                 last = self.step == self.total
-                pending += self._one(last)
+                pending += self.pace.timed(self._one, last)
                 if last or (self.stopping.ends and not len(self.alive)):
                     break
                 self.step += 1

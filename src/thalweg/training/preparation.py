@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from thalweg import threads
 from thalweg.errors import InputError
 from thalweg.objective.agreement import Way, needs
 from thalweg.objective.batches import Batch, Batches, cloned
@@ -21,6 +22,7 @@ from thalweg.objective.plain import Plain, moved, written
 from thalweg.objective.program import Program
 from thalweg.objective.stacking import leaf_stack
 from thalweg.objective.surroundings import own_numbers
+from thalweg.objective.work import Work, counted
 from thalweg.training.dropout import CounterDropout, replace_dropout
 
 __all__ = ["Prepared", "prepare"]
@@ -41,6 +43,7 @@ class Prepared:
         cuttable: Whether a batch may be evaluated in chunks: not with normalisation by batch statistics.
         alone: Whether a batch may be a single sample: a vector by itself has no statistics to be normalised by.
         pair_bytes: Memory for the activations of one replica and sample.
+        work: The size of its operations.
     """
 
     program: Program
@@ -50,6 +53,7 @@ class Prepared:
     cuttable: bool
     alone: bool
     pair_bytes: int
+    work: Work
 
 
 def prepare(objective: Objective) -> Prepared:
@@ -75,6 +79,7 @@ def prepare(objective: Objective) -> Prepared:
                 return program.loss_alone({**fixed, **one}, batch), fixed
 
         loss, after = evaluate(1)
+        work = Work() if threads.decided() else counted(lambda: evaluate(1), objective.batches.count(batch))[1]
         again, _ = evaluate(2)
         stochastic = not torch.equal(loss.nan_to_num(), again.nan_to_num())
         changed = {n: v for n, v in program.fixed.items() if not torch.equal(after[n], v)}
@@ -89,7 +94,7 @@ def prepare(objective: Objective) -> Prepared:
                 evaluate(1, objective.batches.take(torch.zeros(1, dtype=torch.int64)))
             except ValueError:  # torch: "Expected more than 1 value per channel when training"
                 alone = False
-    return Prepared(program, changed, dropouts, stochastic, not normed, alone, pair)
+    return Prepared(program, changed, dropouts, stochastic, not normed, alone, pair, work)
 
 
 def _program(objective: Objective, needs: Needs) -> Program:

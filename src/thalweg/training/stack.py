@@ -89,6 +89,12 @@ class Stack:
         bases = [replica_seed(self.seed, number, "dropout") for number in self.numbers]
         self._bases = torch.tensor(bases, dtype=torch.int64, device=theta.device)
 
+    @property
+    def seconds(self) -> float:
+        """Nominal time of a typical operation of a step with one thread; 0 off the CPU."""
+        on_cpu = self.theta.device.type == "cpu"
+        return self.prepared.work.typical(self._plan.replicas * self._plan.samples) if on_cpu else 0.0
+
     def _cut(self, replicas: int, budget: int) -> Plan:
         """How many replicas and samples of each are evaluated at once."""
         samples, pair = self.feed.samples, GRADIENT * self.prepared.pair_bytes
