@@ -243,6 +243,7 @@ class Evaluation:
         if retain and PRODUCT * self.pair_bytes * self.batches.held_samples * len(theta) <= self.memory:
             kept.extend(self._product_pieces(theta))
 
+        @torch.inference_mode(False)
         def product(v: Tensor) -> Tensor:
             out = torch.zeros_like(v)
             for part, apply in kept or self._product_pieces(theta):

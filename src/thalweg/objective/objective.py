@@ -225,4 +225,8 @@ class Objective(Assembly):
         theta = self.as_theta(theta, name)
         checks.vector(theta, name, self.dtype, self.device)
         self.batches.agree(theta, name)
-        return theta.to(self.dtype)
+        theta = theta.to(self.dtype)
+        if not theta.is_inference():
+            return theta
+        with torch.inference_mode(False):  # autograd refuses what was made in that mode
+            return theta.clone()
