@@ -56,7 +56,7 @@ def small() -> tuple[Callable[[], object], int]:
     """1-10-10-1, 128 samples, one replica: operations of a few microseconds."""
     x = torch.linspace(-1, 1, 128)[:, None]
     model = nn.Sequential(nn.Linear(1, 10), nn.Tanh(), nn.Linear(10, 10), nn.Tanh(), nn.Linear(10, 1))
-    return training(model, nn.MSELoss(), (x, torch.sin(5 * x)), 1, Recipe(steps=100, record=NEVER))
+    return training(model, nn.MSELoss(), (x, torch.sin(5 * x)), 1, Recipe(steps=40, record=NEVER))
 
 
 def replicas() -> tuple[Callable[[], object], int]:
@@ -64,7 +64,7 @@ def replicas() -> tuple[Callable[[], object], int]:
     x, y = torch.rand(2000, 784), torch.randint(10, (2000,))
     layers = [nn.Linear(784, 20), nn.Tanh(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 20), nn.Tanh()]
     model = nn.Sequential(*layers, nn.Linear(20, 10))
-    return training(model, nn.CrossEntropyLoss(), (x, y), 8, Recipe(steps=60, batch_size=128, record=NEVER))
+    return training(model, nn.CrossEntropyLoss(), (x, y), 8, Recipe(steps=40, batch_size=128, record=NEVER))
 
 
 def convolution() -> tuple[Callable[[], object], int]:
@@ -142,7 +142,7 @@ def main() -> None:
         print("| work | waiting threads | default | one thread | chosen | default / chosen | chosen / best |")
         print("|---|---|---|---|---|---|---|", flush=True)
     for name in chosen.names or PARTS:
-        measure(name, 3 if chosen.quick else 9)
+        measure(name, 2 if chosen.quick else 9)
     if not threads.sleeping():
         environment = dict(os.environ)
         threads.wait_asleep(environment)
