@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from thalweg._short import short
 from thalweg.errors import first_line
 from thalweg.objective import containers, copying
 from thalweg.objective.kernels import exact_kernels
@@ -51,6 +52,7 @@ class LossOnBatch(nn.Module):
         return self.loss(self.model, batch)
 
 
+@short
 @dataclass
 class Program:
     """Loss and outputs of one model as functions of its parameters.

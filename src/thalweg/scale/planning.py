@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thalweg._short import short
 from thalweg.errors import InputError, brief
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
@@ -24,6 +25,7 @@ MOST_TASKS = 100_000
 """Tasks of a sweep; each is a run in a folder of its own."""
 
 
+@short
 @dataclass(frozen=True)
 class Task:
     """One configuration of the sweep.
@@ -44,6 +46,7 @@ class Task:
         return ", ".join(f"{key}={value}" for key, value in self.values.items())
 
 
+@short
 @dataclass(frozen=True)
 class Plan:
     """An experiment and all its tasks.

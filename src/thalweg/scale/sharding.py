@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.objective import Objective, normalization
 from thalweg.objective.batches import Batch, Batches, cloned, cut, dense_parts
@@ -31,6 +32,7 @@ __all__ = ["Shard", "sharded"]
 ROWS = 4096  # samples that a fingerprint converts to float64 at once
 
 
+@short
 @dataclass(frozen=True, kw_only=True)
 class Shard(Batches):
     """The data as one of several processes sees them.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import thalweg.experiments
+from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.experiments.findings import Findings
 from thalweg.progress import track
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 SUFFIX = "-sweep"  # after the experiment, in the name of a sweep's folder
 
 
+@short
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """What a sweep has left.
