@@ -20,6 +20,7 @@ from thalweg.runs.environment import RECORDED
 from thalweg.runs.files import temporary_folder, writing_to
 from thalweg.runs.layout import RunFiles, folder_name
 from thalweg.runs.lock import locked
+from thalweg.runs.unsealed import doubting
 
 __all__ = ["compute", "execute", "load_findings", "reopen", "start"]
 
@@ -113,7 +114,8 @@ def compute(run: Run) -> Findings:
     experiment, config = find(run.experiment), _configuration(run)
     _check_device(config.device)
     with run.writing(), _threads(config.threads):
-        found = experiment.run(config, run)
+        with doubting(run):
+            found = experiment.run(config, run)
         run.save("findings", found.to_json())
         run.complete()
     return found
@@ -160,9 +162,13 @@ def _refuse_recorded(run: Run, what: str) -> None:
 
 def _configuration(run: Run) -> ExperimentConfig:
     try:
-        return validated(find(run.experiment).config, run.config)
+        experiment, said = find(run.experiment), run.config
     except InputError as error:
         raise InputError(f"run {run.path} cannot be continued by this version: {error}") from error
+    try:
+        return validated(experiment.config, said)
+    except InputError as error:
+        raise InputError(f"run {run.path} cannot be continued by this version: {error} (in config.json)") from error
 
 
 def _check_device(name: str) -> None:

@@ -30,6 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.runs import unsealed
 from thalweg.runs.checksums import KEY, Checksum, checksum_of, settled, stamp, verify
 from thalweg.runs.files import canonical, remove_stale
 from thalweg.runs.index import FORMAT, UNCHECKED, Chunk, Index
@@ -37,7 +38,7 @@ from thalweg.runs.ledger import Ledger, strange
 from thalweg.runs.metrics import joined, read_metrics, write_frame
 from thalweg.runs.reading import DEEPEST, depth, present, regular
 from thalweg.runs.recording import Recording, State
-from thalweg.runs.snapshots import BUFFERS, FileShard, Shard
+from thalweg.runs.snapshots import BUFFERS, FileShard
 from thalweg.runs.tensors import open_tensors, save_tensors, tensors_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class FolderRecording(Recording):
 
     def _ready(self) -> None:
         self._ready_check()
+
+    @property
+    def place(self) -> str:
+        """The file that holds the state."""
+        return str(self._state_path)
 
     @property
     def _state_path(self) -> Path:
@@ -238,6 +244,8 @@ class FolderRecording(Recording):
         kept = {self._shard_path(number) for number in range(len(index.shards))} | (set() if merged else parts)
         for path in sorted(kept):
             verify(path, index.checksums.get(path.name), content=content)
+        if content:
+            unsealed.check(self._shards(index), [] if merged else self._parts(index), index)
         following = {self._shard_path(len(index.shards)), self._part_path(index.parts)}
         found = [path for path in self.folder.glob("[!.]*") if path not in (*kept, self._state_path)]
         for path in found:
@@ -245,13 +253,26 @@ class FolderRecording(Recording):
                 raise strange(path)
         return found
 
-    def _shards(self, index: Index) -> tuple[Shard, ...]:
+    def _shards(self, index: Index) -> tuple[FileShard, ...]:
         shape = (index.replicas or 0, index.parameters or 0)
         paths = [self._shard_path(number) for number in range(len(index.shards))]
         return tuple(
             FileShard(path, count, shape, index.torch_dtype, index.checksums.get(path.name))
             for path, count in zip(paths, index.shards, strict=True)
         )
+
+    def _parts(self, index: Index) -> list[tuple[Path, pl.DataFrame]]:
+        """The tables of metrics that have no checksum."""
+        paths = [self._part_path(number) for number in range(index.parts)]
+        return [(path, read_metrics(path)) for path in paths if path.name not in index.checksums]
+
+    def check_rows(self, path: Path, rows: pl.DataFrame) -> None:
+        """Look whether rows without a checksum are those of this recording.
+
+        Raises:
+            InputError: They are not; the message names the file.
+        """
+        unsealed.check_rows(path, rows, self._index())
 
     def _metrics(self, index: Index) -> pl.DataFrame:
         merged = self._merged(self.name)

@@ -53,6 +53,8 @@ class Ledger:
         self.folder = folder
         self.path = folder / "checksums.json"
         self._last: tuple[tuple[int, ...], Entries] | None = None  # as read, while the file is the same
+        self._own: set[Path] = set()  # files that this object has written
+        self.believed: dict[Path, None] = {}  # those of a run without checksums that were read, in this order
 
     # ---- reading
 
@@ -119,6 +121,9 @@ class Ledger:
         """
         name = path.relative_to(self.folder).as_posix()
         files, last = self.files(), None
+        if files is None and path not in self._own and name != CONFIG:
+            self.believed.pop(path, None)
+            self.believed[path] = None
         for _ in range(_TURNS):
             try:
                 return _compare(path, name, files, content=content)
@@ -173,6 +178,8 @@ class Ledger:
 
         with replacing(path, around) as temporary:
             yield temporary
+        self._own.add(path)
+        self.believed.pop(path, None)
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Remove files.

@@ -69,6 +69,11 @@ class Recording(ABC):
             return f"{type(self).__name__}({self.name!r}, {error})"
         return f"{type(self).__name__}({self.name!r}, S={s}, R={r}, P={p}, {kind}{ended})"
 
+    @property
+    def place(self) -> str:
+        """What holds the state, for messages."""
+        return f"recording '{self.name}'"
+
     # ---- writing
 
     def append(

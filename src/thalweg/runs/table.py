@@ -118,7 +118,13 @@ def read(run: Run) -> pl.DataFrame:
 
     if not present(run.files.complete):
         return _labelled(run)
-    return read_metrics(verified(run.files, run.files.metrics), labelled=True)
+    rows = read_metrics(verified(run.files, run.files.metrics), labelled=True)
+    if run.files.metrics.name not in marker(run.files).files:
+        for (name,), own in rows.partition_by("recording", as_dict=True, maintain_order=True).items():
+            if name not in run.recordings:
+                raise InputError(f"{run.files.metrics} is corrupt: it has rows of '{name}', which is no recording")
+            run.recording(name).check_rows(run.files.metrics, own)
+    return rows
 
 
 def part(run: Run, name: str) -> pl.DataFrame | None:

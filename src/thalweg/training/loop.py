@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from thalweg import progress
+from thalweg import parts, progress
 from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
 from thalweg.runs import MemoryRecording, Recording
 from thalweg.threads import chosen
+from thalweg.training import saved as states
 from thalweg.training.feed import make_feed
 from thalweg.training.pace import Pace
 from thalweg.training.preparation import prepare
@@ -181,9 +183,11 @@ class _Training:
     def resume(self) -> None:
         """Continues after the recording's last commit, if there is one."""
         saved = self.recording.restore()
-        if saved is None:
-            return
-        state, meta = saved
+        if saved is not None:
+            with states.reading(self.recording.place):
+                self._take_up(*saved)
+
+    def _take_up(self, state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         before = meta.get("training", {})
         before = {**before, "recipe": {**_WHOLE, **before.get("recipe", {})}}  # as begun by an earlier version
         for name, value in self.identity.items():
@@ -192,6 +196,9 @@ class _Training:
                     f"the recording to resume must be of the same training, found another {name}"
                     + ("" if name == "start" else f": {before.get(name)!r} instead of {value!r}")
                 )
+        buffers = {f"buffers/{name}": values for name, values in self.full_buffers.items()}
+        fresh = {"theta": self.full, "alive": self.alive, **self.stopping.state(), **buffers}
+        states.check(state, meta, fresh, self.recipe, self.recording.place)
         self._compare_first_step()
         self.step, self.status = meta["step"], meta["status"]
         self.pace.restore(meta.get("threads", {}))
@@ -255,7 +262,8 @@ class _Training:
         label = f"training {self.replicas} replica{'s' if self.replicas > 1 else ''}"
         committed, pending = time.monotonic(), 0
         room = max(2**24, self.objective.memory // 8)  # bytes of snapshots that wait for a commit
-        with progress.track(label, total=self.total) as advance, self.pace.running():
+        part = parts.stage(self.recording.name)
+        with part, progress.track(label, total=self.total) as advance, self.pace.running():
             while True:
                 last = self.step == self.total
                 pending += self.pace.timed(self._one, last)
