@@ -9,24 +9,60 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from thalweg.errors import InputError
 from thalweg.progress import storage
 
-__all__ = ["check_disk", "check_memory", "memory"]
+__all__ = ["budget", "check_disk", "check_memory", "free", "memory"]
 
-_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
 
 
 def memory() -> int:
     """Bytes of memory of this machine, or of the container that the process runs in."""
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for file in _CGROUPS:
+    for file, _ in _CGROUPS:
         try:
             there = min(there, int(file.read_text()))
         except (OSError, ValueError):  # no such limit, or "max"
             continue
     return there
+
+
+def free(device: Any = "cpu") -> int:
+    """Bytes that are free: on a GPU, or in the container or machine that the process runs in.
+
+    Args:
+        device: A torch device, or its name.
+    """
+    if getattr(device, "type", str(device).partition(":")[0]) == "cuda":
+        import torch  # not for programs that only look at files
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        left = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):  # not Linux
+        left = memory() // 2
+    for limit, used in _CGROUPS:
+        try:
+            left = min(left, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(0, left)
+
+
+def budget(device: Any = "cpu") -> int:
+    """Bytes that one thing may keep for speed alone: half of what is free, as a power of two.
+
+    >>> 0 < budget() <= free() / 2
+    True
+    """
+    return 2 ** max(0, (free(device) // 2).bit_length() - 1)
 
 
 def check_memory(name: str, found: str, needed: float) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from thalweg.errors import InputError
 from thalweg.objective import ParameterLayout, replica_seed
-from thalweg.objective.derivatives import plan
+from thalweg.objective.planning import plan
 
 
 def model():

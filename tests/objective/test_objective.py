@@ -279,9 +279,9 @@ def test_model_that_vmap_refuses_is_looped(caplog):
         def forward(self, x):
             return self.linear(x) if self.linear.weight.sum() > 0 else -self.linear(x)
 
-    objective = Objective(Branching(), nn.MSELoss(), mlp()[2])
-    theta = objective.initial(4)
     with caplog.at_level("INFO", logger="thalweg"):
+        objective = Objective(Branching(), nn.MSELoss(), mlp()[2])
+        theta = objective.initial(4)
         values = objective.value(theta)
     assert "loop" in caplog.text
     torch.testing.assert_close(values, torch.stack([objective.value(one) for one in theta]))

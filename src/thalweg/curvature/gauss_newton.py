@@ -21,7 +21,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective, ParameterLayout, containers
 from thalweg.objective.arguments import as_theta, as_vector
-from thalweg.objective.derivatives import PRODUCT
+from thalweg.objective.planning import PRODUCT
 from thalweg.objective.samples import common_length, cut
 from thalweg.objective.stacking import pytree_rows
 from thalweg.progress import each
@@ -124,7 +124,8 @@ def _operator(
     product = _products(objective, theta.detach(), parameters, True, kind)
     size = objective.layout.only(parameters).size
     name = label if size == objective.size else f"{label} of {parameters}"
-    return Operator(size, objective.dtype, objective.device, product, name, objective.epsilon())
+    source = objective, lambda part: _operator(part, theta, parameters, kind, label)
+    return Operator(size, objective.dtype, objective.device, product, name, objective.epsilon(), source)
 
 
 def _products(
@@ -168,7 +169,7 @@ class _Factors:
         theta: (B, P).
         layout: The p parameters.
         kind: "ggn" or "fisher".
-        retain: Keep the graphs between calls where they fit the objective's memory.
+        retain: Keep the graphs between calls where they fit the objective's budget.
     """
 
     def __init__(
@@ -182,7 +183,7 @@ class _Factors:
         self.objective, self.theta, self.layout, self.kind = objective, theta, layout, kind
         evaluation = objective.evaluation
         needed = PRODUCT * evaluation.pair_bytes * objective.batches.held_samples * len(theta)
-        self.graphs = list(self._pieces()) if retain and needed <= objective.memory else None
+        self.graphs = list(self._pieces()) if retain and needed <= objective.budget() else None
 
     def __call__(self, vectors: Tensor) -> Tensor:
         out = torch.zeros_like(vectors)

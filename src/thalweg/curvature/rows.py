@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.objective import Objective, ParameterLayout
-from thalweg.objective.derivatives import PRODUCT
+from thalweg.objective.planning import PRODUCT
 from thalweg.objective.surroundings import ALONE
 from thalweg.progress import Advance, track
 

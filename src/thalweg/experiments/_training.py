@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from thalweg.runs import Run
     from thalweg.tasks import Task
 
+MEMORY = 2**30  # bytes for pieces and for graphs that are kept: what an experiment takes is the same everywhere
+
 __all__ = ["Setup", "TrainingConfig", "build", "recipe_words", "set_up", "stop_words"]
 
 
@@ -153,7 +155,7 @@ def build(config: TrainingConfig, task: Task) -> Setup:
         return (data[0], nn.functional.one_hot(data[1], task.outputs).to(dtype)) if squared and classes else data
 
     loss = nn.MSELoss() if squared else nn.CrossEntropyLoss()
-    options = {"metrics": metrics, "l2": config.l2, "dtype": dtype, "device": config.device}
+    options = {"metrics": metrics, "l2": config.l2, "dtype": dtype, "device": config.device, "memory": MEMORY}
     objective = Objective(model, loss, pairs(task.train), **options)
     evaluate = {"train": objective}
     if task.test is not None:

@@ -22,7 +22,8 @@ from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, floating
 from thalweg.objective.containers import Column, Leaf, leaves, mapped, rebuilt
-from thalweg.objective.derivatives import CPU_WORKING_SET, GRADIENT
+from thalweg.objective.planning import CPU_WORKING_SET, GRADIENT
+from thalweg.objective.drawing import drawable, numbers
 from thalweg.objective.normalization import layers
 from thalweg.objective.program import Program
 from thalweg.objective.samples import common_length, cut
@@ -47,6 +48,7 @@ class Sensitivity:
         norms: One per sample, float64, (…, N).
         of: Of what the derivative is taken.
         p: Which norm.
+        samples: How many were drawn, whose error is then one of the mean over all N; None for all data.
     """
 
     mean: Tensor
@@ -54,6 +56,7 @@ class Sensitivity:
     norms: Tensor
     of: Of
     p: float
+    samples: int | None = None
 
 
 @declared
@@ -64,6 +67,8 @@ def sensitivity(
     of: Of = "outputs",
     p: float = 2.0,
     buffers: Mapping[str, Tensor] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> Sensitivity:
     """Mean norm of the derivative of every sample's output with respect to its input (Novak et al. 2018, §3).
 
@@ -74,6 +79,9 @@ def sensitivity(
             "loss" (the gradient of the sample's loss, the course's definition).
         p: Entrywise p-norm of the Jacobian, 1 ≤ p ≤ ∞; default 2, the Frobenius norm.
         buffers: Buffers that belong to each θ, name -> (…, *shape), as for `Objective.metrics`.
+        samples: Measure it on so many samples, drawn without replacement, instead of all; no others are read. The
+            standard error is then one of the mean over all N, zero where all were drawn.
+        seed: Of the draw.
 
     Raises:
         InputError: Inputs that are no floating-point numbers, a loss on whole batches, or an argument out of range.
@@ -85,10 +93,15 @@ def sensitivity(
         >>> bool(torch.isclose(found.mean, torch.linalg.matrix_norm(model.weight.detach()).double())), found.norms.shape
         (True, torch.Size([9]))
     """
+    share = 0.0
+    if samples is not None:
+        drawable(as_objective(objective), samples)
+        share = samples / objective.samples
+        objective = objective.subset(numbers(objective.samples, samples, seed))
     norms = input_norms(objective, theta, of=of, p=p, buffers=buffers)
     count = norms.shape[-1]
     error = norms.std(-1) / math.sqrt(count) if count > 1 else torch.full_like(norms[..., 0], math.nan)
-    return Sensitivity(norms.mean(-1), error, norms, of, p)
+    return Sensitivity(norms.mean(-1), error * (1 - share) ** 0.5, norms, of, p, samples)
 
 
 @declared

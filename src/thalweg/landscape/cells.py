@@ -14,7 +14,7 @@ from thalweg.landscape.affine import AffineStack
 from thalweg.landscape.directions import Directions
 from thalweg.landscape.measures import columns, is_forward, measure
 from thalweg.objective import Objective
-from thalweg.objective.derivatives import VALUE
+from thalweg.objective.planning import VALUE
 
 __all__ = ["Cells"]
 

@@ -11,7 +11,8 @@ from thalweg.curvature import leading_eigenvalues
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.scores import scores
 from thalweg.objective import Objective
-from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE, penalty
+from thalweg.objective.derivatives import penalty
+from thalweg.objective.planning import SMALLEST_CHUNK, VALUE
 
 __all__ = ["columns", "is_forward", "known_measures", "measure"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -14,14 +14,20 @@ from thalweg import progress
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
+from thalweg.figures import Figure
 from thalweg.landscape.barriers import Barrier, barrier
 from thalweg.landscape.buffers import Ends, recomputed
 from thalweg.landscape.buffers import pair as buffers_of_ends
 from thalweg.landscape.flatness import flat_value, why_flat
 from thalweg.landscape.paths import Path, positions
+from thalweg.landscape.profile_figures import twin
 from thalweg.objective import Objective, normalization
 from thalweg.objective.arguments import as_objectives
-from thalweg.objective.derivatives import VALUE
+from thalweg.objective.planning import VALUE
+from thalweg.results import BaseResult
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Evaluator", "Profile", "follow"]
 
@@ -34,7 +40,7 @@ Values = dict[str, dict[str, Tensor]]  # data set -> metric -> (T, …)
 
 @short
 @dataclass(frozen=True, eq=False)
-class Profile:
+class Profile(BaseResult):
     """Metrics along a path, at T places, for every pair of the leading axes.
 
     Args:
@@ -67,6 +73,53 @@ class Profile:
         y, inside = self.values[data][metric].double(), (self.positions >= 0) & (self.positions <= 1)
         x = self.arc if over == "arc" else self.positions.reshape(-1, *(1 for _ in self.path.lead)).expand_as(y)
         return torch.trapezoid(y[inside], x[inside].to(y.device), dim=0)
+
+    def plot(self) -> Figure:
+        """Loss and, where it is known, accuracy of every data set; of several pairs the median and the range."""
+        shown = ("loss", "accuracy")
+        values = {data: {k: _pairs(v) for k, v in one.items() if k in shown} for data, one in self.values.items()}
+        scored = any("accuracy" in one for one in values.values())
+        pairs = self.path.lead.numel()
+        caption = (
+            f"Loss (left axis){' and accuracy (right)' if scored else ''} along the way; dotted lines: its two ends."
+            f"{f' Lines are medians and bands the range over {pairs} pairs.' if pairs > 1 else ''} "
+        )
+        panel = twin(self.positions.numpy(), values)
+        return Figure("profile", "On the way between two solutions", caption + " ".join(self.notes), (panel,))
+
+    def table(self) -> pl.DataFrame:
+        """One row per place and pair: "position", "pair", "arc", and every metric, such as "train loss"."""
+        import polars as pl
+
+        arc = _pairs(self.arc)
+        columns: dict[str, Any] = {"position": np.repeat(self.positions.numpy(), arc.shape[1])}
+        columns |= {"pair": np.tile(np.arange(arc.shape[1]), len(arc)), "arc": arc.ravel()}
+        named = ((f"{data} {name}", value) for data, one in self.values.items() for name, value in one.items())
+        return pl.DataFrame(columns | {name: _pairs(value).ravel() for name, value in named})
+
+    def summary(self) -> str:
+        """The loss at both ends and the barrier between them, with its standard error."""
+        said = []
+        for data, metrics in self.values.items():
+            loss = _pairs(metrics["loss"])
+            if data not in self.barriers:
+                said.append(f"The {data} loss goes from {np.nanmin(loss):.4g} to {np.nanmax(loss):.4g}.")
+                continue
+            ends = [float(np.median(loss[self.positions.numpy() == t])) for t in (0.0, 1.0)]
+            height, error = self.barriers[data].height, self.barriers[data].error
+            middle = f"{float(height.median()):.4g}"
+            known = f" ± {float(error):.2g}" if height.dim() == 0 and bool(error.isfinite()) else ""
+            several = f" (median of {height.numel()} pairs)" if height.numel() > 1 else ""
+            said.append(
+                f"The {data} loss is {ends[0]:.4g} and {ends[1]:.4g} at the two ends; the barrier between them is "
+                f"{middle}{known}{several}."
+            )
+        return " ".join(said)
+
+
+def _pairs(value: Tensor) -> np.ndarray:
+    """(T, …) as (T, pairs), float64."""
+    return value.detach().double().cpu().numpy().reshape(len(value), -1)
 
 
 @declared

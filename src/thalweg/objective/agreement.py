@@ -25,7 +25,8 @@ from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.kernels import observed
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.needs import Needs
-from thalweg.objective.plain import Plain, few, same_numbers, written
+from thalweg.objective.plain import Plain, moved, probe, remember, same_numbers, written
+from thalweg.objective.planning import VALUE
 from thalweg.objective.program import Program
 from thalweg.objective.scalars import check_scalar
 from thalweg.objective.swapping import state
@@ -65,7 +66,7 @@ class Way:
         def own(theta: Tensor) -> dict[str, Tensor]:
             return {name: value.expand(len(theta), *value.shape).clone() for name, value in self.buffers.items()}
 
-        return Evaluation(self.build(needs), self.layout, batches, 0.0, 64, 2**40, own)
+        return Evaluation(self.build(needs), self.layout, batches, 0.0, 64, 2**40, lambda: 0, own)
 
 
 def settle(objective: Assembly, given: nn.Module) -> None:
@@ -83,27 +84,33 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     def build(tried: Needs) -> Program:
         return objective._changed(needs=tried).program
 
-    batch, other = few(objective)
-    plain, theta = Plain(build(objective.needs), objective.layout, batch), objective.theta
-    before = state(plain.program.loss)
-    dependence.on_a_copy_at_all(plain, theta, given)
-    (loss, model), seen = observed(lambda: plain.loss(other))
+    theta, looks = objective.theta, []
+    before = state(objective.program.loss)
+    plain = Plain(objective.program, objective.layout, probe(objective))
+    again, copy = dependence.on_a_copy_at_all(plain, theta, given)
+
+    def look(at: Tensor) -> Tensor:
+        looks.append((at, observed(lambda: plain.loss(at))))
+        return looks[-1][1][0][0]
+
+    other = moved(plain, theta, look)
+    remember(objective, plain.batch, other)
+    at, found = looks[-1] if looks else (None, None)
+    (loss, model), seen = found if at is other and found else observed(lambda: plain.loss(other))
     check_scalar(loss)
     counted = [name for name, value in state(plain.program.loss).items() if before.get(name) != value]
     if counted:
         log.warning("the loss keeps '%s', which every evaluation changes: L may be another at every call", counted[0])
     mutates = bool(written(plain.program.model, model))
-    found = {"mutates": mutates, "exact": seen.needs_exact, "twice": seen.differentiates, "writes": any(plain.wrote)}
+    known = {"mutates": mutates, "exact": seen.needs_exact, "twice": seen.differentiates, "writes": any(plain.wrote)}
     both = zip(model.modules(), plain.program.model.modules(), strict=False)
     counts = any(state(new) != state(old) for new, old in both)
-    objective.needs = replace(objective.needs, counts=counts, **found)
+    objective.needs = replace(objective.needs, counts=counts, **known)
     if seen.needs_exact:
         plain = replace(plain, program=build(objective.needs))
-        loss, model = plain.loss(other)
-    again, copy = plain.loss(theta)
-    dependence.on_theta_alone(
-        objective, plain.program, [(loss, model), (again, copy)], given, tensors.dense_parts(batch)
-    )
+        (loss, model), (again, copy) = plain.loss(other), plain.loss(theta)
+    points = tensors.dense_parts(plain.batch)
+    dependence.on_theta_alone(objective, plain.program, [(loss, model), (again, copy)], given, points)
     parts = plain.gradients(loss, model)
 
     def moves(names: Sequence[str]) -> bool:
@@ -151,7 +158,7 @@ def needs(way: Way, known: Needs, loss: Tensor, gradient: Tensor) -> Needs:
             f"that has them, found {said}: something computes with other parameters (a forward pass or hook that "
             "closes over the original model, a table kept from an earlier forward pass)"
         )
-    if not tried.vectorized or tried.held:
+    if not tried.vectorized or tried.held or evaluation.plan(2, VALUE).replicas == 1:
         return replace(tried, vectorized=False)
     values, slopes, error = _tried(evaluation, way.theta[:1], way.theta)
     if error is None and _same(values, loss, 0) and _same(slopes, gradient, 1):

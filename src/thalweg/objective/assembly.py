@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from thalweg import limits
 from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
@@ -26,6 +27,7 @@ from thalweg.objective.structure import LinearStack, loss_kind
 __all__ = ["Assembly", "Metric"]
 
 Metric = Callable[..., Tensor]
+MEMORY = 2**30  # bytes for the activations of one piece, and for data that a loader gives
 
 
 class Assembly:
@@ -47,7 +49,7 @@ class Assembly:
         parameters: str | Sequence[str] = "*",
         batchnorm: BatchNormPolicy = "frozen",
         batch_size: int | None = None,
-        memory: int = 2**30,
+        memory: int | None = None,
         count: Callable[[Any], int] | None = None,
         init: Callable[[], nn.Module] | None = None,
         check: bool = True,
@@ -61,7 +63,8 @@ class Assembly:
         self.dtype = checks.floating(dtype or reference.dtype, given)
         self.device = checks.place(device or reference.device)
         self.loss, self.loss_on = loss, loss_on
-        self.l2, self.batchnorm, self.memory, self.init = float(l2), batchnorm, memory, init
+        self.l2, self.batchnorm, self.init = float(l2), batchnorm, init
+        self.memory, self._limit = MEMORY if memory is None else memory, memory
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self._twice, self.doubtful, self.told, self._confirmed = False, False, False, not check
         self._said: set[str] = set()  # shared with the objectives that are made of this one
@@ -143,7 +146,16 @@ class Assembly:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The pieces that the derivatives are computed from."""
-        return Evaluation(self.program, self.layout, self.batches, self.l2, self._pair_bytes, self.memory, self._extra)
+        return Evaluation(
+            self.program, self.layout, self.batches, self.l2, self._pair_bytes, self.memory, self.budget, self._extra
+        )
+
+    def budget(self) -> int:
+        """Bytes for what is kept between calls (graphs of gradients, Lanczos vectors): `memory` where it was given.
+
+        By default half of the memory that is free when it is asked for, and at least what one piece may take.
+        """
+        return max(MEMORY, limits.budget(self.device)) if self._limit is None else self._limit
 
     # -- θ
 
@@ -234,8 +246,7 @@ class Assembly:
             found = "data that are sharded" if self.batches.sharded else "batches that were handed over"
             raise InputError(f"subset needs data given as tensors or a dataset, found {found}")
         index = checks.numbers("index", index, self.samples).to(self.device)
-        data = self.batches.take(index)
-        return self._changed(batches=replace(self.batches, held=(data,), counts=(len(index),)))
+        return self._changed(batches=self.batches.subset(index))
 
     def with_l2(self, l2: float) -> Self:
         """The same objective with another weight of the penalty."""

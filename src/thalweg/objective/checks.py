@@ -17,6 +17,7 @@ from thalweg.errors import InputError, brief, first_line, nearest
 from thalweg.objective import batches as data_batches
 from thalweg.objective import containers, copying, means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
+from thalweg.objective.plain import SAMPLES, drawn, looked_at, probe
 from thalweg.objective.surroundings import own_numbers
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PROBE = 64  # samples that the checks look at
 
 
 def arguments(
-    model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, batch_size: int | None, memory: int
+    model: Any, loss: Any, loss_on: Any, l2: float, batchnorm: Any, batch_size: int | None, memory: int | None
 ) -> None:
     """Checks what can be checked without evaluating anything."""
     if not isinstance(model, nn.Module):
@@ -48,7 +49,7 @@ def arguments(
     penalty(l2)
     if batch_size is not None:
         whole("batch_size", batch_size, 1)
-    if memory < 1:
+    if memory is not None and memory < 1:
         raise InputError(f"memory must be a positive number of bytes, found {memory}")
 
 
@@ -205,11 +206,10 @@ def loss(objective: Assembly) -> None:
     losses are compared, θ is one drawn around the model's: at a start that treats all classes alike, all losses agree.
     """
     program, held = objective.program, objective.batches
-    batch = _probe(held)
-    theta = objective.theta
-    drawn = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=theta.dtype).to(theta.device)
-    points = [objective.layout.unravel(theta), objective.layout.unravel(theta + 0.05 * drawn)]
-    moved = {name: value.clone() for name, value in points[1].items()}
+    batch, theta = _probe(objective), objective.theta
+    near = theta.add(drawn(theta), alpha=0.05)
+    before = near.clone()
+    points = [objective.layout.unravel(theta), objective.layout.unravel(near)]
     devices = [objective.device] if objective.device.type == "cuda" else []
 
     def evaluate(part: Any, params: dict[str, Tensor] = points[1]) -> float:
@@ -217,8 +217,8 @@ def loss(objective: Assembly) -> None:
 
     # twice: the same kernels in both evaluations, whatever other threads choose between them
     with torch.no_grad(), own_numbers(devices), program.surroundings(twice=True):
-        evaluate(batch)
-        if any(not torch.equal(moved[name], value) for name, value in points[1].items() if value.isfinite().all()):
+        beside = evaluate(batch)
+        if not torch.equal(before.nan_to_num_(), near.nan_to_num()):
             raise InputError("model must not write into its parameters, found a forward pass that does (max_norm, say)")
         once, first = evaluate(batch, points[0]), _drawn(devices)
         twice, second = evaluate(batch, points[0]), _drawn(devices)
@@ -231,7 +231,7 @@ def loss(objective: Assembly) -> None:
         _pairing(objective, points[1], batch, evaluate)
         if held.loader is not None or not held.held:
             _same_pass(objective)
-        means.on_probe(objective, batch, evaluate)
+        means.on_probe(objective, batch, evaluate, beside)
     means.over_targets(objective, batch)
 
 
@@ -255,20 +255,25 @@ def _drawn(devices: list[torch.device]) -> tuple[object, ...]:
     return (random.getstate(), *(bytes(state.numpy()) for state in states))
 
 
-def _probe(held: data_batches.Batches) -> Any:
-    """Samples from all over the data, which may be sorted by class; the first batch where batches are never cut."""
+def _probe(objective: Assembly) -> Any:
+    """Samples from all over the data, which may be sorted by class; the first batch where batches are never cut.
+
+    Of a large model the first few of it, where the loss can be evaluated on them.
+    """
+    held, most = objective.batches, looked_at(objective, PROBE)
     if not held.divisible or not held.held:
-        return held.first(PROBE)
+        return held.first(most) if most == PROBE else probe(objective, most)
     count = held.count(held.held[0])
-    spread = torch.linspace(0, count - 1, min(PROBE, count), dtype=torch.float64).round().long()
+    spread = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
     return samples.taken(held.held[0], spread)
 
 
 def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluate: Callable[[Any], float]) -> None:
     """Outputs (N, 1) and targets (N,) broadcast to all pairs: a loss that does not mind which target is whose."""
-    if objective.loss_on == "batch":
+    target = None if objective.loss_on == "batch" else batch[1]
+    if target is None or (objective.loss_kind == "cross_entropy" and not target.is_floating_point()):
         return
-    output, target = objective.program.output_alone(params, batch), batch[1]
+    output = objective.program.output_alone(params, batch)
     if not isinstance(output, Tensor) or not isinstance(target, Tensor) or output.shape == target.shape:
         return
     if output.numel() != target.numel() or len(target) < 2:
@@ -286,7 +291,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
 
 def target_shape(objective: Assembly) -> None:
     """Checks that targets are what a loss on the output can be compared with."""
-    batch = data_batches.cloned(objective.batches.first(PROBE))
+    batch = data_batches.cloned(objective.batches.first(SAMPLES))
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:

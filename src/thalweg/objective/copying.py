@@ -21,8 +21,9 @@ from torch.utils import _pytree as pytree
 
 from thalweg.errors import InputError
 from thalweg.objective.compositions import weight_norm
+from thalweg.objective.stacking import as_parameter
 
-__all__ = ["amend", "copied", "holding", "placed", "plain"]
+__all__ = ["amend", "copied", "holding", "placed", "plain", "with_parameters"]
 
 _TORCH = frozenset(vars(nn.Module()))  # what every module has; its hooks are looked at one by one
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -81,6 +82,18 @@ def holding(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
     """
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return copied(model, {id(value): values.get(name, value) for name, value in own.items()})
+
+
+def with_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
+    """A deep copy of a model with other parameters in the places of its own.
+
+    Args:
+        model: Is not changed.
+        values: Name -> value, which becomes a parameter of the same class, with the same marks on it.
+    """
+    own = dict(model.named_parameters())
+    new = {id(own[name]): as_parameter(value, own[name], own[name].requires_grad) for name, value in values.items()}
+    return copied(model, new)
 
 
 def _uncopyable(model: nn.Module, known: Mapping[int, Any]) -> dict[int, Any]:

@@ -131,10 +131,14 @@ def on_theta(objective: Assembly, parts: Mapping[str, Tensor | None], moves: Cal
             log.warning(what, count, objective.layout.size, _names(names))
 
 
-def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> None:
-    """Raises InputError where the loss can be computed with the model itself, but not with a copy of it."""
+def on_a_copy_at_all(plain: Plain, theta: Tensor, given: nn.Module) -> tuple[Tensor, nn.Module]:
+    """Returns L (with its graph) at θ (P,), and the copy that holds it.
+
+    Raises:
+        InputError: The loss can be computed with the model itself, but not with a copy of it.
+    """
     try:
-        plain.loss(theta)
+        return plain.loss(theta)
     except Exception as error:
         try:
             with untouched(given):

@@ -13,45 +13,15 @@ from thalweg.errors import InputError
 from thalweg.objective.batches import Batch, Batches, cloned
 from thalweg.objective.graph import saved_bytes
 from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.planning import CPU_WORKING_SET, GRADIENT, PRODUCT, SMALLEST_CHUNK, VALUE, Plan, plan
 from thalweg.objective.program import Program
 from thalweg.objective.stack_products import StackProduct
 from thalweg.objective.stacking import leaf_stack
+from thalweg.objective.together import at_once, convolves, keep_memory
 
-# Activations kept for one (replica, sample) pair, as multiples of what a forward pass saves for its backward pass.
-VALUE, GRADIENT, PRODUCT = 1, 2, 6
-# On a CPU larger pieces fall out of the cache: 16–64 MiB measured 1.2–1.6× faster than one piece of 1 GiB.
-CPU_WORKING_SET = 64 * 2**20
-# One piece of the data: replicas, and (v, whether it is used again) -> its part of the product.
-Piece = tuple[slice, Callable[[Tensor, bool], Tensor]]
-SMALLEST_CHUNK = 32  # samples; below it, fewer replicas at once are faster than fewer samples
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How work is cut: `replicas` parameter sets and `samples` samples at once."""
-
-    replicas: int
-    samples: int
-
-
-def plan(replicas: int, samples: int, pair_bytes: int, replica_bytes: int, memory: int) -> Plan:
-    """Cuts `replicas` × `samples` evaluations so that they fit into `memory` bytes.
-
-    Args:
-        replicas: Parameter sets to evaluate.
-        samples: Samples to evaluate each on.
-        pair_bytes: Bytes for one (replica, sample) pair.
-        replica_bytes: Bytes for one replica whatever the number of samples (parameters, gradients).
-        memory: The budget in bytes; at least one replica and one sample are always evaluated.
-
-    Example:
-        >>> plan(100, 60_000, 1000, 0, 100_000_000)
-        Plan(replicas=100, samples=1000)
-    """
-    least = min(samples, SMALLEST_CHUNK)
-    together = max(1, min(replicas, memory // max(1, replica_bytes + least * pair_bytes)))
-    left = memory - together * replica_bytes
-    return Plan(together, max(1, min(samples, left // max(1, together * pair_bytes))))
+# (v, what to add the product to, whether it is used again): a piece's part of the product.
+Apply = Callable[[Tensor, Tensor, bool], None]
+Piece = tuple[slice, Apply]  # of the replicas that it belongs to
 
 
 def penalty(l2: float, theta: Tensor) -> Tensor:
@@ -61,7 +31,10 @@ def penalty(l2: float, theta: Tensor) -> Tensor:
         >>> penalty(0.1, torch.tensor([3.0, 4.0])), penalty(0.0, torch.tensor([3e30]))
         (tensor(1.2500), tensor(0.))
     """
-    return 0.5 * l2 * theta.square().sum(-1) if l2 else (0.0 * theta).sum(-1)
+    if l2:
+        return 0.5 * l2 * theta.square().sum(-1)
+    least, most = torch.aminmax(theta, dim=-1)  # one look, without a copy of a large θ
+    return 0.0 * least + 0.0 * most
 
 
 @short
@@ -75,7 +48,8 @@ class Evaluation:
         batches: The data.
         l2: The weight of ½·l2·‖θ‖².
         pair_bytes: Activation bytes of one replica and sample.
-        memory: Budget in bytes.
+        memory: Bytes for the activations of one piece.
+        budget: Bytes for what is kept between calls, asked for when something could be.
         extra: theta (B, P) -> buffers that depend on theta, name -> (B, …); empty for most models.
         own: Buffers of each theta, name -> (B, …), instead of the model's own; those of `extra` come before them.
     """
@@ -86,6 +60,7 @@ class Evaluation:
     l2: float
     pair_bytes: int
     memory: int
+    budget: Callable[[], int]
     extra: Callable[[Tensor], dict[str, Tensor]]
     own: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -98,6 +73,8 @@ class Evaluation:
         memory = min(self.memory, cached) if on_cpu else self.memory
         together = 1 if self.program.needs.held else replicas
         samples, pair = self.batches.samples, factor * self.pair_bytes
+        if on_cpu and factor != PRODUCT and self.program.stack is None:
+            together = at_once(together, samples * self.pair_bytes, convolutional=convolves(self.program.model))
         cut = plan(together, samples, pair, 2 * factor * self.layout.size * element, memory)
         if cut.replicas > 1:
             return cut
@@ -106,12 +83,18 @@ class Evaluation:
         return Plan(1, max(1, min(samples, size)))
 
     @property
+    def graph_bytes(self) -> int:
+        """Bytes of the differentiated graph of all data at one θ, estimated."""
+        return PRODUCT * self.pair_bytes * self.batches.held_samples
+
+    @property
     def program_dtype(self) -> torch.dtype:
         """The dtype of the model's parameters."""
         return next(p.dtype for p in self.program.model.parameters() if p.is_floating_point())
 
     def _pieces(self, theta: Tensor, factor: int) -> Iterator[tuple[slice, Tensor, Plan]]:
         cut = self.plan(len(theta), factor)
+        keep_memory()
         for start in range(0, len(theta), cut.replicas):
             part = slice(start, start + cut.replicas)
             yield part, theta[part], cut
@@ -138,7 +121,8 @@ class Evaluation:
             leaves: list[Tensor] = [leaf for leaf, _ in pairs.values()]
             made = {name: view for name, (_, view) in pairs.items()}
         else:
-            leaves = [given[name].clone().requires_grad_() for name in names]
+            # No copies: models that write into their parameters are refused at construction.
+            leaves = [given[name].detach().requires_grad_() for name in names]
             made = dict(zip(names, leaves, strict=True))
         return leaves, {**given, **made}
 
@@ -195,10 +179,10 @@ class Evaluation:
             for batch, count in self.batches.summands(cut.samples):
                 with torch.enable_grad(), self.program.surroundings():
                     losses = self.program.losses(params, batch)
-                    slopes = torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True)
+                    slopes = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
                 weight = count / self.batches.samples
                 values[rows] += weight * losses.detach()
-                gradients[rows] += weight * self._flat(list(slopes), len(part))
+                self._add(gradients[rows], slopes, weight)
         values, gradients = self.batches.reduced(values, gradients)
         return values + penalty(self.l2, theta), gradients.add_(theta, alpha=self.l2)
 
@@ -220,11 +204,11 @@ class Evaluation:
             with self.program.surroundings(twice=True):
                 with torch.enable_grad():
                     losses = self.program.losses(params, batch)
-                    first = torch.autograd.grad(
-                        losses.sum(), leaves, create_graph=True, allow_unused=True, materialize_grads=True
-                    )
-                gradient = self._flat(list(first), len(part)) + self.l2 * part
-                product = self.l2 * gradient + self._second(first, leaves, gradient, again=False)
+                    first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
+                gradient = self.l2 * part
+                self._add(gradient, first, 1.0)
+                product = self.l2 * gradient
+                self._add(product, self._second(first, leaves, gradient, again=False), 1.0)
             values.append(losses.detach() + penalty(self.l2, part))
             gradients.append(gradient)
             products.append(product)
@@ -236,11 +220,11 @@ class Evaluation:
 
         Args:
             theta: (B, P).
-            retain: Keep the differentiated graph of all data between calls, if it fits into the memory budget: a
+            retain: Keep the differentiated graph of all data between calls, if it fits into the budget: a
                 product then costs one backward pass. Otherwise every call builds it anew, chunk by chunk.
         """
         kept: list[Piece] = []
-        if retain and PRODUCT * self.pair_bytes * self.batches.held_samples * len(theta) <= self.memory:
+        if retain and len(theta) * self.graph_bytes <= self.budget():
             kept.extend(self._product_pieces(theta))
 
         @torch.inference_mode(False)
@@ -248,9 +232,9 @@ class Evaluation:
             out = torch.zeros_like(v)
             for part, apply in kept or self._product_pieces(theta):
                 for k in range(len(v)):
-                    out[k, part] += apply(v[k, part], bool(kept) or k + 1 < len(v))
+                    apply(v[k, part], out[k, part], bool(kept) or k + 1 < len(v))
             (out,) = self.batches.reduced(out)
-            return out.add_(v, alpha=self.l2)
+            return out.add_(v, alpha=self.l2) if self.l2 else out
 
         return product
 
@@ -264,24 +248,22 @@ class Evaluation:
                 else:
                     yield rows, self._graph_product(part, buffers, batch, weight)
 
-    def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Callable[[Tensor, bool], Tensor]:
+    def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Apply:
         """Products by the formulas of a stack of linear layers."""
         program = self.program
         params = {**program.fixed, **self.layout.unravel(theta)}
         with torch.no_grad():
             formula = StackProduct(program, params, batch, weight)
 
-        def apply(v: Tensor, _again: bool) -> Tensor:
+        def apply(v: Tensor, out: Tensor, _again: bool) -> None:
             vectors = self.layout.unravel(v)
             with torch.no_grad():
                 found = formula(vectors)
-            return self._flat([found.get(name, torch.zeros_like(one)) for name, one in vectors.items()], len(v))
+            self._add(out, [found.get(name) for name in vectors], 1.0)
 
         return apply
 
-    def _graph_product(
-        self, theta: Tensor, buffers: dict[str, Tensor], batch: Batch, weight: float
-    ) -> Callable[[Tensor, bool], Tensor]:
+    def _graph_product(self, theta: Tensor, buffers: dict[str, Tensor], batch: Batch, weight: float) -> Apply:
         """Products by differentiating the graph of the gradient; it is kept while it will be used again."""
         leaves, params = self.leaves(theta)
         params |= buffers
@@ -289,32 +271,35 @@ class Evaluation:
             losses = self.program.losses(params, batch)
             first = torch.autograd.grad(losses.sum(), leaves, create_graph=True, allow_unused=True)
 
-        def apply(v: Tensor, again: bool) -> Tensor:
+        def apply(v: Tensor, out: Tensor, again: bool) -> None:
             with self.program.again():
-                return weight * self._second(first, leaves, v, again=again)
+                self._add(out, self._second(first, leaves, v, again=again), weight)
 
         return apply
 
-    def _second(self, first: Sequence[Tensor | None], leaves: list[Tensor], v: Tensor, *, again: bool) -> Tensor:
-        """The derivative of Σ v·first: (B, P) -> (B, P); zero where the gradient does not depend on the leaves."""
+    def _second(
+        self, first: Sequence[Tensor | None], leaves: list[Tensor], v: Tensor, *, again: bool
+    ) -> Sequence[Tensor | None]:
+        """The derivative of Σ v·first, v (B, P), for each leaf; None where the gradient does not depend on it."""
         vectors = self.layout.unravel(v)
         linked = {
             name: g for name, g in zip(self.layout.names, first, strict=True) if g is not None and g.requires_grad
         }
         if not linked:
-            return torch.zeros_like(v)
-        second = torch.autograd.grad(
+            return [None] * len(leaves)
+        return torch.autograd.grad(
             list(linked.values()),
             leaves,
             [vectors[name].reshape(g.shape) for name, g in linked.items()],
             retain_graph=again,
             allow_unused=True,
-            materialize_grads=True,
         )
-        return self._flat(list(second), len(v))
 
-    def _flat(self, parts: list[Tensor], replicas: int) -> Tensor:
-        return torch.cat([part.detach().reshape(replicas, -1) for part in parts], dim=1)
+    def _add(self, out: Tensor, parts: Sequence[Tensor | None], weight: float) -> None:
+        """Adds `weight` times what belongs to each parameter to out (B, P), in place: copies cost as much as layers."""
+        for place, part in zip(self.layout.unravel(out).values(), parts, strict=True):
+            if part is not None:
+                place.add_(part.detach().reshape(place.shape), alpha=weight)
 
 
 def activation_bytes(

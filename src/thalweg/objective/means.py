@@ -21,8 +21,8 @@ from thalweg.errors import InputError
 from thalweg.objective import copying, normalization, samples, targets
 from thalweg.objective.batches import Batches
 from thalweg.objective.containers import leaves
-from thalweg.objective.derivatives import SMALLEST_CHUNK, VALUE
 from thalweg.objective.plain import few
+from thalweg.objective.planning import SMALLEST_CHUNK, VALUE
 from thalweg.objective.tensors import nbytes, placer
 
 if TYPE_CHECKING:
@@ -34,18 +34,19 @@ log = logging.getLogger("thalweg")
 PIECE, PIECES = 64, 1024  # samples in a piece at least, and pieces at most, of targets that are compared
 
 
-def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float]) -> None:
+def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float], once: float) -> None:
     """Compares the loss of a few samples with that of their parts, and with that of the same samples twice.
 
     Args:
         objective: Its data are kept in one piece where the loss is no mean over samples.
         batch: The samples.
         evaluate: The loss of a batch.
+        once: That of these samples.
 
     Raises:
         InputError: The loss is a sum.
     """
-    held, once = objective.batches, evaluate(batch)
+    held = objective.batches
     length = samples.common_length(batch)
     if length is None or not math.isfinite(once):
         return

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.declared import whole
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
 from thalweg.objective import checks, differentiable, means, second_order
 from thalweg.objective.assembly import Assembly
 from thalweg.objective.derivatives import Evaluation
+from thalweg.objective.planning import GRADIENT, PRODUCT, VALUE, WorkPlan
 from thalweg.objective.work import sized
 
 Buffers = Mapping[str, Tensor]
@@ -47,7 +49,9 @@ class Objective(Assembly):
             at each θ, constant under differentiation). With the last two, `data` as tensors is one batch unless
             `batch_size` is given.
         batch_size: Fixed batches that are never cut further; default none.
-        memory: Budget in bytes for activations and retained graphs; default 1 GiB.
+        memory: Budget in bytes for the activations of one piece, and for the graphs and Lanczos vectors that are kept
+            between calls. Default: 1 GiB for a piece, so that numbers do not depend on what other programs use, and
+            half of the memory that is free (of the GPU, of the container) for what is kept. `plan()` shows both.
         count: Weight of a batch that was made (a list, a loader, `batch_size`); default: its samples, or the targets
             that torch's cross-entropy averages over, so that padding does not count. For a loss of your own that
             averages over tokens, count tokens.
@@ -119,7 +123,7 @@ class Objective(Assembly):
         Args:
             theta: (…, P).
             buffers: As for `value`.
-            retain: Keep the graph of the gradient between products where it fits the memory budget; a product then
+            retain: Keep the graph of the gradient between products where it fits the budget; a product then
                 costs one backward pass. The result is the same to rounding.
 
         Returns:
@@ -201,6 +205,32 @@ class Objective(Assembly):
         batches = self.batches if inputs is None else self.batches.inputs_only(inputs)
         out = self._evaluation(buffers, lead).outputs(flat, batches)
         return out.reshape(*lead, *out.shape[1:])
+
+    def plan(self, replicas: int = 1) -> WorkPlan:
+        """How values, gradients and products are cut into pieces, and whether graphs are kept; `print` shows it.
+
+        Args:
+            replicas: θ that are evaluated in one call.
+
+        Example:
+            >>> model = torch.nn.Linear(3, 1)
+            >>> objective = Objective(model, torch.nn.MSELoss(), (torch.randn(500, 3), torch.randn(500, 1)))
+            >>> objective.plan(100).gradient
+            Plan(replicas=100, samples=500)
+        """
+        replicas, evaluation = whole("replicas", replicas, 1), self.evaluation
+        value, gradient, product = (evaluation.plan(replicas, factor) for factor in (VALUE, GRADIENT, PRODUCT))
+        return WorkPlan(
+            value=value,
+            gradient=gradient,
+            product=product,
+            samples=self.samples,
+            parameter_bytes=self.size * self.dtype.itemsize,
+            sample_bytes=evaluation.pair_bytes,
+            memory=self.memory,
+            budget=self.budget(),
+            graph_bytes=replicas * evaluation.graph_bytes,
+        )
 
     # -- inside
 

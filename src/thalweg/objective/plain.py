@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,11 @@ from thalweg.objective.surroundings import own_numbers
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
 
-__all__ = ["Plain", "few", "moved", "same_numbers", "written"]
+__all__ = ["Plain", "drawn", "few", "looked_at", "moved", "probe", "remember", "same_numbers", "written"]
 
-SAMPLES = 8
+# Samples that ways of evaluation are compared on, and parameters from which on half of them must do.
+SAMPLES, LARGE = 8, 10**6
+_PERIOD = 2**16 + 1  # of drawn directions: as good as more for one look, and much cheaper for a large model
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,15 @@ class Plain:
     batch: Any
     wrote: list[bool] = field(default_factory=list)  # whether an evaluation wrote into the tensors of its batch
 
-    def loss(self, theta: Tensor) -> tuple[Tensor, nn.Module]:
-        """L (with its graph) at θ (P,), and the copy that holds it."""
-        model = copying.copied(self.program.model)
-        own = dict(model.named_parameters())
-        for name, value in self.layout.unravel(theta).items():
-            own[name].data = value.clone()
+    def loss(self, theta: Tensor, *, given_away: bool = False) -> tuple[Tensor, nn.Module]:
+        """L (with its graph) at θ (P,), and the copy that holds it.
+
+        Args:
+            theta: (P,).
+            given_away: Whether the copy may have θ itself, which its code may write into, and not a copy of it.
+        """
+        values = self.layout.unravel(theta.detach() if given_away else theta.detach().clone())
+        model = copying.with_parameters(self.program.model, values)
         return self.loss_of(model), model
 
     def loss_of(self, model: nn.Module) -> Tensor:
@@ -64,9 +70,9 @@ class Plain:
             self.wrote.append([leaf._version for leaf in leaves] != before)
             return loss
 
-    def value(self, theta: Tensor) -> float:
-        """L at θ (P,)."""
-        return float(self.loss(theta)[0].detach())
+    def value(self, theta: Tensor, *, given_away: bool = False) -> float:
+        """L at θ (P,); see `loss`."""
+        return float(self.loss(theta, given_away=given_away)[0].detach())
 
     def gradients(self, loss: Tensor, model: nn.Module, *, create_graph: bool = False) -> dict[str, Tensor | None]:
         """∂L/∂parameter by name; None for a parameter that the loss was not computed from."""
@@ -104,26 +110,40 @@ class Plain:
 
 def few(objective: Assembly) -> tuple[Any, Tensor]:
     """Where ways of evaluation are compared: a few samples, and a θ beside the model's own, at which L is finite."""
-    known = objective.__dict__.get("_few")
-    if known is None:
-        batch = probe(objective)
-        known = batch, moved(Plain(objective.program, objective.layout, batch), objective.theta)
-        objective.__dict__["_few"] = known
+    if "_few" not in objective.__dict__:
+        plain = Plain(objective.program, objective.layout, probe(objective))
+        remember(objective, plain.batch, moved(plain, objective.theta))
+    known = objective.__dict__["_few"]
     place = tensors.placer(objective.device, objective.dtype)
     return place(known[0]), known[1].to(objective.device, objective.dtype)
 
 
-def probe(objective: Assembly) -> Any:
-    """A few samples from all over the data; a whole batch where a part of it makes no sense to the loss."""
-    held = objective.batches
+def remember(objective: Assembly, batch: Any, theta: Tensor) -> None:
+    """Keeps what `few` returns."""
+    objective.__dict__["_few"] = batch, theta
+
+
+def looked_at(objective: Assembly, samples: int) -> int:
+    """How many samples to look at: `samples`, and fewer with a large model, where each costs."""
+    return samples if objective.layout.size < LARGE else min(samples // 2, SAMPLES)
+
+
+def probe(objective: Assembly, most: int = 0) -> Any:
+    """A few samples from all over the data; a whole batch where a part of it makes no sense to the loss.
+
+    Args:
+        objective: What has the data.
+        most: Samples, by default those of `few`.
+    """
+    held, most = objective.batches, most or looked_at(objective, SAMPLES)
     if held.divisible and held.held:
         count = held.count(held.held[0])
-        spread = torch.linspace(0, count - 1, min(SAMPLES, count), dtype=torch.float64).round().long()
-        part = held.take(spread) if held.indexable else held.first(SAMPLES)
+        spread = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
+        part = held.take(spread) if held.indexable else held.first(most)
     else:
-        part = held.first(SAMPLES)
+        part = held.first(most)
         try:
-            part = samples.cut(part, slice(0, SAMPLES)) if (samples.common_length(part) or 0) > SAMPLES else part
+            part = samples.cut(part, slice(0, most)) if (samples.common_length(part) or 0) > most else part
         except InputError:
             return part
     try:
@@ -134,20 +154,35 @@ def probe(objective: Assembly) -> Any:
     return held.first(64)
 
 
-def moved(plain: Plain, theta: Tensor) -> Tensor:
-    """A θ that is not the model's own, at which L is finite, if there is one near: every parameter moves by a fifth."""
-    drawn = torch.randn(theta.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(theta)
-    parts = plain.layout.unravel(theta)
-    sizes = [value.square().mean().sqrt().clamp(min=1e-2) if value.numel() else value.sum() for value in parts.values()]
-    scale = torch.cat([size.expand(value.numel()) for size, value in zip(sizes, parts.values(), strict=True)])
+def moved(plain: Plain, theta: Tensor, look: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """A θ that is not the model's own, at which L is finite, if there is one near: every parameter moves by a fifth.
+
+    Args:
+        plain: Evaluates L.
+        theta: The model's own, (P,).
+        look: Evaluates L in place of `plain`, for its own purposes as well.
+    """
+    look = look or (lambda other: plain.loss(other)[0])
+    step = drawn(theta)
+    for value, part in zip(plain.layout.unravel(theta).values(), plain.layout.unravel(step).values(), strict=True):
+        if value.numel():
+            part *= (torch.linalg.vector_norm(value) / math.sqrt(value.numel())).clamp(min=1e-2)
     for share in (0.2, 0.02, 0.002):
-        other = theta + share * scale * drawn
+        other = theta + share * step
         try:
-            if bool(torch.isfinite(plain.loss(other)[0]).all()):
+            if bool(torch.isfinite(look(other)).all()):
                 return other
         except Exception:  # noqa: BLE001 - outside of where the model can be evaluated (a Cholesky factor, say)
             continue
     return theta.clone()
+
+
+def drawn(theta: Tensor, seed: int = 0) -> Tensor:
+    """A normally distributed vector like θ, which repeats itself in a large model."""
+    generator = torch.Generator().manual_seed(seed)
+    size = theta.numel() if theta.numel() < LARGE else _PERIOD
+    some = torch.randn(size, generator=generator, dtype=torch.float64).to(theta)
+    return some.repeat(-(-theta.numel() // size))[: theta.numel()].reshape(theta.shape)
 
 
 def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:

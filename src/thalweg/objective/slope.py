@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from thalweg.objective.graph import lowest_precision
-from thalweg.objective.plain import Plain, few
+from thalweg.objective.plain import Plain, drawn, few
 
 if TYPE_CHECKING:
     from thalweg.objective.assembly import Assembly
@@ -102,7 +102,8 @@ def _measured(objective: Assembly) -> Slope | None:
     def difference(change: float) -> tuple[float, float]:
         """Central difference over a step that changes L by this share of it, and the noise in it."""
         step = min(change * max(level, 1e-8) / abs(slope), most) if slope else 1e3 * change * most
-        return (plain.value(theta + step * v) - plain.value(theta - step * v)) / (2 * step), floor / step
+        above, below = (plain.value(theta.add(v, alpha=sign * step), given_away=True) for sign in (1, -1))
+        return (above - below) / (2 * step), floor / step
 
     if torch.finfo(lowest).eps > torch.finfo(torch.float32).eps:
         found, noise = difference(ROUGH)
@@ -138,11 +139,9 @@ def _close(a: float, b: float, tolerance: float, noise: float) -> bool:
 def _direction(plain: Plain, gradient: Tensor) -> Tensor:
     """Along the gradient of every parameter, each with a drawn sign and a drawn part; rows of padding stay (P,)."""
     generator = torch.Generator().manual_seed(1)
-    parts = {}
+    parts = plain.layout.unravel(drawn(gradient, 1))
     for name, part in plain.layout.unravel(gradient).items():
-        drawn = torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part)
         sign = 1.0 if float(torch.rand((), generator=generator)) < 0.7 else -1.0
-        length = torch.linalg.vector_norm(part)
-        mixed = sign * part / length.clamp(min=1e-30) + drawn / math.sqrt(max(1, part.numel()))
-        parts[name] = mixed
+        parts[name] /= math.sqrt(max(1, part.numel()))
+        parts[name].add_(part, alpha=sign / max(float(torch.linalg.vector_norm(part)), 1e-30))
     return plain.layout.ravel(plain.still(parts))

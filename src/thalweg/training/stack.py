@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.objective.derivatives import GRADIENT, Plan, plan
+from thalweg.objective.planning import GRADIENT, Plan, plan
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.seeds import replica_seed
 from thalweg.objective.stacking import leaf_stack
 from thalweg.objective.surroundings import own_numbers
+from thalweg.objective.together import at_once, convolves, keep_memory
 from thalweg.training.dropout import step_keys
 from thalweg.training.feed import Feed
 from thalweg.training.preparation import Prepared
@@ -69,6 +70,7 @@ class Stack:
         self.buffers = {n: v.expand(len(theta), *v.shape).clone() for n, v in prepared.buffers.items()}
         losses = prepared.program.losses
         self._losses = torch.compile(losses, dynamic=False) if recipe.compile else losses
+        keep_memory()
         self._arrange({})
 
     def _arrange(self, state: Mapping[str, Tensor]) -> None:
@@ -98,10 +100,14 @@ class Stack:
     def _cut(self, replicas: int, budget: int) -> Plan:
         """How many replicas and samples of each are evaluated at once."""
         samples, pair = self.feed.samples, GRADIENT * self.prepared.pair_bytes
+        program = self.prepared.program
+        alone = self.prepared.stochastic or program.needs.held
+        if self.theta.device.type == "cpu" and program.stack is None and not alone:
+            saved = self.prepared.pair_bytes * samples
+            replicas = at_once(replicas, saved, convolutional=convolves(program.model))
         cut = plan(replicas, samples, pair, 0, max(0, budget))
         if not self.prepared.cuttable:
             cut = Plan(plan(replicas, 1, pair * samples, 0, max(0, budget)).replicas, samples)
-        alone = self.prepared.stochastic or self.prepared.program.needs.held
         return Plan(1, cut.samples) if alone else cut
 
     def gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
