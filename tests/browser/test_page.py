@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import chromium
 from thalweg import report
 from thalweg.experiments import execute, find
-from thalweg.report.printing import printer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[browser]')")
-pytestmark = pytest.mark.skipif(printer() is None, reason="no Chromium here: no page can be opened in it")
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium here: no page can be opened in it")
 
 FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]  # 3-D without a graphics card
 
@@ -37,7 +37,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=printer(), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         browser.close()
 

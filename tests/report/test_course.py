@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg import cli, report
+from thalweg import report
 from thalweg.errors import InputError
 from thalweg.experiments import discover
 from thalweg.experiments.findings import Findings
 from thalweg.figures import Axis, Band, Figure, Line, Panel
 from thalweg.report.comparison import curves, labels
 from thalweg.report.course import COURSE, experiments
-from thalweg.report.printing import printer
 from thalweg.report.settings import settings
 from thalweg.runs import Run
 
@@ -143,36 +142,3 @@ def test_settings_are_told_apart_from_defaults() -> None:
     assert not chosen & {"seed", "data.name", "training.optimizer", "perplexity"}
     assert rows["perplexity"].meaning.startswith("Neighbours that t-SNE weighs")
     assert all(row.chosen for row in settings("nothing-known", {"a": 1}))
-
-
-@pytest.mark.skipif(printer() is None, reason="no Chromium here: nothing can be printed")
-def test_prints(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
-    names = [str(run.path) for run in runs]
-    assert cli.main(["report", *names, "--course", "--pdf"]) == 0
-    path = Path(capsys.readouterr().out.splitlines()[-1].removeprefix("printed: "))
-    assert path == runs[0].path.parent / "course.pdf"
-    assert path.read_bytes().startswith(b"%PDF-")
-
-
-def test_without_a_printer_the_page_is_written_and_one_sentence_says_so(
-    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert cli.main(["report", str(runs[0].path), "--pdf"]) == 2
-    out, error = capsys.readouterr()
-    assert out == f"report: {runs[0].files.report}\n"
-    assert error.splitlines()[-1].startswith(f"thalweg: cannot print {runs[0].files.report} as PDF: none of chromium,")
-    assert runs[0].files.report.is_file()
-
-
-def test_a_printer_that_fails(runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "chromium"
-    program.write_text("#!/bin/sh\necho 'no room left' >&2\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    page = report.write(runs[0])
-    with pytest.raises(
-        InputError, match=f"cannot print {page} as PDF: {program} failed with exit code 3: no room left"
-    ):
-        report.pdf(page)
-    assert not page.with_suffix(".pdf").exists()

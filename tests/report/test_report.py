@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 import torch
 
+from tests.chromium import chromium
 from tests.figures.cases import CASES
 from thalweg import report
 from thalweg.errors import InputError
@@ -243,10 +243,7 @@ def test_bad_input_is_named(findings: Findings, tmp_path: Path, run: Run) -> Non
         report.write(new, tmp_path / "file" / "report.html", findings=Findings())
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the page cannot be opened in a browser")
+@pytest.mark.skipif(chromium() is None, reason="no Chromium here: the page cannot be opened in a browser")
 def test_the_page_works_in_a_browser(run: Run, page: str, tmp_path: Path) -> None:
     """Opened without a network: both figures drawn, no error, a click opens the detail, a table sorts."""
     click = """<script>const look = () => {
@@ -279,7 +276,7 @@ def test_the_page_works_in_a_browser(run: Run, page: str, tmp_path: Path) -> Non
         "--enable-logging=stderr",
         "--dump-dom",
     ]
-    command = [str(CHROMIUM), *flags, f"--user-data-dir={tmp_path / 'profile'}", copy.as_uri()]
+    command = [str(chromium()), *flags, f"--user-data-dir={tmp_path / 'profile'}", copy.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert not [line for line in done.stderr.splitlines() if "Uncaught" in line or "Refused" in line]
     dom = done.stdout

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import chromium
 from tests.viewer.conftest import EVIL, completed, make, record
-from thalweg.report.printing import printer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[browser]')")
-pytestmark = pytest.mark.skipif(printer() is None, reason="no Chromium here: no page can be opened in it")
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium here: no page can be opened in it")
 
 COMMAND = [sys.executable, "-c", "import sys; from thalweg.cli import entry; entry()", "view", "--no-browser"]
 
@@ -41,7 +41,7 @@ def address(root: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=printer(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield browser
         browser.close()
 

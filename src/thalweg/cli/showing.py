@@ -59,7 +59,7 @@ def write_report(options: argparse.Namespace) -> None:
         page = report.write(runs, options.output, course=options.course)
     say(f"report: {page}")
     if options.pdf:
-        say(f"printed: {report.pdf(page)}")
+        say(f"printed: {report.write(runs, page.with_suffix('.pdf'), course=options.course)}")
 
 
 def write_export(options: argparse.Namespace) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.curvature.density_figures import Spectrum, density_figure
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.sized import sized
 from thalweg.curvature.tridiagonal import lanczos_block
@@ -22,6 +24,12 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.limits import check_memory
 from thalweg.objective import Objective
+from thalweg.results import BaseResult, Stored
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
 
@@ -29,8 +37,8 @@ WEIGHT_ERROR = 1e-12  # rounding of a share of the spectrum, which is a sum of w
 
 
 @short
-@dataclass(frozen=True)
-class Quadrature:
+@dataclass(frozen=True, eq=False)
+class Quadrature(Stored):
     """Gauss quadratures of the spectral measures of K random unit vectors, float64 on the CPU.
 
     Args:
@@ -53,8 +61,8 @@ class Quadrature:
 
 
 @short
-@dataclass(frozen=True)
-class SpectralDensity:
+@dataclass(frozen=True, eq=False)
+class SpectralDensity(BaseResult):
     """Estimated density of the eigenvalues, smoothed by a Gaussian kernel.
 
     Args:
@@ -81,6 +89,40 @@ class SpectralDensity:
     steps: int
     quadrature: Quadrature
     status: str
+
+    def plot(self) -> Figure:
+        """The density on a logarithmic axis, with its band.
+
+        Raises:
+            InputError: The density is not finite.
+        """
+        if self.status != "ok":
+            raise InputError("a density that is not finite cannot be plotted: products had NaN or infinite entries")
+        values = (self.grid, self.density, self.lower, self.upper)
+        one = Spectrum("density", *(value.numpy() for value in values), None, self.width)
+        panels = [("", [one])]
+        return density_figure("density", "Density of the eigenvalues", panels, self.probes, self.steps, self.confidence)
+
+    def table(self) -> pl.DataFrame:
+        """One row per place: "eigenvalue", "density", and the band "lower", "upper"."""
+        import polars as pl
+
+        columns = {"eigenvalue": self.grid, "density": self.density, "lower": self.lower, "upper": self.upper}
+        return pl.DataFrame({name: value.numpy() for name, value in columns.items()})
+
+    def summary(self) -> str:
+        """The extreme Ritz values, and the share of negative eigenvalues with its standard error over the probes."""
+        if self.status != "ok":
+            return "Products had NaN or infinite entries: the density is not known."
+        nodes, weights = self.quadrature.nodes, self.quadrature.weights
+        seen = nodes[weights > 0]
+        shares = (weights * (nodes < 0)).sum(1)
+        error = float(shares.std()) / math.sqrt(self.probes)
+        return (
+            f"The eigenvalues seen reach from {float(seen.min()):.4g} to {float(seen.max()):.4g}; "
+            f"{100 * float(shares.mean()):.3g} % ± {100 * error:.2g} % of all {self.quadrature.size:,} lie below zero "
+            f"({self.probes} probes of {self.steps} steps, smoothed by a width of {self.width:.3g})."
+        )
 
 
 @declared

@@ -6,45 +6,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.figures import (
-    Axis,
-    ColourScale,
-    Contour,
-    Figure,
-    Heatmap,
-    Line,
-    Mark,
-    Panel,
-    Path3D,
-    Scatter,
-    Scatter3D,
-    Surface3D,
-)
-from thalweg.figures.choosing import chosen_axis, chosen_scale
+from thalweg.figures import Axis, ColourScale, Contour, Figure, Line, Mark, Panel, Path3D, Scatter, Scatter3D, Surface3D
+from thalweg.figures.choosing import chosen_axis
 from thalweg.figures.scales import number
+from thalweg.landscape import surface_figures
+from thalweg.landscape.surface_figures import SQUARE, drawn
 
 if TYPE_CHECKING:
     from thalweg.experiments._surface_planes import Plane
 
 __all__ = ["curve", "film", "flat", "off_plane", "space"]
 
-SQUARE = (5.0, 4.4)
-
 
 def flat(plane: Plane) -> Figure:
     """Contours with labelled levels, and the cells as they were evaluated."""
-    x, y, z, scale, why = _drawn(plane)
-    across, up = (Axis(label) for label in plane.labels)
-    levels = Contour(x, y, z, scale=scale, filled=True)
-    panels = (
-        Panel(across, up, (levels, *_marks(plane, texts=False)), title="levels"),
-        Panel(across, up, (Heatmap(x, y, z, scale=scale), *_marks(plane, texts=True)), title="every cell"),
+    return surface_figures.flat(
+        plane.saved.axes,
+        plane.labels,
+        plane.loss,
+        "training loss",
+        name=f"plane-{plane.key}",
+        title=plane.title,
+        above=_marks(plane, texts=False),
+        named=_marks(plane, texts=True),
+        more=" The line is the projection of the path of training." if plane.saved.path else "",
+        notes=plane.notes,
     )
-    cells = f"{len(x)} × {len(y)} cells"
-    path = " The line is the projection of the path of training." if plane.saved.path else ""
-    caption = f"Training loss in {cells}, interpolated (left) and cell by cell (right; grey: not finite). {why}{path} "
-    name = f"plane-{plane.key}"
-    return Figure(name, plane.title, caption + " ".join(plane.notes), panels, size=SQUARE)
 
 
 def space(plane: Plane) -> Figure:
@@ -72,14 +59,18 @@ def space(plane: Plane) -> Figure:
 
 def curve(plane: Plane) -> Figure:
     """The loss along the only direction there is."""
-    (x,), path = plane.saved.axes, plane.saved.path
-    marks: list[Mark] = [Line(x, plane.loss, label="on the line")]
-    if path:
-        place = path["coordinates"][:, 0]
-        marks.append(Scatter(place, path["true loss"], label="true loss of the snapshots", colour="accent"))
-    axis = chosen_axis("training loss", plane.loss, *([path["true loss"]] if path else []))
-    panel = Panel(Axis(plane.labels[0]), axis, tuple(marks))
-    return Figure(f"plane-{plane.key}", plane.title, " ".join(plane.notes), (panel,))
+    path = plane.saved.path
+    return surface_figures.curve(
+        plane.saved.axes[0],
+        plane.labels[0],
+        plane.loss,
+        "training loss",
+        name=f"plane-{plane.key}",
+        title=plane.title,
+        places=path["coordinates"][:, 0] if path else None,
+        true=path["true loss"] if path else None,
+        notes=plane.notes,
+    )
 
 
 def off_plane(plane: Plane) -> Figure:
@@ -124,8 +115,7 @@ def film(plane: Plane) -> Figure:
 def _drawn(plane: Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray, ColourScale, str]:
     """x, y, z with rows along y, and the colours."""
     x, y = plane.saved.axes
-    scale, why = chosen_scale("training loss", plane.loss)
-    return x, y, plane.loss.T, scale, why
+    return x, y, *drawn("training loss", plane.loss)
 
 
 def _marks(plane: Plane, *, texts: bool) -> list[Mark]:

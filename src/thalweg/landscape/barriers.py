@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from thalweg.landscape.profiles import Evaluator
 
 from thalweg._short import short
+from thalweg.results import Stored
 
 __all__ = ["Barrier", "barrier"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class Barrier:
+class Barrier(Stored):
     """The barrier of a loss on a path, for every pair of the leading axes; NaN where the loss is not finite.
 
     Three definitions are in use; `height` is meant where none is named.

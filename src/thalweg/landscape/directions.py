@@ -20,13 +20,14 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_thetas, as_vector, floating
+from thalweg.results import Stored
 
 __all__ = ["Directions", "as_directions", "gradient_direction", "solution_directions"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class Directions:
+class Directions(Stored):
     """K directions in the space of θ.
 
     Args:

@@ -17,6 +17,7 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.errors import InputError, brief, nearest
 from thalweg.objective.arguments import floating
+from thalweg.results import Stored
 
 __all__ = ["KINDS", "Path", "positions"]
 
@@ -27,7 +28,7 @@ FINE = 2000  # chords by which the length of a curve is measured; relative error
 
 @short
 @dataclass(frozen=True, eq=False)
-class Path:
+class Path(Stored):
     """A path θ(t) from the first of its points to the last one.
 
     Args:

@@ -110,10 +110,10 @@ class Profile(BaseResult):
             middle = f"{float(height.median()):.4g}"
             known = f" ± {float(error):.2g}" if height.dim() == 0 and bool(error.isfinite()) else ""
             several = f" (median of {height.numel()} pairs)" if height.numel() > 1 else ""
-            said.append(
-                f"The {data} loss is {ends[0]:.4g} and {ends[1]:.4g} at the two ends; the barrier between them is "
-                f"{middle}{known}{several}."
+            rise = (
+                f"the barrier between them is {middle}{known}" if float(height.max()) else "no barrier is between them"
             )
+            said.append(f"The {data} loss is {ends[0]:.4g} and {ends[1]:.4g} at the two ends; {rise}{several}.")
         return " ".join(said)
 
 

@@ -1,12 +1,14 @@
-"""One self-contained page per run: what was asked, what was measured, the figures, the settings.
+"""One self-contained page: of a run, of several, or of any results and figures of your own.
 
-The page opens offline, anywhere: styles, scripts, plotly.js (once) and all data are inside it. Figures are interactive,
-with a static picture in their place on paper and where scripts are off. Everything is made from what the run has kept;
-nothing is computed again. Beside the page, ``figures/`` holds every figure as PNG, SVG and JSON.
+The page opens offline, anywhere: styles, scripts, plotly.js (once, packed) and all data are inside it. Figures are
+interactive, with a static picture in their place on paper and where scripts are off. Everything is made from what a run
+has kept; nothing is computed again. Beside the page of a run, ``figures/`` holds every figure as PNG, SVG and JSON.
 
-``write(run)`` is all there is to call; ``write([run, other], "both.html")`` makes one document of several runs, with
-the training curves of runs of one experiment in one chart, and ``write(runs, course=True)`` orders them by the
-questions of the course. ``pdf(page)`` prints a page.
+- ``write(run)`` makes the report of a run, ``write([run, other], "both.html")`` one document of several, with the
+  training curves of runs of one experiment in one chart, ``write(runs, course=True)`` that of the course's questions;
+- ``write("mine.html", surface, density, figure)`` makes the same page of results, figures and tables.
+
+A path that ends in ``.pdf`` makes a PDF instead: the figures as vectors, the answer first.
 """
 
 from __future__ import annotations
@@ -14,47 +16,112 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
-from thalweg.errors import InputError
-from thalweg.report.printing import pdf
+from thalweg.errors import InputError, brief
 
 if TYPE_CHECKING:
     from thalweg.experiments.findings import Findings
+    from thalweg.report.document import Document
     from thalweg.runs import Run
 
-__all__ = ["pdf", "write"]
+__all__ = ["write"]
+
+KINDS = (".html", ".pdf")
 
 
+@overload
 def write(
     runs: Run | Sequence[Run],
     path: str | os.PathLike[str] | None = None,
+    /,
     *,
     findings: Findings | Sequence[Findings] | None = None,
     title: str = "",
     course: bool = False,
+) -> Path: ...
+
+
+@overload
+def write(path: str | os.PathLike[str], /, *contents: Any, title: str = "", text: str = "") -> Path: ...
+
+
+def write(
+    first: Any,
+    /,
+    *more: Any,
+    findings: Findings | Sequence[Findings] | None = None,
+    title: str = "",
+    text: str = "",
+    course: bool = False,
 ) -> Path:
-    """Write the report of one run, or one report of several, and the figures into the folder of each run.
+    """Write a report of runs, or one of results of your own.
 
     Args:
-        runs: Complete runs, or a single one.
-        path: Where; default ``report.html`` in the run's folder, of several runs in the folder around the first, and
-            ``course.html`` there for the course. Charts that belong to no single run go into a folder beside it.
+        first: Complete runs, or a single one; or, for a report of your own, the path.
+        more: After runs the path; default ``report.html`` in the run's folder, of several runs in the folder around the
+            first, and ``course.html`` there for the course. Charts that belong to no single run go into a folder
+            beside it. After a path what the report shows, in this order: results (:class:`thalweg.results.Result`),
+            figures, tables (polars) and runs.
         findings: What each run has found; default what it has kept.
-        title: Heading; default the experiment's summary, or how many runs there are.
+        title: Heading; default the experiment's summary, how many runs there are, or the first figure's title.
+        text: Of a report of your own: paragraphs beneath the title, divided by empty lines; ``*emphasis*``,
+            ``**bold**``, ``- lists`` and code in backquotes are set as such.
         course: Order the runs by the questions of the course, and name those that no run answers.
 
     Returns:
-        The path of the page.
+        The path of the report.
 
     Raises:
-        InputError: No run, one run twice, a run without findings, or not as many findings as runs.
+        InputError: No run, one run twice, a run without findings, or not as many findings as runs; nothing to show, or
+            something that is no result, figure or table; a path that ends in something else than html or pdf.
         WriteError: A file cannot be written.
     """
-    from thalweg.report.drawing import drawn
-    from thalweg.report.page import rendered
-    from thalweg.runs import Run
     from thalweg.runs.files import write_bytes
+
+    if isinstance(first, str | os.PathLike):
+        from thalweg.report.own import collected
+
+        if findings is not None or course:
+            raise InputError("findings and course must be left out where the first argument is a path")
+        target = _target(Path(first))
+        document = collected(more, target, title=title, text=text)
+    else:
+        if len(more) > 1:
+            raise InputError(f"after runs must come the path alone, found {len(more)} arguments")
+        if text:
+            raise InputError(f"text must be left out for runs, which tell their own story, found {brief(text)}")
+        target, document = _of_runs(first, more[0] if more else None, findings, title, course)
+    write_bytes(target, _content(document, target))
+    return target
+
+
+def _content(document: Document, target: Path) -> str | bytes:
+    if target.suffix.lower() == ".pdf":
+        from thalweg.report.printing import printed
+
+        return printed(document)
+    from thalweg.report.page import rendered
+
+    return rendered(document)
+
+
+def _target(path: Path) -> Path:
+    if path.suffix.lower() not in KINDS:
+        raise InputError(f"path must end in .html or .pdf, found '{path.name}'")
+    return path
+
+
+def _of_runs(
+    runs: Any,
+    path: str | os.PathLike[str] | None,
+    findings: Findings | Sequence[Findings] | None,
+    title: str,
+    course: bool,
+) -> tuple[Path, Document]:
+    """Where the report of runs goes, and what it says."""
+    from thalweg.report.drawing import drawn
+    from thalweg.runs import Run
 
     chosen = [runs] if isinstance(runs, Run) else list(runs)
     if not chosen:
@@ -75,5 +142,4 @@ def write(
     default = around / "course.html" if course else around / "report.html"
     default = chosen[0].files.report if len(chosen) == 1 and not course else default
     target = Path(path) if path is not None else default
-    write_bytes(target, rendered(drawn(chosen, found, target, title=title, course=course)))
-    return target
+    return target, drawn(chosen, found, target, title=title, course=course)

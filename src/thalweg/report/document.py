@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from thalweg.report.course import BEYOND, COURSE, Chapter, Question
 from thalweg.report.pictures import Picture
 from thalweg.report.section import Section, Table
@@ -59,10 +61,12 @@ class Document:
     Attributes:
         title: The heading.
         parts: Chapters; a single one without a heading if the document is not ordered by the course.
+        text: Paragraphs beneath the heading.
     """
 
     title: str
     parts: tuple[Part, ...]
+    text: Markup = dataclasses.field(default_factory=Markup)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -73,6 +77,11 @@ class Document:
     def sections(self) -> tuple[Section, ...]:
         """All runs."""
         return tuple(section for answer in self.answers for section in answer.sections)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the report of a single run."""
+        return len(self.sections) == 1 and not self.course and bool(self.sections[0].name)
 
     @property
     def course(self) -> bool:

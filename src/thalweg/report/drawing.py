@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from thalweg.progress import track
 from thalweg.report.comparison import curves, labels, side_by_side
 from thalweg.report.document import Comparison, Document, document
-from thalweg.report.pictures import draw
+from thalweg.report.pictures import Picture, draw
 from thalweg.report.section import section, table
 from thalweg.report.settings import experiment_of
 
 if TYPE_CHECKING:
     from thalweg.experiments.findings import Findings
+    from thalweg.figures import Figure
     from thalweg.runs import Run
 
 __all__ = ["drawn"]
@@ -23,7 +24,8 @@ __all__ = ["drawn"]
 def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: str, course: bool) -> Document:
     """Draw all figures into the folders of their runs, and put the runs into the order of the document.
 
-    A report of a single run draws its figures anew; one of several takes those that are drawn already.
+    A report of a single run draws its figures anew; one of several takes those that are drawn already. For a PDF,
+    which draws them itself, none is written.
 
     Args:
         runs: The runs; ``found`` what each has found.
@@ -49,7 +51,7 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
         for number, (run, one) in enumerate(zip(runs, found, strict=True)):
             pictures = []
             for figure in one.figures:
-                pictures.append(draw(figure, run.files.figures, page.parent, keep=len(runs) > 1))
+                pictures.append(_picture(figure, run.files.figures, page, keep=len(runs) > 1))
                 done += 1
                 advance(done)
             key = f"run{number + 1}"
@@ -60,10 +62,14 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
             words = [named[i] for i in places]
             chart = curves([runs[i] for i in places], words, name)
             folder = page.parent / f"{page.stem}-figures"
-            picture = draw(chart, folder, page.parent, keep=True) if chart else None
+            picture = _picture(chart, folder, page, keep=True) if chart else None
             rows = side_by_side(words, [found[i].numbers for i in places])
             beside = table("Numbers side by side", rows) if rows else None
             comparisons[name] = Comparison(name, len(places), picture, beside)
             done += 1
             advance(done)
     return document(sections, comparisons, course=course, title=title)
+
+
+def _picture(figure: Figure, folder: Path, page: Path, *, keep: bool) -> Picture:
+    return Picture(figure) if page.suffix.lower() == ".pdf" else draw(figure, folder, page.parent, keep=keep)

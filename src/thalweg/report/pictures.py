@@ -21,7 +21,7 @@ from thalweg.figures.reading import notes
 from thalweg.runs.files import write_bytes
 from thalweg.runs.reading import read_bytes, regular
 
-__all__ = ["Film", "Picture", "draw", "films"]
+__all__ = ["Film", "Picture", "draw", "films", "static"]
 
 BIGGEST_FILM = 400_000  # bytes above which a film stays beside the page
 
@@ -85,6 +85,14 @@ class Picture:
     def alternative(self) -> str:
         """The picture in words, for those who do not see it."""
         return " ".join(part for part in (f"{self.title}.", self.caption, *self.notes) if part)
+
+
+def static(figure: Figure) -> str:
+    """The drawn figure as a ``data:`` address."""
+    from thalweg.figures.matplotlib import render
+    from thalweg.figures.matplotlib.inlined import address
+
+    return address(*render(figure))
 
 
 def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> Picture:

@@ -1,0 +1,56 @@
+"""The protocol of a result, and the base of those of thalweg."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from thalweg.results.stored import Stored
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
+
+__all__ = ["BaseResult", "Result"]
+
+
+@runtime_checkable
+class Result(Protocol):
+    """Whatever a report can show: it need not inherit anything."""
+
+    def plot(self) -> Figure:
+        """The result as a figure."""
+        ...
+
+    def table(self) -> pl.DataFrame:
+        """The result as a table."""
+        ...
+
+    def summary(self) -> str:
+        """What was found, in one to three sentences."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BaseResult(Stored):
+    """A result that is saved, printed short, and shown by a notebook as its picture and its sentences."""
+
+    def plot(self) -> Figure:
+        """The result as a figure."""
+        raise NotImplementedError(f"{type(self).__name__} must define plot")
+
+    def table(self) -> pl.DataFrame:
+        """The result as a table."""
+        raise NotImplementedError(f"{type(self).__name__} must define table")
+
+    def summary(self) -> str:
+        """What was found, in one to three sentences."""
+        raise NotImplementedError(f"{type(self).__name__} must define summary")
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The figure, as it shows itself; as text what is printed, and the sentences."""
+        bundle, metadata = self.plot()._repr_mimebundle_(include, exclude)
+        if "text/plain" in bundle:
+            bundle["text/plain"] = f"{self!r}\n{self.summary()}"
+        return bundle, metadata
