@@ -101,11 +101,12 @@ class _Whole:
     @contextmanager
     def watching(self, tracked: AbstractContextManager[Advance], total: float) -> Iterator[Advance]:
         """A track: if it is the outermost one in a part, it says how much of the part is done."""
-        part = self._open[-1] if self._open else None
-        with tracked as advance:
-            if part is None or part.tracked:
+        if not self._open or self._open[-1].tracked:
+            with tracked as advance:
                 yield advance
-                return
+            return
+        part = self._open[-1]
+        with tracked as advance:
             part.tracked = True
 
             def told(done: float) -> None:

@@ -63,8 +63,8 @@ def _step(config: Config, points: int) -> float:
     from thalweg import critical
     from thalweg.experiments.costs import throwaway
 
-    problem = critical.as_problem(throwaway(config).objective.double())
-    theta = problem.objective.initial(points, 0).double()
+    objective = throwaway(config).objective.double()
+    problem, theta = critical.as_problem(objective), objective.initial(points, 0)
     found = []
     for steps in (2, 2 + STEPS):  # the first call pays for what is made once
         began = time.perf_counter()

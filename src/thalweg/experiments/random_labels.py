@@ -118,18 +118,24 @@ PRESETS = {
         values=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         training=_every(8, lr=2e-3, epochs=200, batch_size=100),
     ),
-    # 3×256 on all of MNIST: true and shuffled labels
+    # 3×256, true and shuffled labels, until they are fitted: a sixth of MNIST
     "course": Config(
+        data=TaskConfig(name="mnist", samples=10_000, test_samples=2000),
+        values=("true labels", "random labels"),
+        training=_log(24, lr=1e-3, epochs=1000, batch_size=500, stop="fitted", stop_every=5),
+    ),
+    # the letter: all 60,000 images, 4,000 epochs, which random labels may need
+    "classic": Config(
         data=TaskConfig(name="mnist"),
         values=("true labels", "random labels"),
-        training=_log(40, lr=1e-3, epochs=1000, batch_size=500),
+        training=_log(40, lr=1e-3, epochs=4000, batch_size=500, stop="fitted", stop_every=5),
     ),
     # 1,000 samples, 16,750 parameters, 5,000 epochs
     "course-1000": Config(
         data=TaskConfig(name="mnist", samples=1000),
         model=ModelConfig(hidden=(20, 20, 20)),
         values=("true labels", "random labels"),
-        training=_log(40, lr=1e-3, epochs=5000, batch_size=100),
+        training=_log(40, lr=1e-3, epochs=5000, batch_size=100, stop="fitted"),
     ),
     # 1024-625 with dropout 0.5
     "dropout": Config(
