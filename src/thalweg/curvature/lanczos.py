@@ -10,7 +10,9 @@ has been found or the ones that could still be missing are bounded away from the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -21,9 +23,11 @@ from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.search import Search, Which
 from thalweg.curvature.sized import sized
+from thalweg.curvature.subsampled import on_parts, ritz_errors
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.drawing import SUBSETS
 
 __all__ = ["Eigenpairs", "Which", "eigenpairs"]
 
@@ -48,6 +52,10 @@ class Eigenpairs:
         asymmetry: Largest ‖(A − Aᵀ)u‖ seen on the basis, rounding for an honest Hessian; contained in `residuals`.
         status: "converged" (all of them), "unconverged" (products ran out), or "nonfinite" (a product had NaN or inf).
         message: The same in a sentence.
+        sampling_errors: Standard deviation of each value by the draw of `samples`, (K,); None for all data.
+        biases: By how much each value reaches too far out because it is that of a sample, (K,), itself estimated from
+            halves of it; not taken off `values`. None for all data.
+        samples: How many were drawn; None for all data.
     """
 
     values: Tensor
@@ -63,6 +71,9 @@ class Eigenpairs:
     asymmetry: float
     status: Literal["converged", "unconverged", "nonfinite"]
     message: str
+    sampling_errors: Tensor | None = None
+    biases: Tensor | None = None
+    samples: int | None = None
 
 
 @declared
@@ -80,6 +91,8 @@ def eigenpairs(
     subspace: int | None = None,
     memory: int = 2**30,
     start: Tensor | None = None,
+    samples: int | None = None,
+    subsets: int = SUBSETS,
     seed: int = 0,
 ) -> Eigenpairs:
     """Finds k extreme eigenpairs of a symmetric operator from its products alone.
@@ -99,7 +112,11 @@ def eigenpairs(
         subspace: Most basis vectors held at once; by default up to 100, as many as `memory` holds, at least 2K + 10.
         memory: Bytes for the basis, by default 1 GiB.
         start: A guess (P,) or several (b, P), for instance the eigenvectors of the step before.
-        seed: Of the random vectors.
+        samples: Find those of so many samples, drawn without replacement, instead of all; no others are read. The
+            largest eigenvalue of a sample is too large on average (it is convex in the matrix), the smallest too
+            small: `biases` says by about how much, `sampling_errors` how far the values scatter beside that.
+        subsets: Disjoint parts of the samples whose scatter is measured, by one product each.
+        seed: Of the random vectors and of the draw.
 
     Raises:
         InputError: An argument is out of range.
@@ -111,6 +128,27 @@ def eigenpairs(
         ([3.0, 3.0, 0.5], True)
     """
     _check_arguments(k, which, tolerance, relative_to, margin, max_products)
+    if samples is not None:
+        return _on_samples(
+            operator,
+            samples,
+            subsets,
+            seed,
+            partial(
+                eigenpairs,
+                k=k,
+                which=which,
+                tolerance=tolerance,
+                relative_to=relative_to,
+                check=check,
+                margin=margin,
+                max_products=max_products,
+                subspace=subspace,
+                memory=memory,
+                start=start,
+                seed=seed,
+            ),
+        )
     operator = as_operator(operator)
     wanted = min(operator.size, 2 * k if which == "both" else k)
     capacity = _capacity(operator, wanted, subspace, memory)
@@ -121,6 +159,24 @@ def eigenpairs(
     with operator.tracked("eigenpairs", max_products, at_most=True):
         complete = run.run(check)
     return _result(run, complete, tolerance)
+
+
+def _on_samples(
+    operator: Operator | Objective, samples: int, subsets: int, seed: int, find: Callable[..., Eigenpairs]
+) -> Eigenpairs:
+    """The pairs of the samples that were drawn, with the errors that come from the draw."""
+    found = on_parts(operator, samples, subsets, seed)
+    pairs = find(found.whole())
+    if not bool(pairs.vectors.isfinite().all()):
+        return replace(pairs, samples=samples)
+    errors = ritz_errors(found, pairs.vectors)
+    # The bias falls like 1/n: that of halves is twice as large, and what chance adds to them cancels in their mean.
+    halves = on_parts(found.draw.drawn, samples, 2, seed)
+    rows = [find(found.source[1](half), start=pairs.vectors) for half in halves.draw.parts]
+    mean = (halves.draw.weights[:, None] * torch.stack([row.values.cpu() for row in rows])).sum(0)
+    biases = (mean.to(pairs.values) - pairs.values) * (1 - found.draw.share)
+    spent = pairs.products + len(pairs.vectors) * subsets + sum(row.products for row in rows)
+    return replace(pairs, products=spent, sampling_errors=errors, biases=biases, samples=samples)
 
 
 def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:

@@ -50,6 +50,7 @@ class Operator:
             measures how symmetric it is.
         label: What the operator is, for messages.
         rounding: Relative rounding error of the products where it is more than that of the dtype.
+        source: The objective that it is of, and what makes the same operator of one on some of its samples.
 
     Example:
         >>> operator = Operator.dense(torch.tensor([[2.0, 1.0], [1.0, 0.0]], dtype=torch.float64))
@@ -66,6 +67,7 @@ class Operator:
     matvec: Callable[[Tensor], Tensor] = field(repr=False)
     label: str = "operator"
     rounding: float = 0.0
+    source: tuple[Objective, Callable[[Objective], Operator]] | None = field(default=None, repr=False, compare=False)
     _counter: _Counter = field(default_factory=_Counter, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +158,11 @@ class Operator:
             return self(whole)[..., index]
 
         name = f"{self.label} on {index.numel()} coordinates" if label is None else label
-        return Operator(index.numel(), self.dtype, self.device, matvec, name, self.rounding)
+        source = self.source
+        if source is not None:
+            whole_of = source[1]
+            source = source[0], lambda part: whole_of(part).restrict(index, name)
+        return Operator(index.numel(), self.dtype, self.device, matvec, name, self.rounding, source)
 
     def to_dense(self, block: int = 64) -> Tensor:
         """Multiplies the identity, `block` rows at a time, into the matrix (P, P). Costs P products."""
@@ -203,8 +209,19 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
         InputError: theta is no single vector of length P, or a glob matches nothing.
     """
     theta = as_vector(objective, theta).detach()
-    product = objective.products(theta)  # the differentiated graph stays between products where memory allows
-    whole = Operator(objective.size, objective.dtype, objective.device, product, "Hessian", objective.epsilon())
+    if objective.batches.fetched:  # read when a product is asked for, which estimates with `samples` never do
+        product: Callable[[Tensor], Tensor] = lambda v: objective.products(theta, retain=False)(v)  # noqa: E731
+    else:
+        product = objective.products(theta)  # the differentiated graph stays between products where memory allows
+    whole = Operator(
+        objective.size,
+        objective.dtype,
+        objective.device,
+        product,
+        "Hessian",
+        objective.epsilon(),
+        (objective, lambda part: hessian_operator(part, theta)),
+    )
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
 

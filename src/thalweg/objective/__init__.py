@@ -7,6 +7,7 @@ formulas; `program` evaluates many θ at once; `derivatives` sums values, gradie
 
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.objective import Objective
+from thalweg.objective.ondemand import OnDemand
 from thalweg.objective.seeds import replica_seed
 
-__all__ = ["Objective", "ParameterLayout", "replica_seed"]
+__all__ = ["Objective", "OnDemand", "ParameterLayout", "replica_seed"]

@@ -56,6 +56,7 @@ class Batches:
     prepare: Callable[[Batch], Batch] | None = None
 
     sharded: ClassVar[bool] = False  # whether other processes have a part of the samples
+    fetched: ClassVar[bool] = False  # whether samples are read when they are asked for
 
     @property
     def samples(self) -> int:
@@ -138,6 +139,10 @@ class Batches:
     def _joined(self) -> Batch:
         return rows.joined(self.held)
 
+    def subset(self, index: Tensor) -> Batches:
+        """The samples of these numbers (n,) alone. Only for indexable data."""
+        return replace(self, held=(self.take(index),), counts=(len(index),))
+
     def inputs_only(self, inputs: Any) -> Batches:
         """Other inputs in place of the data, without targets, never cut."""
         return replace(self, held=((self.place(inputs), None),), counts=(1,), divisible=False, loader=None)
@@ -199,6 +204,10 @@ def gather(
     empty = Batches((), (), False, None, count or sample_count, place, prepare=prepare)
     if isinstance(data, DataLoader):
         return _from_loader(data, memory, empty).counting()
+    from thalweg.objective.ondemand import OnDemand  # made of what is here
+
+    if isinstance(data, OnDemand):
+        return data.batches(empty)
     if isinstance(data, Dataset) or (_like_dataset(data) and numbered(data)):
         if isinstance(data, IterableDataset) or not isinstance(data, Sized):
             raise InputError("data must have a length: wrap an IterableDataset in a DataLoader that ends")
