@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thalweg.curvature.inertia as module
-from thalweg.curvature.inertia import inertia
+from thalweg.curvature.inertia import counted, inertia
 from thalweg.errors import InputError
 
 
@@ -125,3 +125,15 @@ def test_bad_input(arguments: tuple, message: str) -> None:
     assert str(caught.value) == message
     with pytest.raises(InputError, match="method must be one of auto, eigvalsh, ldl, found 'qr'"):
         inertia(torch.eye(2), 0.1, method="qr")
+
+
+def test_counting_in_place_counts_the_same_and_leaves_the_matrix_as_it_was() -> None:
+    chooser = torch.Generator().manual_seed(5)
+    matrix = torch.randn(2, 300, 300, generator=chooser, dtype=torch.float64)
+    matrix = matrix + matrix.mT
+    values, before = torch.linalg.eigvalsh(matrix), matrix.clone()
+    found = counted(matrix, 3.0, "ldl", work=True)
+    assert found.fallbacks == 0
+    assert torch.equal(found.negative, (values < -3.0).sum(-1))
+    assert torch.equal(found.positive, (values > 3.0).sum(-1))
+    assert torch.equal(matrix, before)

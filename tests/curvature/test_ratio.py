@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
+from thalweg import curvature
 from thalweg.curvature.ratio import minimal_ratio
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -131,3 +135,54 @@ def test_bad_input() -> None:
         minimal_ratio(objective, torch.zeros(0, 61))
     with pytest.raises(InputError, match="memory must hold the dense Hessian"):
         minimal_ratio(objective, objective.theta, method="ldl", memory=1000)
+
+
+def wide_stack() -> Objective:
+    generator = torch.Generator().manual_seed(2)
+    model = nn.Sequential(nn.Linear(20, 10), nn.Tanh(), nn.Linear(10, 9, bias=False), nn.Tanh(), nn.Linear(9, 5))
+    data = torch.randn(50, 20, generator=generator), torch.randint(5, (50,), generator=generator)
+    return Objective(model.double(), nn.CrossEntropyLoss(), (data[0].double(), data[1]))
+
+
+def test_counting_in_the_memory_of_one_matrix_is_counting_with_all_of_them() -> None:
+    target = wide_stack()
+    theta = target.initial(3)
+    found = curvature.minimal_ratio(target, theta)
+    exact = curvature.exact_curvature(target, theta)
+    other = curvature.exact_curvature(target.permuted(0), theta).matrix
+    epsilon = target.epsilon(torch.float64)
+    expected = curvature.count_signs(exact.matrix, permuted=other, epsilon=epsilon)
+    assert found.method == expected.method == "ldl"
+    for name in ("positive", "negative", "undecided", "norm"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    torch.testing.assert_close(found.permutation, (exact.matrix - other).flatten(1).norm(dim=1), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(found.band, expected.band, rtol=1e-12, atol=0.0)
+    values = torch.linalg.eigvalsh(exact.matrix)
+    assert torch.equal(found.positive, (values > found.band[:, None]).sum(1))
+    image = (exact.matrix @ exact.gradient[..., None])[..., 0].norm(dim=1)
+    torch.testing.assert_close(found.flatness, image / (found.norm * exact.gradient.norm(dim=1)))
+
+
+PEAK = """
+import resource, sys, torch
+from torch import nn
+from thalweg.curvature import exact_curvature, minimal_ratio, stack_blocks, stack_hessian
+from thalweg.objective import Objective
+
+stack_blocks.UNPACKED = stack_hessian.WORKING_SET = 2**20
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(280, 10), nn.Tanh(), nn.Linear(10, 10)).double()
+target = Objective(model, nn.CrossEntropyLoss(), (torch.randn(40, 280).double(), torch.randint(10, (40,))))
+minimal_ratio(target.subset(torch.arange(5)), target.theta, method="estimate", steps=5)  # what is loaded stays
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+minimal_ratio(target, target.theta, method="ldl")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (8 * target.size**2))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux")
+def test_a_count_takes_the_memory_of_one_matrix_and_a_half() -> None:
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back at once
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, env=environment)
+    assert float(done.stdout) < 1.6

@@ -84,9 +84,9 @@ def inertia(matrix: Tensor, band: Tensor | float, *, method: Method = "auto") ->
 
 
 def counted(matrix: Tensor, band: Tensor | float, method: Method, *, work: bool = False) -> Inertia:
-    """What `inertia` does; with `work` in the memory of symmetric matrices, which then hold their sum with rounding.
+    """What `inertia` does; with `work` in the memory of the matrices, which must be exactly symmetric.
 
-    Factors then take the place of the lower triangle, which is copied back from the upper one.
+    Factors take the place of the lower triangle, which is copied back from the upper one: afterwards all is as before.
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise InputError(f"matrix must have shape (…, P, P), found {tuple(matrix.shape)}")
@@ -139,7 +139,11 @@ def _by_factors(matrix: Tensor, band: float, buffer: Tensor | None) -> tuple[int
     """
     counts, diagonal_before = [], matrix.diagonal().clone()
     for sign in (1.0, -1.0):
-        largest = _shifted_triangle(matrix, sign * band, matrix if buffer is None else buffer)
+        if buffer is None:
+            matrix.diagonal().add_(sign * band)
+            largest = float(torch.linalg.vector_norm(matrix, math.inf))
+        else:
+            largest = _shifted_triangle(matrix, sign * band, buffer)
         factored = _factor(matrix if buffer is None else buffer)
         if buffer is None:
             _restore(matrix, diagonal_before)

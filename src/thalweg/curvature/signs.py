@@ -138,13 +138,14 @@ def counted_signs(
     """
     lead, size = hessian.shape[:-2], hessian.shape[-1]
     flat = hessian.reshape(-1, size, size)
-    others = list(permuted.reshape(-1, size, size)) if isinstance(permuted, Tensor) else None
     known = [None] * len(flat) if distance is None else distance.reshape(-1).tolist()
-    make = others.__getitem__ if others is not None else permuted
-    errors = torch.tensor(
-        [_errors(h, None if make is None else partial(make, i), known[i]) for i, h in enumerate(flat)],
-        dtype=torch.float64,
-    )
+
+    def makes(i: int) -> Callable[[], Tensor] | None:
+        if isinstance(permuted, Tensor):
+            return partial(permuted.reshape(-1, size, size).select, 0, i)
+        return None if permuted is None else partial(permuted, i)
+
+    errors = torch.tensor([_errors(h, makes(i), known[i]) for i, h in enumerate(flat)], dtype=torch.float64)
     norm, skew, permutation = errors.reshape(len(flat), 3).unbind(-1)
     before = torch.as_tensor(asymmetry, dtype=torch.float64).cpu()
     if before.dim() and before.shape != lead:
