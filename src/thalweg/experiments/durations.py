@@ -14,7 +14,7 @@ MINUTES: dict[str, dict[str, float]] = {
     "gradient-norm": {"quick": 0.3, "course": 2},
     "zero-gradient": {"quick": 0.6, "course": 2},
     "error-surface": {"quick": 0.2, "course": 1},
-    "random-labels": {"quick": 0.2, "course": 3, "classic": 240},
+    "random-labels": {"quick": 0.2, "course": 4, "classic": 60},
     "capacity": {"quick": 0.2, "course": 18},
     "interpolation": {"quick": 0.4, "course": 4},
     "sensitivity": {"quick": 0.3, "course": 7},

@@ -19,7 +19,7 @@ data.label_noise``). Only the training labels are changed: the test labels stay 
 **Measured.** 1,000 digits, 3×128 (``quick``): true labels are fitted after 25 epochs, random ones after 95 to 100, 3.9
 times as many; test accuracy 96 % against 9 %. Pixels in one fixed order change nothing for a multilayer perceptron,
 which does not know which pixels are neighbours; pixels in an order of each image's own, and noise, are fitted almost as
-fast as the truth and teach nothing.
+fast as the truth and teach nothing. 10,000 random labels of MNIST, 3×256, batches of 500: fitted after about 90 epochs.
 
 **Traps.** Random labels are fitted late. A run that stops before shows only that it was too short; this report then
 says so in words. Labels drawn anew in every epoch can never be fitted; here they are drawn once, from the seed. The
@@ -118,11 +118,11 @@ PRESETS = {
         values=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         training=_every(8, lr=2e-3, epochs=200, batch_size=100),
     ),
-    # 3×256, true and shuffled labels, until they are fitted: a sixth of MNIST
+    # 3×256, true and shuffled labels, until they are fitted: half of MNIST
     "course": Config(
-        data=TaskConfig(name="mnist", samples=10_000, test_samples=2000),
+        data=TaskConfig(name="mnist", samples=30_000, test_samples=2000),
         values=("true labels", "random labels"),
-        training=_log(24, lr=1e-3, epochs=1000, batch_size=500, stop="fitted", stop_every=5),
+        training=_log(24, lr=1e-3, epochs=600, batch_size=500, stop="fitted", stop_every=5),
     ),
     # the letter: all 60,000 images, 4,000 epochs, which random labels may need
     "classic": Config(
