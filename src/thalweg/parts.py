@@ -47,7 +47,7 @@ def whole(label: str, seconds: Mapping[str, float], *, done: float = 0.0) -> Ite
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Says that a part of the work begins and, at the end of the block, that it is over; parts may nest.
+    """Says that a part of the work begins and, at the end of the block, that it is done; parts may nest.
 
     Args:
         name: As in :func:`whole`; any other is passed over.
@@ -56,10 +56,12 @@ def stage(name: str) -> Iterator[None]:
     if inside is None or not inside.begin(name):
         yield
         return
+    done = False
     try:
         yield
+        done = True
     finally:
-        inside.end()
+        inside.end(done=done)
 
 
 @dataclass
@@ -93,10 +95,12 @@ class _Whole:
         self._open.append(_Part(self._left.pop(name)))
         return True
 
-    def end(self) -> None:
-        """The part that began last is over."""
-        self._done += self._open.pop().seconds
-        self._tell()
+    def end(self, *, done: bool) -> None:
+        """The part that began last is over, at its end or by an error."""
+        part = self._open.pop()
+        if done:
+            self._done += part.seconds
+            self._tell()
 
     @contextmanager
     def watching(self, tracked: AbstractContextManager[Advance], total: float) -> Iterator[Advance]:
