@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -184,10 +184,9 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-def case(name: str) -> Case:
+def case(name: str, device: str = "cpu") -> Case:
     """Makes one case, the same at every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         made = CASES[name]()
-    made.model.eval()
-    return made
+    return replace(made, model=made.model.eval().to(device), x=made.x.to(device), y=made.y.to(device))

@@ -161,9 +161,11 @@ def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def floating(dtype: torch.dtype, name: str) -> torch.dtype:
-    """Checks that a dtype carries enough digits for derivatives."""
+def floating(dtype: torch.dtype, name: str, *, half: bool = False) -> torch.dtype:
+    """Checks that a dtype carries enough digits for derivatives; half precision only where it was asked for."""
     dtype = precision(name, dtype)
+    if half and dtype in (torch.bfloat16, torch.float16):
+        return dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"{name} must be float32 or float64, found {str(dtype).removeprefix('torch.')}")
     return dtype
@@ -187,7 +189,7 @@ def vector(theta: Tensor, name: str, dtype: torch.dtype, device: torch.device) -
             f"{name} must not require gradients (derivatives are taken inside), found requires_grad=True: "
             f"pass {name}.detach()"
         )
-    floating(theta.dtype, name)
+    floating(theta.dtype, name, half=dtype.itemsize < 4)
     if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
         raise InputError("torch.autocast must be off where numbers are to be those of float32, found it on")
     if theta.device != device:
@@ -209,7 +211,7 @@ def loss(objective: Assembly) -> None:
     batch, theta = _probe(objective), objective.theta
     near = theta.add(drawn(theta), alpha=0.05)
     before = near.clone()
-    points = [objective.layout.unravel(theta), objective.layout.unravel(near)]
+    points = [objective.layout.parameters(theta), objective.layout.parameters(near)]
     devices = [objective.device] if objective.device.type == "cuda" else []
 
     def evaluate(part: Any, params: dict[str, Tensor] = points[1]) -> float:
@@ -237,7 +239,7 @@ def loss(objective: Assembly) -> None:
 
 def computes(objective: Assembly) -> None:
     """Evaluates a few samples in another dtype, in which constants of the model may not follow."""
-    params = objective.layout.unravel(objective.theta)
+    params = objective.layout.parameters(objective.theta)
     try:
         with torch.no_grad(), own_numbers(), objective.program.surroundings():
             objective.program.loss_alone(params, objective.batches.first(8))
@@ -262,7 +264,7 @@ def _probe(objective: Assembly) -> Any:
     """
     held, most = objective.batches, looked_at(objective, PROBE)
     if not held.divisible or not held.held:
-        return held.first(most) if most == PROBE else probe(objective, most)
+        return held.first(most) if most == PROBE else probe(objective)[0]
     count = held.count(held.held[0])
     spread = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
     return samples.taken(held.held[0], spread)
@@ -291,7 +293,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
 
 def target_shape(objective: Assembly) -> None:
     """Checks that targets are what a loss on the output can be compared with."""
-    batch = data_batches.cloned(objective.batches.first(SAMPLES))
+    batch = data_batches.cloned(objective.batches.first(looked_at(objective, SAMPLES)))
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:

@@ -33,8 +33,7 @@ def penalty(l2: float, theta: Tensor) -> Tensor:
     """
     if l2:
         return 0.5 * l2 * theta.square().sum(-1)
-    least, most = torch.aminmax(theta, dim=-1)  # one look, without a copy of a large θ
-    return 0.0 * least + 0.0 * most
+    return 0.0 * theta.amin(-1) + 0.0 * theta.amax(-1)  # two looks, without a copy of a large θ
 
 
 @short
@@ -114,7 +113,7 @@ class Evaluation:
             One tensor for each parameter, in order: (B, *shape), or (*shape) for a model that must hold θ; and name ->
             (B, *shape).
         """
-        given = self.layout.unravel(theta)
+        given = self.layout.parameters(theta)
         names = (layout or self.layout).names
         if self.program.needs.held:  # one θ at a time: `plan`
             pairs = {name: leaf_stack(given[name]) for name in names}
@@ -141,7 +140,7 @@ class Evaluation:
         out: list[dict[str, Tensor]] = []
         with torch.no_grad(), self.program.surroundings():
             for rows, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.unravel(part), **self._buffers(rows, part)}
+                params = {**self.layout.parameters(part), **self._buffers(rows, part)}
                 total: dict[str, Tensor] = {}
                 for batch, count in self.batches.summands(cut.samples):
                     for name, found in function(params, batch).items():
@@ -156,7 +155,7 @@ class Evaluation:
         rows = []
         with torch.no_grad(), self.program.surroundings():
             for own, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.unravel(part), **self._buffers(own, part)}
+                params = {**self.layout.parameters(part), **self._buffers(own, part)}
                 pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
                 if not isinstance(pieces[0], Tensor):
                     found = type(pieces[0]).__name__
@@ -251,7 +250,7 @@ class Evaluation:
     def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Apply:
         """Products by the formulas of a stack of linear layers."""
         program = self.program
-        params = {**program.fixed, **self.layout.unravel(theta)}
+        params = {**program.fixed, **self.layout.parameters(theta)}
         with torch.no_grad():
             formula = StackProduct(program, params, batch, weight)
 
@@ -281,7 +280,7 @@ class Evaluation:
         self, first: Sequence[Tensor | None], leaves: list[Tensor], v: Tensor, *, again: bool
     ) -> Sequence[Tensor | None]:
         """The derivative of Σ v·first, v (B, P), for each leaf; None where the gradient does not depend on it."""
-        vectors = self.layout.unravel(v)
+        vectors = self.layout.parameters(v)
         linked = {
             name: g for name, g in zip(self.layout.names, first, strict=True) if g is not None and g.requires_grad
         }

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Plain", "drawn", "few", "looked_at", "moved", "probe", "remember", "same_numbers", "written"]
 
-# Samples that ways of evaluation are compared on, and parameters from which on half of them must do.
-SAMPLES, LARGE = 8, 10**6
+# Samples that ways of evaluation are compared on, parameters from which on fewer must do, and how many.
+SAMPLES, MANY, FEWER = 8, 10**6, 4
 _PERIOD = 2**16 + 1  # of drawn directions: as good as more for one look, and much cheaper for a large model
 
 
@@ -50,7 +50,7 @@ class Plain:
             theta: (P,).
             given_away: Whether the copy may have θ itself, which its code may write into, and not a copy of it.
         """
-        values = self.layout.unravel(theta.detach() if given_away else theta.detach().clone())
+        values = self.layout.parameters(theta.detach() if given_away else theta.detach().clone())
         model = copying.with_parameters(self.program.model, values)
         return self.loss_of(model), model
 
@@ -111,7 +111,7 @@ class Plain:
 def few(objective: Assembly) -> tuple[Any, Tensor]:
     """Where ways of evaluation are compared: a few samples, and a θ beside the model's own, at which L is finite."""
     if "_few" not in objective.__dict__:
-        plain = Plain(objective.program, objective.layout, probe(objective))
+        plain = Plain(objective.program, objective.layout, probe(objective)[0])
         remember(objective, plain.batch, moved(plain, objective.theta))
     known = objective.__dict__["_few"]
     place = tensors.placer(objective.device, objective.dtype)
@@ -125,17 +125,16 @@ def remember(objective: Assembly, batch: Any, theta: Tensor) -> None:
 
 def looked_at(objective: Assembly, samples: int) -> int:
     """How many samples to look at: `samples`, and fewer with a large model, where each costs."""
-    return samples if objective.layout.size < LARGE else min(samples // 2, SAMPLES)
+    return samples if objective.layout.size < MANY else FEWER
 
 
-def probe(objective: Assembly, most: int = 0) -> Any:
+def probe(objective: Assembly) -> tuple[Any, tuple[Tensor, nn.Module] | None]:
     """A few samples from all over the data; a whole batch where a part of it makes no sense to the loss.
 
-    Args:
-        objective: What has the data.
-        most: Samples, by default those of `few`.
+    Returns:
+        The samples; and `Plain.loss` of them at the model's own θ, if it is known.
     """
-    held, most = objective.batches, most or looked_at(objective, SAMPLES)
+    held, most = objective.batches, looked_at(objective, SAMPLES)
     if held.divisible and held.held:
         count = held.count(held.held[0])
         spread = torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
@@ -145,13 +144,14 @@ def probe(objective: Assembly, most: int = 0) -> Any:
         try:
             part = samples.cut(part, slice(0, most)) if (samples.common_length(part) or 0) > most else part
         except InputError:
-            return part
+            return part, None
     try:
-        if torch.isfinite(Plain(objective.program, objective.layout, part).loss(objective.theta)[0]).all():
-            return part
+        found = Plain(objective.program, objective.layout, part).loss(objective.theta)
+        if torch.isfinite(found[0]).all():
+            return part, found
     except Exception:  # noqa: BLE001 - a part of a graph, say; the fault of a model shows on the whole batch as well
         pass
-    return held.first(64)
+    return held.first(64), None
 
 
 def moved(plain: Plain, theta: Tensor, look: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -177,12 +177,11 @@ def moved(plain: Plain, theta: Tensor, look: Callable[[Tensor], Tensor] | None =
     return theta.clone()
 
 
-def drawn(theta: Tensor, seed: int = 0) -> Tensor:
-    """A normally distributed vector like θ, which repeats itself in a large model."""
-    generator = torch.Generator().manual_seed(seed)
-    size = theta.numel() if theta.numel() < LARGE else _PERIOD
-    some = torch.randn(size, generator=generator, dtype=torch.float64).to(theta)
-    return some.repeat(-(-theta.numel() // size))[: theta.numel()].reshape(theta.shape)
+def drawn(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A normally distributed tensor like another, which repeats itself where that is large."""
+    size = min(like.numel(), _PERIOD)
+    some = torch.randn(size, generator=generator or torch.Generator().manual_seed(0), dtype=torch.float64).to(like)
+    return some.repeat(-(-like.numel() // max(1, size)))[: like.numel()].reshape(like.shape)
 
 
 def written(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from thalweg.objective.kernels import exact_kernels
 from thalweg.objective.needs import Needs
 from thalweg.objective.scalars import number
 from thalweg.objective.stacking import Rows, as_parameter, pytree_rows, row, trainable
-from thalweg.objective.structure import LinearStack, linear_stack
+from thalweg.objective.structure import LinearStack, linear_stack, only_linear
 from thalweg.objective.surroundings import ALONE, twice_differentiable, without_fused_layers
 from thalweg.objective.swapping import Place, places, swapped, uncounted
 from thalweg.objective.tensors import cloned
@@ -86,7 +86,9 @@ class Program:
     @cached_property
     def stack(self) -> LinearStack | None:
         """The formula, if the model is one. Tracing runs its forward pass: on a copy, which may keep what it saw."""
-        return None if self.on_batch or self.needs.held else linear_stack(copying.copied(self.model))
+        if self.on_batch or self.needs.held or not only_linear(self.model):
+            return None
+        return linear_stack(copying.copied(self.model))
 
     @cached_property
     def _places(self) -> list[Place]:

@@ -135,6 +135,11 @@ def linear_stack(model: nn.Module) -> LinearStack | None:
     return LinearStack(tuple(w for w, _ in layers), tuple(b for _, b in layers), tuple(phis), flatten)
 
 
+def only_linear(model: nn.Module) -> bool:
+    """Whether linear layers hold all parameters, as in every stack: known without a copy of the model."""
+    return all(type(module) is nn.Linear or not module._parameters for module in model.modules())
+
+
 def _altered(module: nn.Module) -> bool:
     """Whether calling a module does more than its class says: hooks, and a forward of its own, escape the tracer."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
