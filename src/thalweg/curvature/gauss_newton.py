@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.operator import Operator, carried
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective, ParameterLayout, containers
@@ -125,7 +125,8 @@ def _operator(
     size = objective.layout.only(parameters).size
     name = label if size == objective.size else f"{label} of {parameters}"
     source = objective, lambda part: _operator(part, theta, parameters, kind, label)
-    return Operator(size, objective.dtype, objective.device, product, name, objective.epsilon(), source)
+    dtype, product = carried(objective, product)
+    return Operator(size, dtype, objective.device, product, name, objective.epsilon(), source)
 
 
 def _products(

@@ -57,6 +57,11 @@ def leading_eigenvalues(
         (True, True)
     """
     theta = as_theta(objective, theta)
+    if objective.dtype.itemsize < 4:
+        raise InputError(
+            "objective must be float32 or float64 for Lanczos processes in lock-step, found "
+            f"{str(objective.dtype).removeprefix('torch.')}: take eigenpairs, or objective.double()"
+        )
     if theta.dim() != 2:
         raise InputError(f"theta must have shape (B, {objective.size}), found {tuple(theta.shape)}")
     steps, vector = min(steps, objective.size), objective.size * objective.dtype.itemsize

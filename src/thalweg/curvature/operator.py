@@ -199,6 +199,7 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
     """Returns the Hessian of L at one theta (P,) as an operator, whole or the diagonal block of some parameters.
 
     The products have the dtype of the objective: take `objective.double()` where signs or small eigenvalues matter.
+    Those of an objective in half precision are computed in it and come as float32, with a `rounding` that says so.
 
     Args:
         objective: The loss as a function of theta.
@@ -213,9 +214,10 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
         product: Callable[[Tensor], Tensor] = lambda v: objective.products(theta, retain=False)(v)  # noqa: E731
     else:
         product = objective.products(theta)  # the differentiated graph stays between products where memory allows
+    dtype, product = carried(objective, product)
     whole = Operator(
         objective.size,
-        objective.dtype,
+        dtype,
         objective.device,
         product,
         "Hessian",
@@ -224,6 +226,15 @@ def hessian_operator(objective: Objective, theta: Tensor, parameters: str | Sequ
     )
     index = objective.layout.select(parameters)
     return whole if len(index) == whole.size else whole.restrict(index, f"Hessian of {parameters}")
+
+
+def carried(
+    objective: Objective, product: Callable[[Tensor], Tensor]
+) -> tuple[torch.dtype, Callable[[Tensor], Tensor]]:
+    """Products in half precision on vectors of float32, which alone can be orthogonalised; others as they are."""
+    if objective.dtype.itemsize >= 4:
+        return objective.dtype, product
+    return torch.float32, lambda v: product(v.to(objective.dtype)).float()
 
 
 def as_operator(value: Any, name: str = "operator") -> Operator:

@@ -115,7 +115,7 @@ def trace(
     if samples is not None:
         found = on_parts(operator, samples, subsets, seed)
         each = [trace(one, method=method, products=products, seed=own) for one, own in found]
-        pooled = found.draw.pooled(*(torch.tensor([getattr(e, n) for e in each]).double() for n in _VALUE))
+        pooled = found.draw.pooled(*(torch.tensor([getattr(e, n) for e in each], dtype=torch.float64) for n in _VALUE))
         value, own, sampling = (float(one) for one in pooled)
         return TraceEstimate(value, own, each[0].method, sum(e.products for e in each), sampling, samples)
     operator = as_operator(operator)

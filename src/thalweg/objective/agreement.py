@@ -38,7 +38,12 @@ __all__ = ["Way", "needs", "settle"]
 
 log = logging.getLogger("thalweg")
 # Relative differences that rounding can make: of a value, of a gradient (vmap and a loop add up in other orders).
-TOLERANCE = {torch.float32: (1e-4, 1e-2), torch.float64: (1e-10, 1e-7)}
+TOLERANCE = {
+    torch.float32: (1e-4, 1e-2),
+    torch.float64: (1e-10, 1e-7),
+    torch.bfloat16: (5e-2, 0.3),
+    torch.float16: (1e-2, 0.1),
+}
 
 
 @dataclass(frozen=True)

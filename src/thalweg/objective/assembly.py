@@ -60,7 +60,7 @@ class Assembly:
         self.layout = ParameterLayout.of(self._model, parameters)
         reference = self._model.get_parameter(self.layout.names[0])
         given = "dtype" if dtype else "dtype (give it for a model of another precision)"
-        self.dtype = checks.floating(dtype or reference.dtype, given)
+        self.dtype = checks.floating(dtype or reference.dtype, given, half=dtype is not None)
         self.device = checks.place(device or reference.device)
         self.loss, self.loss_on = loss, loss_on
         self.l2, self.batchnorm, self.init = float(l2), batchnorm, init
@@ -93,7 +93,9 @@ class Assembly:
     def epsilon(self, dtype: torch.dtype | None = None) -> float:
         """Relative rounding error of L in a dtype, by default its own, or of the lower precision found inside."""
         own = torch.finfo(dtype or self.dtype).eps
-        return own if self.slope is None else max(own, self.slope.epsilon)
+        if self.slope is None:
+            return own
+        return max(own, self.slope.epsilon, 0.0 if (dtype or self.dtype) == torch.float64 else self.slope.autocast)
 
     @property
     def samples(self) -> int:
@@ -278,7 +280,7 @@ class Assembly:
 
     def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
         """The same objective in another dtype or on another device."""
-        new_dtype = checks.floating(dtype or self.dtype, "dtype")
+        new_dtype = checks.floating(dtype or self.dtype, "dtype", half=True)
         new_device = checks.place(device or self.device)
         place = data_batches.placer(new_device, new_dtype)
         new = self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))

@@ -42,7 +42,8 @@ class Objective(Assembly):
         metrics: name -> function with the loss's signature, averaged over samples. Default: accuracy for integer
             targets.
         l2: Weight of the penalty ½·l2·‖θ‖², part of L; default 0.
-        dtype: Computes in this dtype; default: that of the model's parameters.
+        dtype: Computes in this dtype; default: that of the model's parameters. bfloat16 and float16 only where given:
+            values, gradients and products are then those of the model as it is used.
         device: Default: that of the model's parameters.
         parameters: Glob (or several) of the parameter names that make up θ; the others stay as they are.
         batchnorm: "frozen" (stored statistics), "batch" (those of each batch) or "recomputed" (those of the whole data

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 # Relative differences that rounding can make between our products and plain ones.
-TOLERANCE = {torch.float32: 2e-2, torch.float64: 1e-6}
+TOLERANCE = {torch.float32: 2e-2, torch.float64: 1e-6, torch.bfloat16: 0.3, torch.float16: 0.1}
 
 
 def check(objective: Assembly) -> None:
