@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from thalweg import threads
 from thalweg.objective.assembly import Assembly
-from thalweg.objective.derivatives import GRADIENT
+from thalweg.objective.planning import GRADIENT
 
 __all__ = ["ARITHMETIC", "Work", "counted", "seconds", "sized", "sized_by", "work_of"]
 
@@ -31,8 +31,36 @@ ELEMENTS = 1e9
 
 _SUMS = frozenset({"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "addmm", "addbmm", "baddbmm"})
 _VIEWS = frozenset(
-    "view reshape flatten unflatten expand expand_as transpose permute t mT T unsqueeze squeeze detach contiguous "
-    "chunk split unbind movedim swapaxes narrow select __get__ to type requires_grad_ is_floating_point size".split()
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "expand",
+        "expand_as",
+        "transpose",
+        "permute",
+        "t",
+        "mT",
+        "T",
+        "unsqueeze",
+        "squeeze",
+        "detach",
+        "contiguous",
+        "chunk",
+        "split",
+        "unbind",
+        "movedim",
+        "swapaxes",
+        "narrow",
+        "select",
+        "__get__",
+        "to",
+        "type",
+        "requires_grad_",
+        "is_floating_point",
+        "size",
+    ]
 )
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -141,7 +169,7 @@ def work_of(objective: Assembly) -> Work:
     if (found := _known.get(program.model)) is not None:
         return found
     batch = objective.batches.first(PROBE)
-    params = objective.layout.unravel(objective.theta)
+    params = objective.layout.parameters(objective.theta)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), program.surroundings():
         _, work = counted(lambda: program.loss_one(params, batch), objective.batches.count(batch))
     _known[program.model] = work
@@ -174,7 +202,9 @@ def sized_by(rule: Callable[[Any, int], float]) -> Callable[[Function], Function
             if threads.decided() or not isinstance(objective, Assembly):
                 return function(objective, theta, *args, **kwargs)
             rows = theta.numel() // objective.size if isinstance(theta, Tensor) else 1
-            with threads.chosen(rule(objective, rows)):
+            with threads.chosen(0.0):  # what is asked for the first time evaluates a few samples
+                expected = rule(objective, rows)
+            with threads.chosen(expected):
                 return function(objective, theta, *args, **kwargs)
 
         return cast("Function", with_threads)
