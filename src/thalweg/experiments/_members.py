@@ -21,6 +21,7 @@ from thalweg.experiments import _training
 from thalweg.experiments._training import Setup, TrainingConfig
 from thalweg.experiments.fields import rows, value
 from thalweg.experiments.options import override, toml_value
+from thalweg.experiments.stages import Stage, Training
 from thalweg.figures.scales import number
 from thalweg.progress import track
 
@@ -71,6 +72,10 @@ class Varied(TrainingConfig):
     def trainings(self) -> list[TrainingConfig]:
         """One for every value."""
         return [member.config for member in members(self)]
+
+    def stages(self) -> list[Stage]:
+        """The training of every member."""
+        return [Training(member.name, member.config) for member in members(self)]
 
 
 @dataclass(frozen=True)

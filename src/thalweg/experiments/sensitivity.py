@@ -40,8 +40,9 @@ from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Members, Varied, members, table
-from thalweg.experiments._sizes import has_test
+from thalweg.experiments._sizes import has_test, test_samples, trained
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage, Training
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -58,6 +59,10 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "Config", "measure", "run", "tell"]
 
 BATCHES = (4, 16, 64, 256, 1024)  # on which the trap is shown
+
+
+DERIVATIVES = 15
+"""Gradients that take as long as the derivatives by all definitions, about."""
 
 
 class Config(Varied):
@@ -78,6 +83,17 @@ class Config(Varied):
         if self.measured_on == "test" and not all(has_test(one.data) for one in self.trainings()):
             raise InputError("measured_on must be 'train' for a task without a test set, found 'test'")
         return self
+
+    def stages(self) -> list[Stage]:
+        """Every training, and the derivatives of its networks."""
+        found: list[Stage] = []
+        for member in members(self):
+            on = trained(member.config.data, member.config.model)[1]
+            if self.measured_on != "train" and has_test(member.config.data):
+                on = test_samples(member.config.data)
+            counts = {"gradients": DERIVATIVES * self.replicas, "samples": on, "precise": False}
+            found += [Training(member.name, member.config), Passes(f"measured-{member.name}", member.config, **counts)]
+        return found
 
 
 _RECORD = Cadence(every=1_000_000, unit="epoch")  # the first and the last weights

@@ -48,6 +48,7 @@ from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage, Training
 from thalweg.figures import Axis, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+
+
+GRADIENTS, PRODUCTS = 150, 60
+"""Gradients, and products of the Hessian with a vector, that the measures of one network take, about."""
 
 
 class Config(Varied):
@@ -98,6 +103,19 @@ class Config(Varied):
     trace_products: int = Field(default=30, ge=6, le=1_000_000)
     """Hessian-vector products for the trace."""
 
+    def stages(self) -> list[Stage]:
+        """Every training, and all measures of its networks."""
+        found: list[Stage] = []
+        for member in members(self):
+            counts = {
+                "values": 4 * self.pairs * self.replicas,
+                "gradients": GRADIENTS * self.replicas,
+                "products": (PRODUCTS + self.trace_products) * self.replicas,
+                "samples": self.samples,
+            }
+            found += [Training(member.name, member.config), Passes(f"measured-{member.name}", member.config, **counts)]
+        return found
+
     def numbers(self, parameters: int) -> dict[str, float]:
         """The basis of the random subspace."""
         return {"box_dimension": min(self.box_dimension, parameters) * parameters}
@@ -111,6 +129,18 @@ _CNN = ModelConfig(
 )
 
 _QUICK = {"replicas": 2, "model": ModelConfig(hidden=(32,)), "values": (16, 32, 64, 128, 256, 512, 1024)}
+
+
+def _course(samples: int) -> Config:
+    return Config(
+        replicas=1,
+        data=TaskConfig(name="mnist"),
+        model=_CNN,
+        training=Recipe(lr=1e-3, epochs=12, record=_RECORD),
+        values=(8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
+        samples=samples,
+    )
+
 
 PRESETS = {
     "tiny": Config(
@@ -126,14 +156,10 @@ PRESETS = {
     "quick": Config(**_QUICK, training=Recipe(lr=1e-3, epochs=60, record=_RECORD)),
     # the same, but every batch size takes as many steps as 60 epochs of batches of 64 have
     "equal-steps": Config(**_QUICK, training=Recipe(lr=1e-3, steps=1380, record=_RECORD)),
-    "course": Config(
-        replicas=1,
-        data=TaskConfig(name="mnist"),
-        model=_CNN,
-        training=Recipe(lr=1e-3, epochs=12, record=_RECORD),
-        values=(8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
-        samples=1000,
-    ),
+    # all of MNIST, 12 epochs; measured on 500 of its images
+    "course": _course(500),
+    # the same, measured on 1,000 images
+    "classic": _course(1000),
 }
 
 

@@ -29,10 +29,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from thalweg.experiments._sizes import built, trained
 from thalweg.experiments._spectra import PLACES, Spectrum, density_figure, largest_figure, signs_figure
 from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
 from thalweg.experiments._words import counted, percent, range_words
 from thalweg.experiments.findings import Findings
+from thalweg.experiments.stages import Passes, Stage
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -49,6 +51,14 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "Config", "run"]
 
 
+COUNTED = 16_750
+"""Parameters up to which signs are counted in whole Hessians; a Hessian and its eigenvalues take as long as a product
+for every ten parameters, about."""
+
+LARGEST = 150
+"""Products with a vector that the largest eigenvalues of both matrices take, about."""
+
+
 class Config(TrainingConfig):
     """Settings of `spectrum`."""
 
@@ -63,6 +73,23 @@ class Config(TrainingConfig):
 
     exact_up_to: int = Field(default=3000, ge=0)
     """All eigenvalues are computed for at most so many parameters; signs are estimated beyond 16,750."""
+
+    def stages(self) -> list[Stage]:
+        """The training, densities at its two ends and of every layer, the largest eigenvalues, and the signs."""
+        from thalweg.objective import ParameterLayout
+
+        parameters = trained(self.data, self.model)[0]
+        steps = self.probes * min(self.steps, parameters)
+        names = ParameterLayout.of(built(self.data, self.model)).names
+        layers = dict.fromkeys(name.rpartition(".")[0] or "all" for name in names)
+        densities = [f"density-{kind}-{place}" for place in PLACES for kind in ("hessian", "ggn")]
+        densities += [f"density-layer-{name}" for name in layers]
+        found = [*super().stages(), *(Passes(name, self, products=steps) for name in densities)]
+        found.append(Passes("largest", self, products=LARGEST))
+        counted = parameters <= COUNTED
+        signs = {"products": 2 * steps} if not counted else {"products": max(2.0, parameters / 5)}
+        keys = [f"signs-{place}-{r + 1}" for place in PLACES for r in range(self.replicas)]
+        return [*found, *(Passes(key, self, **signs) for key in keys)]
 
     def numbers(self, parameters: int) -> dict[str, float]:
         """The whole Hessian and the workspace of its eigenvalues."""
@@ -86,7 +113,15 @@ PRESETS = {
         model=ModelConfig(hidden=(24,), activation="tanh"),
         training=Recipe(lr=2e-3, batch_size=64, epochs=60, record=_RECORD),
     ),
+    # 784-10-10-10: 8,070 parameters
     "course": Config(
+        replicas=3,
+        data=TaskConfig(name="mnist", samples=5000),
+        model=ModelConfig(hidden=(10, 10), activation="tanh"),
+        training=Recipe(lr=1e-3, batch_size=200, epochs=30, record=_RECORD),
+    ),
+    # the network of the course, 784-20-20-20-10: 16,750 parameters, whose whole Hessian takes 2 GB
+    "classic": Config(
         replicas=3,
         data=TaskConfig(name="mnist", samples=10_000),
         model=ModelConfig(hidden=(20, 20, 20), activation="tanh"),
