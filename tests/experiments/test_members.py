@@ -36,7 +36,7 @@ def run(tmp_path):
 def test_rows_are_those_of_each_training_alone(run):
     config = Varied(**SMALL, vary="model.hidden", values=())
     given = named((f"width {w}", float(w), override(config, {"model.hidden": [w]})) for w in (2, 5))
-    found = table(Members(given, run), lambda setup, theta, buffers: {"norm": theta.norm(dim=1)})
+    found = table(Members(given, run), lambda member, setup, theta, buffers: {"norm": theta.norm(dim=1)})
     assert found["member"].to_list() == ["width 2"] * 3 + ["width 5"] * 3
     assert found["parameters"].unique(maintain_order=True).to_list() == [64 * w + w + 10 * w + 10 for w in (2, 5)]
     assert found["steps"].to_list() == [8] * 6
@@ -74,7 +74,7 @@ def test_a_diverged_replica_is_a_row_and_is_not_measured(run, monkeypatch):
     monkeypatch.setattr(thalweg.Objective, "initial", initial)
     seen = []
 
-    def measure(setup, theta, buffers):
+    def measure(member, setup, theta, buffers):
         seen.append(len(theta))
         return {"norm": theta.norm(dim=1)}
 
@@ -90,7 +90,7 @@ def test_a_diverged_replica_is_a_row_and_is_not_measured(run, monkeypatch):
 def test_running_statistics_reach_the_measure(run):
     config = Varied(**SMALL | {"model": ModelConfig(kind="cnn", channels=(2,), batchnorm=True)})
 
-    def measure(setup, theta, buffers):
+    def measure(member, setup, theta, buffers):
         return {name: setup.evaluate["train"].metrics(theta, buffers)[name] for name in ("loss", "accuracy")}
 
     found = table(Members(members(config), run), measure)

@@ -85,7 +85,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
 
 
 def _case(config: Config, label: str, part: pl.DataFrame) -> _Case:
-    last = part.filter(part["step"] == part["step"].max())
+    last = shared.last(part)
     alive = part.filter(part["status"] == "completed")
     if not len(alive):
         return _Case(label, part["value"][0], last, np.zeros(0), 0.0, 0)

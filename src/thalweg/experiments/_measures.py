@@ -9,7 +9,7 @@ import numpy as np
 
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._members import METRICS
-from thalweg.experiments._training import recipe_words
+from thalweg.experiments._training import recipe_words, stop_words
 from thalweg.experiments._words import counted, percent, range_words
 from thalweg.figures import Axis, ErrorBars, Mark, Panel
 from thalweg.figures.scales import number
@@ -54,6 +54,7 @@ def setting(config: Varied, table: pl.DataFrame) -> str:
         budget = f"each over {number(epochs[0])} epochs, which are {steps[0]:,} to {steps[-1]:,} steps"
     else:
         budget = f"of {steps[0]:,} to {steps[-1]:,} steps"
+    budget += f", each run until {stop_words(config.training)}" if config.training.stop else ""
     words = recipe_words(config.training, int(table["samples"][0])).split(", ")
     common = [
         word for word, field in zip(words, ("training.optimizer", "training.lr"), strict=False) if field != config.vary

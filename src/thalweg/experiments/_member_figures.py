@@ -20,6 +20,7 @@ __all__ = [
     "diverged",
     "groups",
     "how_to_read",
+    "last",
     "median",
     "record",
     "shared_axis",
@@ -33,6 +34,13 @@ SETS = {"train": "training", "test": "test"}
 def groups(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Rows of every member, in the order of the table."""
     return {str(part["member"][0]): part for part in table.partition_by("member", maintain_order=True)}
+
+
+def last(history: pl.DataFrame) -> pl.DataFrame:
+    """The rows of every run at its own last step: one that has learnt enough may have ended before others."""
+    import polars as pl
+
+    return history.filter(pl.col("step") == pl.col("step").max().over("member", "replica"))
 
 
 def column(part: pl.DataFrame, name: str) -> np.ndarray:
@@ -106,7 +114,7 @@ def courses(
     kept = history.filter(history["train_loss"].is_not_null() | history["loss"].is_null())
     sets = [key for key in SETS if not history[f"{key}_loss"].is_null().all()]
     metrics = [metric for metric in ("loss", "accuracy") if not history[f"train_{metric}"].is_null().all()]
-    replicas = max(len(part.filter(part["step"] == part["step"].max())) for part in groups(kept).values())
+    replicas = max(part["replica"].n_unique() for part in groups(kept).values())
     # Long trainings are told in the logarithm, with room for epoch 0.
     long = float(kept["epoch"].max() or 0) >= LONG  # type: ignore[arg-type] -- numbers
     epochs = Axis("epoch", scale="symlog", within=1.0) if long else Axis("epoch")
@@ -129,12 +137,19 @@ def shared_axis(history: pl.DataFrame, metric: str, label: str) -> Axis:
 
 
 def matrix(part: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs (S,) and a column (S, R) of one member's history; R counts all its runs, also those of several tables."""
+    """Epochs (S,) and a column (S, R) of one member's history; R counts all its runs, also those of several tables.
+
+    A run that has ended before the others, since it had learnt enough, stays where it was.
+    """
     import polars as pl
 
-    numbered = part.with_columns(pl.int_range(pl.len()).over("step").alias("run"), pl.col(name).cast(pl.Float64))
-    wide = numbered.pivot(on="run", index=["step", "epoch"], values=name).sort("step")
-    return wide["epoch"].to_numpy(), wide.drop("step", "epoch").fill_null(np.nan).to_numpy()
+    ends = part.group_by("replica", maintain_order=True).agg(pl.col("step").max())["step"].to_numpy()
+    wide = part.with_columns(pl.col(name).cast(pl.Float64)).pivot(on="replica", index=["step", "epoch"], values=name)
+    wide = wide.sort("step")
+    values, steps = wide.drop("step", "epoch").fill_null(np.nan).to_numpy().copy(), wide["step"].to_numpy()
+    for run, end in enumerate(ends):
+        values[steps > end, run] = values[steps == end, run]
+    return wide["epoch"].to_numpy(), values
 
 
 def how_to_read(replicas: int) -> str:

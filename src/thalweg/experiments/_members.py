@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from thalweg.tasks import Task
     from thalweg.tasks.config import TaskConfig
 
-    Measure = Callable[[Setup, Tensor, dict[str, Tensor]], Mapping[str, Any]]
-    """(setup, θ (R, P), buffers name -> (R, …)) of the replicas that completed -> column -> (R,)."""
+    Measure = Callable[["Member", Setup, Tensor, dict[str, Tensor]], Mapping[str, Any]]
+    """(member, setup, θ (R, P), buffers name -> (R, …)) of the replicas that completed -> column -> (R,)."""
 
     Start = Callable[[Setup, Tensor], Tensor]
     """(setup, θ as drawn (R, P)) -> θ (R, P)."""
@@ -259,6 +259,9 @@ def _last_rows(member: Member, setup: Setup, recording: Recording, measure: Meas
         {"epoch": "epochs", "step": "steps"}
     )
     found = found.select(*head.columns, "epochs", "steps", *METRICS)
+    if recording.last and any(entry["message"] for entry in recording.status):  # who stopped made fewer steps
+        own = pl.Series([e["step"] if e["status"] == "completed" else recording.last for e in recording.status])
+        found = found.with_columns(epochs=pl.col("epochs") * own / recording.last, steps=own.cast(found["steps"].dtype))
     alive = np.flatnonzero((found["status"] == "completed").to_numpy())
     if measure is None or not len(alive):
         return found
@@ -266,7 +269,7 @@ def _last_rows(member: Member, setup: Setup, recording: Recording, measure: Meas
     theta = recording.snapshots[-1][rows].to(setup.objective.device)
     buffers = {name: values[rows].to(theta.device) for name, values in recording.snapshots.buffers(-1).items()}
     columns = {}
-    for name, values in measure(setup, theta, buffers).items():
+    for name, values in measure(member, setup, theta, buffers).items():
         columns[name] = np.full(len(head), np.nan)
         columns[name][alive] = np.asarray(values, dtype=np.float64)
     return found.with_columns(**{name: pl.Series(values) for name, values in columns.items()})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from thalweg.experiments._words import counted
+from thalweg.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,6 +17,9 @@ if TYPE_CHECKING:
     from thalweg.experiments._training import Setup
     from thalweg.experiments.sharpness import Config
     from thalweg.objective import Objective
+
+    Part = Callable[[], dict[str, Any]]
+    Keep = Callable[[str, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]]
 
 __all__ = ["ERRORS", "SHARPNESS", "WORDS", "columns", "measured_on"]
 
@@ -69,52 +77,83 @@ def measured_on(config: Config, setup: Setup) -> Objective:
     return objective.double()
 
 
-def columns(config: Config, setup: Setup, theta: Tensor) -> dict[str, np.ndarray]:
+def columns(config: Config, setup: Setup, theta: Tensor, keep: Keep) -> dict[str, np.ndarray]:
     """All measures that exist for this task and network: name -> (R,).
 
     Args:
         config: Radii, ε and the effort.
         setup: The task and network.
         theta: The weights at the end of training, (R, P).
+        keep: Called with the name of a measure and what computes it; returns what it has found, now or before.
     """
+    objective, theta = measured_on(config, setup), theta.double()
+    found: dict[str, np.ndarray] = {}
+    parts = _parts(config, setup, objective, theta)
+    with track(f"sharpness of {counted(len(theta), 'network')}, measures", total=len(parts)) as advance:
+        for done, (name, compute) in enumerate(parts.items(), 1):
+            found |= keep(name, partial(_arrays, compute))
+            advance(done)
+    if "margin" in found:
+        found["normalized_margin"] = found["margin"] / found["spectral_product"]
+    return found
+
+
+def _arrays(compute: Part) -> dict[str, np.ndarray]:
     import torch
 
+    return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in compute().items()}
+
+
+def _parts(config: Config, setup: Setup, objective: Objective, theta: Tensor) -> dict[str, Part]:
+    """Every measure by name: what computes its columns."""
     from thalweg import generalization as measures
 
-    objective, theta, seed = measured_on(config, setup), theta.double(), config.seed
-    hessian = measures.hessian_sharpness(
-        objective, theta, tolerance=config.tolerance, trace_products=config.trace_products, seed=seed
-    )
-    unconverged = [state != "converged" for state in hessian.status]
-    found = {
-        "lambda_max": hessian.largest,
-        "residual": hessian.residual,
-        "lambda_min": hessian.smallest,
-        "unconverged": np.array(unconverged, dtype=np.float64),
-        "trace": hessian.trace,
-        "trace_error": hessian.trace_error,
-        "epsilon": measures.epsilon_sharpness(hessian.spectral, hessian.loss, config.epsilon),
-    }
-    box = {"epsilon": config.box_epsilon, "seed": seed}
+    seed, boxes = config.seed, {"epsilon": config.box_epsilon, "seed": config.seed}
     small = min(config.box_dimension, objective.size)
-    found["keskar"] = measures.keskar_sharpness(objective, theta, **box).value
-    found["keskar_subspace"] = measures.keskar_sharpness(objective, theta, dimension=small, **box).value
-    found["sam"] = measures.sam_sharpness(objective, theta, radius=config.sam_radius, seed=seed)
-    found["asam"] = measures.asam_sharpness(objective, theta, radius=config.asam_radius, seed=seed)
-    for name, scale, sigma in (
-        ("average", "coordinate", config.sigma),
-        ("average_relative", "relative", config.relative_sigma),
-    ):
-        average = measures.average_sharpness(objective, theta, sigma=sigma, pairs=config.pairs, scale=scale, seed=seed)
-        found |= {name: average.mean, f"{name}_error": average.standard_error}
-    for of in ("loss", "outputs"):
-        sensitivity = measures.sensitivity(objective, theta, of=of)
-        found |= {f"sensitivity_{of}": sensitivity.mean, f"sensitivity_{of}_error": sensitivity.standard_error}
-    found["frobenius_product"] = measures.frobenius_product(objective, theta)
-    found["spectral_product"] = measures.spectral_product(objective, theta)
-    if not config.model.batchnorm:
-        found["path_norm"] = measures.path_norm(objective, theta)
-    if setup.task.kind == "classification" and objective.loss_kind == "cross_entropy":
-        found["margin"] = measures.margin_percentile(measures.margins(objective, theta))
-        found["normalized_margin"] = found["margin"] / found["spectral_product"]
-    return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in found.items()}
+
+    def hessian() -> dict[str, Any]:
+        found = measures.hessian_sharpness(
+            objective, theta, tolerance=config.tolerance, trace_products=config.trace_products, seed=seed
+        )
+        return {
+            "lambda_max": found.largest,
+            "residual": found.residual,
+            "lambda_min": found.smallest,
+            "unconverged": np.array([state != "converged" for state in found.status], dtype=np.float64),
+            "trace": found.trace,
+            "trace_error": found.trace_error,
+            "epsilon": measures.epsilon_sharpness(found.spectral, found.loss, config.epsilon),
+        }
+
+    def box(name: str, **dimension: int) -> dict[str, Any]:
+        return {name: measures.keskar_sharpness(objective, theta, **dimension, **boxes).value}
+
+    def average(name: str, scale: Any, sigma: float) -> dict[str, Any]:
+        found = measures.average_sharpness(objective, theta, sigma=sigma, pairs=config.pairs, scale=scale, seed=seed)
+        return {name: found.mean, f"{name}_error": found.standard_error}
+
+    def sensitivity(of: Any) -> dict[str, Any]:
+        found = measures.sensitivity(objective, theta, of=of)
+        return {f"sensitivity_{of}": found.mean, f"sensitivity_{of}_error": found.standard_error}
+
+    def norms() -> dict[str, Any]:
+        found = {"frobenius_product": measures.frobenius_product(objective, theta)}
+        found["spectral_product"] = measures.spectral_product(objective, theta)
+        if not config.model.batchnorm:
+            found["path_norm"] = measures.path_norm(objective, theta)
+        if setup.task.kind == "classification" and objective.loss_kind == "cross_entropy":
+            found["margin"] = measures.margin_percentile(measures.margins(objective, theta))
+        return found
+
+    return {
+        "hessian": hessian,
+        "box": partial(box, "keskar"),
+        "subspace": partial(box, "keskar_subspace", dimension=small),
+        "sam": lambda: {"sam": measures.sam_sharpness(objective, theta, radius=config.sam_radius, seed=seed)},
+        "asam": lambda: {"asam": measures.asam_sharpness(objective, theta, radius=config.asam_radius, seed=seed)},
+        "average": partial(average, "average", "coordinate", config.sigma),
+        "relative": partial(average, "average_relative", "relative", config.relative_sigma),
+        "inputs-loss": partial(sensitivity, "loss"),
+        "inputs-outputs": partial(sensitivity, "outputs"),
+        "norms": norms,
+    }

@@ -39,7 +39,7 @@ from thalweg.errors import InputError
 from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._correlations import correlations
-from thalweg.experiments._members import METRICS, Members, Varied, members, table
+from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments._sizes import has_test, test_samples, trained
 from thalweg.experiments.findings import Findings
 from thalweg.experiments.stages import Passes, Stage, Training
@@ -135,7 +135,7 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
     """
     trained = Members(members(config), run)
 
-    def look(setup: Setup, theta: Tensor, buffers: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    def look(_member: Member, setup: Setup, theta: Tensor, buffers: dict[str, Tensor]) -> dict[str, np.ndarray]:
         from thalweg.generalization import batch_mean_norm, sensitivity
 
         samples = config.measured_on or ("test" if "test" in setup.evaluate else "train")

@@ -35,7 +35,9 @@ rescaling changes. A correlation over one varied field shows that both follow th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +47,7 @@ from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments import _rescaling
 from thalweg.experiments._correlations import correlations
-from thalweg.experiments._members import METRICS, Members, Varied, members, table
+from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.findings import Findings
 from thalweg.experiments.stages import Passes, Stage, Training
@@ -57,7 +59,9 @@ from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import Tensor
 
+    from thalweg.experiments._training import Setup
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "measure", "run", "tell"]
@@ -186,12 +190,21 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
     from thalweg.generalization import distance
 
     trained = Members(members(config), run)
-    frame = table(trained, lambda setup, theta, _: columns(config, setup, theta))
+
+    def kept(member: Member, setup: Setup, theta: Tensor, _: object) -> dict[str, np.ndarray]:
+        return columns(config, setup, theta, partial(_keep, run, member.name))
+
+    frame = table(trained, kept)
     travelled = []
     for member in trained.members:
         snapshots = run.recording(member.name).snapshots
         travelled += distance(snapshots[-1], snapshots[0]).tolist()
     return measures.described(trained, frame.with_columns(distance=pl.Series(travelled, dtype=pl.Float64)))
+
+
+def _keep(run: Run, member: str, name: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What a measure has found of a member's networks, kept as soon as it is known: all of them take minutes."""
+    return {key: np.asarray(values) for key, values in run.cached(f"{name}-{member}"[:100], compute).items()}
 
 
 def _counter_example(config: Config, run: Run, best: pl.DataFrame) -> dict[str, np.ndarray] | str:

@@ -24,6 +24,7 @@ Hessian is that of linear pieces and misses the kinks between them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from thalweg.experiments.findings import Findings
 from thalweg.experiments.stages import Passes, Stage
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
+from thalweg.progress import track
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
@@ -155,7 +157,7 @@ def run(config: Config, run: Run) -> Findings:
     }
     layers = _layers(config, objective, places[1][0], run)
     tops = run.cached("largest", lambda: _largest(config, objective, places[1][0]))
-    signs = run.cached("signs", lambda: _signs(objective, places))
+    signs = run.cached("signs", lambda: _signs(objective, places, run))
     if objective.kinks:
         warnings.append(
             f"The model is piecewise linear ({', '.join(objective.kinks)}): its Hessian misses the kinks in between."
@@ -245,16 +247,28 @@ def _largest(config: Config, objective: Objective, theta: Tensor) -> dict[str, T
     return out
 
 
-def _signs(objective: Objective, places: list[Tensor]) -> dict[str, Tensor]:
+_SIGNS = ("ratio", "low", "high", "positive", "negative", "undecided", "band", "loss", "gradient_norm")
+
+
+def _signs(objective: Objective, places: list[Tensor], run: Run) -> dict[str, Tensor]:
+    """Signs of every network at both places, (2, R); each is kept as soon as it is known, for it may take minutes."""
     import torch
 
-    from thalweg.curvature import minimal_ratio
+    def one(theta: Tensor) -> dict[str, Tensor]:
+        from thalweg.curvature import minimal_ratio
 
-    names = ("ratio", "low", "high", "positive", "negative", "undecided", "band", "loss", "gradient_norm")
-    found = [minimal_ratio(objective, theta) for theta in places]
-    out = {name: torch.stack([getattr(one, name).double() for one in found]) for name in names}
-    out["estimated"] = torch.tensor(found[0].method == "estimate")
-    return out
+        found = minimal_ratio(objective, theta)
+        kept = {name: getattr(found, name).double().cpu() for name in _SIGNS}
+        return kept | {"estimated": torch.tensor(found.method == "estimate")}
+
+    keys = [(place, r) for place in range(len(places)) for r in range(len(places[0]))]
+    found = []
+    with track("signs of the networks at both ends", total=len(keys)) as advance:
+        for done, (place, r) in enumerate(keys, 1):
+            found.append(run.cached(f"signs-{PLACES[place]}-{r + 1}", partial(one, places[place][r])))
+            advance(done)
+    out = {name: torch.stack([one[name] for one in found]).reshape(len(places), -1) for name in _SIGNS}
+    return out | {"estimated": found[0]["estimated"]}
 
 
 def _tell(

@@ -93,6 +93,8 @@ def connect(
     if bends < 1:
         raise InputError(f"bends must be at least 1, found {bends}")
     recipe = _default(objective) if recipe is None else recipe
+    if recipe.stop is not None:
+        raise InputError(f"recipe.stop must be None for a curve, found '{recipe.stop}'")
     lead, size = theta_a.shape[:-1], objective.size
     ends = [theta.to(objective.device, objective.dtype).reshape(-1, size) for theta in (theta_a, theta_b)]
     line = Path(torch.stack(ends))

@@ -65,7 +65,8 @@ def medians(run: Run) -> dict[str, float | None]:
     if TABLE not in run.results:
         return {}
     table = run.load(TABLE)
-    last = table.filter(pl.col("step") == pl.col("step").max()) if "step" in table.columns else table
+    own = ("member", "replica") if "member" in table.columns else ("replica",)
+    last = table.filter(pl.col("step") == pl.col("step").max().over(own)) if "step" in table.columns else table
     if last["replica"].n_unique() < len(last):
         return {}
     completed = last.filter(pl.col("status") == "completed")
