@@ -98,8 +98,8 @@ class SpectralDensity(BaseResult):
         """
         if self.status != "ok":
             raise InputError("a density that is not finite cannot be plotted: products had NaN or infinite entries")
-        values = (self.grid, self.density, self.lower, self.upper)
-        one = Spectrum("density", *(value.numpy() for value in values), None, self.width)
+        grid, density, low, high = (one.numpy() for one in (self.grid, self.density, self.lower, self.upper))
+        one = Spectrum("density", grid, density, low, high, None, self.width)
         panels = [("", [one])]
         return density_figure("density", "Density of the eigenvalues", panels, self.probes, self.steps, self.confidence)
 

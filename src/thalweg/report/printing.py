@@ -109,7 +109,8 @@ def printed(document: Document) -> bytes:
 
     made = BaseDocTemplate(file, pagesize=A4, title=document.title, creator=f"Thalweg {__version__}", invariant=1)
     made.addPageTemplates([PageTemplate(frames=[frame], onPage=foot)])
-    made.build(story, canvasmaker=partial(Canvas, initialFontName=SANS))
+    begun: Any = {"initialFontName": SANS}  # its stubs call it a number
+    made.build(story, canvasmaker=partial(Canvas, **begun))
     return _with_figures(file, places)
 
 

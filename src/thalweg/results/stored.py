@@ -96,7 +96,7 @@ def load(path: str | os.PathLike[str]) -> Stored:
             raise InputError(f"{path} must be a result that was saved, found other tensors")
         try:
             found = _decoded(json.loads(told), tensors_of(file))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"{path} cannot be read as a result: {error}") from None
     if not isinstance(found, Stored):
         raise InputError(f"{path} must hold a result, found {type(found).__name__}")
