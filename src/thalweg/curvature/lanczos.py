@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from thalweg import limits
 from thalweg._short import short
 from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
@@ -89,7 +90,7 @@ def eigenpairs(
     margin: float = 0.01,
     max_products: int = 1000,
     subspace: int | None = None,
-    memory: int = 2**30,
+    memory: int | None = None,
     start: Tensor | None = None,
     samples: int | None = None,
     subsets: int = SUBSETS,
@@ -110,7 +111,8 @@ def eigenpairs(
         margin: How far beyond the last wanted value, relative to it (or to the norm), the check must exclude others.
         max_products: Budget; what has not converged by then is returned as it is, marked.
         subspace: Most basis vectors held at once; by default up to 100, as many as `memory` holds, at least 2K + 10.
-        memory: Bytes for the basis, by default 1 GiB.
+        memory: Bytes for the basis, by default half of the memory that is free, and at least 1 GiB. It matters only
+            where 100 vectors do not fit: fewer mean more restarts.
         start: A guess (P,) or several (b, P), for instance the eigenvectors of the step before.
         samples: Find those of so many samples, drawn without replacement, instead of all; no others are read. The
             largest eigenvalue of a sample is too large on average (it is convex in the matrix), the smallest too
@@ -216,10 +218,11 @@ def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:
     )
 
 
-def _capacity(operator: Operator, wanted: int, subspace: int | None, memory: int) -> int:
+def _capacity(operator: Operator, wanted: int, subspace: int | None, memory: int | None) -> int:
     least = wanted + 3
     if subspace is None:
-        subspace = max(2 * wanted + 10, min(100, memory // (operator.size * operator.dtype.itemsize)))
+        room = max(2**30, limits.budget(operator.device)) if memory is None else memory
+        subspace = max(2 * wanted + 10, min(100, room // (operator.size * operator.dtype.itemsize)))
     elif subspace < min(least, operator.size):
         raise InputError(f"subspace must be at least {min(least, operator.size)} for {wanted} pairs, found {subspace}")
     return min(subspace, operator.size)

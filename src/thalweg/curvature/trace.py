@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.curvature.probes import sign_blocks, signs_of
 from thalweg.curvature.sized import sized
 from thalweg.curvature.subsampled import on_parts
 from thalweg.declared import declared
@@ -185,18 +186,9 @@ def diagonal(
     return DiagonalEstimate(values, errors, name, operator.products - before)
 
 
-def _signs(operator: Operator, count: int, generator: torch.Generator) -> Tensor:
-    """Random signs (count, P); row i does not depend on the count."""
-    rows = [torch.randint(0, 2, (operator.size,), generator=generator, dtype=torch.int8) for _ in range(count)]
-    return (2 * torch.stack(rows) - 1).to(operator.device, operator.dtype)
-
-
 def _hutchinson(operator: Operator, products: int, generator: torch.Generator) -> tuple[float, float]:
-    samples = []
-    for _ in range(products):
-        signs = _signs(operator, 1, generator)[0]
-        samples.append(signs @ operator(signs))
-    return _mean(torch.stack(samples).double())
+    samples = [(signs * operator(signs)).sum(-1) for signs in sign_blocks(operator, products, generator)]
+    return _mean(torch.cat(samples).double())
 
 
 def _mean(samples: Tensor) -> tuple[float, float]:
@@ -206,9 +198,9 @@ def _mean(samples: Tensor) -> tuple[float, float]:
 
 def _hutch(operator: Operator, products: int, generator: torch.Generator) -> tuple[float, float]:
     third = products // 3
-    basis = _orthonormal(operator(_signs(operator, third, generator)))  # (k, P)
+    basis = _orthonormal(operator(signs_of(operator, third, generator)))  # (k, P)
     inside = (basis * operator(basis)).sum().double()
-    probes = _signs(operator, products - 2 * third, generator)
+    probes = signs_of(operator, products - 2 * third, generator)
     probes = probes - (probes @ basis.mT) @ basis
     return _mean(inside + (probes * operator(probes)).sum(-1).double())
 
@@ -289,7 +281,7 @@ class _Projected:
 
 
 def _xdiag(operator: Operator, m: int, generator: torch.Generator) -> Tensor:
-    probes = _signs(operator, m, generator)
+    probes = signs_of(operator, m, generator)
     image = operator(probes)
     if not bool(torch.isfinite(image).all()):
         return torch.full_like(image, math.nan)
@@ -306,9 +298,8 @@ def _xdiag(operator: Operator, m: int, generator: torch.Generator) -> Tensor:
 def _hutchinson_diagonal(operator: Operator, products: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     mean = torch.zeros(operator.size, dtype=operator.dtype, device=operator.device)
     squares = torch.zeros_like(mean)
-    for i in range(products):  # Welford's recurrence: two vectors held, whatever the number of products
-        signs = _signs(operator, 1, generator)[0]
-        sample = signs * operator(signs)
+    rows = (row for signs in sign_blocks(operator, products, generator) for row in signs * operator(signs))
+    for i, sample in enumerate(rows):  # Welford's recurrence: few vectors held, whatever the number of products
         step = sample - mean
         mean = mean + step / (i + 1)
         squares = squares + step * (sample - mean)
