@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.objective.plainly import CE, agrees, data, made
+from thalweg import curvature
 from thalweg.errors import InputError
 from thalweg.objective import ParameterLayout, replica_seed
 from thalweg.objective.planning import plan
@@ -58,3 +60,39 @@ def test_plan_stays_within_memory():
         assert 1 <= cut.samples <= samples
         used = cut.replicas * (each + cut.samples * pair)
         assert used <= 10**8 or (cut.replicas == 1 and cut.samples == 1)
+
+
+class Mixer(nn.Module):
+    """Mixes frequencies by complex weights, kept as pairs of real numbers, at an odd place in θ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.weight, self.head = (
+            nn.Parameter(torch.zeros(1)),
+            nn.Parameter(torch.rand(4, 2)),
+            nn.Linear(4, 3),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.fft(x) * torch.view_as_complex(self.weight)
+        return self.head(torch.tanh(torch.fft.ifft(spectrum).real + self.shift))
+
+
+def test_pairs_of_numbers_may_be_read_as_complex_ones() -> None:
+    objective = agrees(made(Mixer), CE, data(), second=False)
+    theta, v = objective.theta, torch.linspace(-1, 1, objective.size, dtype=torch.float64)
+    ahead, behind = (objective.gradient(theta + step * v) for step in (1e-5, -1e-5))
+    assert torch.allclose(objective.hvp(theta, v), (ahead - behind) / 2e-5, rtol=0, atol=1e-8)
+    two = objective.hvp(torch.stack([theta, theta + v]), torch.stack([v, v]))
+    assert torch.allclose(two[0], objective.hvp(theta, v), rtol=0, atol=1e-12)
+    upper, lower = objective.outputs(torch.stack([theta + 1e-5 * v, theta - 1e-5 * v])).softmax(-1).sqrt()
+    fisher = 4 * ((upper - lower) / 2e-5).square().sum(-1).mean()  # of softmax outputs it is the Gauss–Newton matrix
+    assert torch.allclose(curvature.ggn_operator(objective, theta)(v) @ v, fisher, rtol=1e-6)
+
+
+def test_parameters_share_memory_with_theta_where_they_lie_evenly() -> None:
+    layout = ParameterLayout(("a", "b"), ((4,), (3, 2)))
+    theta = torch.arange(20.0).reshape(2, 10)
+    for name, value in layout.parameters(theta).items():
+        assert torch.equal(value, layout.unravel(theta)[name])
+        assert value.untyped_storage().data_ptr() == theta.untyped_storage().data_ptr()

@@ -194,7 +194,7 @@ class _Factors:
         return self.objective.batches.reduced(out)[0]
 
     def _product(self, graph: _Graph, v: Tensor) -> Tensor:
-        parts = self.layout.unravel(v).values()
+        parts = self.layout.parameters(v).values()
         along = [part.reshape(one.shape) for part, one in zip(parts, graph.pulled, strict=True)]
         with self.objective.program.again():
             forward = _pull(graph.pulled, graph.dummies, along)

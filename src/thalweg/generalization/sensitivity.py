@@ -136,7 +136,7 @@ def input_norms(
             rows.append(torch.full((_samples(objective),), math.nan, dtype=torch.float64, device=theta.device))
             continue
         extra = {name: value[0] for name, value in objective.evaluation.extra(point[None]).items()}
-        params = {**objective.layout.unravel(point), **extra, **{name: value[r] for name, value in own.items()}}
+        params = {**objective.layout.parameters(point), **extra, **{name: value[r] for name, value in own.items()}}
         rows.append(_one(objective, params, of, p))
     return torch.stack(rows).reshape(*lead, -1) if rows else flat.new_zeros(*lead, _samples(objective)).double()
 

@@ -113,7 +113,7 @@ class Evaluation:
             One tensor for each parameter, in order: (B, *shape), or (*shape) for a model that must hold θ; and name ->
             (B, *shape).
         """
-        given = self.layout.parameters(theta)
+        given = self.layout.unravel(theta)
         names = (layout or self.layout).names
         if self.program.needs.held:  # one θ at a time: `plan`
             pairs = {name: leaf_stack(given[name]) for name in names}
@@ -140,7 +140,7 @@ class Evaluation:
         out: list[dict[str, Tensor]] = []
         with torch.no_grad(), self.program.surroundings():
             for rows, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.parameters(part), **self._buffers(rows, part)}
+                params = {**self.layout.unravel(part), **self._buffers(rows, part)}
                 total: dict[str, Tensor] = {}
                 for batch, count in self.batches.summands(cut.samples):
                     for name, found in function(params, batch).items():
@@ -155,7 +155,7 @@ class Evaluation:
         rows = []
         with torch.no_grad(), self.program.surroundings():
             for own, part, cut in self._pieces(theta, VALUE):
-                params = {**self.layout.parameters(part), **self._buffers(own, part)}
+                params = {**self.layout.unravel(part), **self._buffers(own, part)}
                 pieces = [self.program.outputs(params, batch) for batch, _ in batches.chunks(cut.samples)]
                 if not isinstance(pieces[0], Tensor):
                     found = type(pieces[0]).__name__
@@ -250,7 +250,7 @@ class Evaluation:
     def _stack_product(self, theta: Tensor, batch: Batch, weight: float) -> Apply:
         """Products by the formulas of a stack of linear layers."""
         program = self.program
-        params = {**program.fixed, **self.layout.parameters(theta)}
+        params = {**program.fixed, **self.layout.unravel(theta)}
         with torch.no_grad():
             formula = StackProduct(program, params, batch, weight)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from thalweg._short import short
 from thalweg.declared import words
 from thalweg.errors import InputError, nearest
+from thalweg.objective.stacking import evenly
 
 
 @short
@@ -95,6 +96,10 @@ class ParameterLayout:
             name: theta[..., self.slices[name]].reshape((*lead, *shape))
             for name, shape in zip(self.names, self.shapes, strict=True)
         }
+
+    def parameters(self, theta: Tensor) -> dict[str, Tensor]:
+        """As `unravel`, for models that are given one θ (P,), or vectors like it: pairs begin at even places."""
+        return {name: evenly(value) for name, value in self.unravel(theta).items()}
 
     def ravel(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Joins name -> (…, *shape) into theta (…, P); the leading axes must agree.

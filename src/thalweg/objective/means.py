@@ -94,7 +94,7 @@ def over_targets(objective: Assembly, batch: Any) -> None:
     loss, dtype = objective.program.loss, objective.dtype
     with torch.no_grad(), objective.program.surroundings():
         _, theta = few(objective)
-        output = objective.program.output_alone(objective.layout.unravel(theta), batch)
+        output = objective.program.output_alone(objective.layout.parameters(theta), batch)
     if any(len(leaf) != alone for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.dim()):
         return
     wide = placer(objective.device, torch.float64)
@@ -134,7 +134,7 @@ def over_batches(objective: Assembly) -> None:
     if objective.loss_on != "batch" or held.sharded or not _cut_later(objective):
         return
     program = objective.program
-    params = objective.layout.unravel(few(objective)[1])
+    params = objective.layout.parameters(few(objective)[1])
 
     def evaluate(part: Any) -> float:
         return float(program.loss_alone(params, part))

@@ -90,7 +90,7 @@ def _plain_product(plain: Plain, theta: Tensor, v: Tensor) -> tuple[Tensor, tupl
     with naming_refusals(), plain.program.surroundings(twice=True), torch.enable_grad():
         loss, model = plain.loss(theta)
         parts = plain.gradients(loss, model, create_graph=True)
-        vectors = plain.layout.unravel(v)
+        vectors = plain.layout.parameters(v)
         total = [(part * vectors[name]).sum() for name, part in parts.items() if part is not None]
         total = [one for one in total if one.requires_grad]
         again = plain.gradients(torch.stack(total).sum(), model) if total else dict.fromkeys(parts)

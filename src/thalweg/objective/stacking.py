@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["Rows", "as_parameter", "leaf_stack", "pytree_rows", "row", "trainable"]
+__all__ = ["Rows", "as_parameter", "evenly", "leaf_stack", "pytree_rows", "row", "trainable"]
 
 
 def as_parameter(value: Tensor, like: nn.Parameter, trained: bool) -> nn.Parameter:
@@ -39,7 +40,15 @@ def row(value: Tensor, r: int) -> Tensor:
     base = value._base
     if isinstance(base, nn.Parameter) and value.shape == (1, *base.shape):
         return base
-    return value[r]
+    return evenly(value[r])
+
+
+def evenly(value: Tensor) -> Tensor:
+    """Pairs of numbers (…, 2) at an even place in memory, where a model may read them as complex numbers."""
+    if value.shape[-1:] != (2,):
+        return value
+    odd = value.storage_offset() % 2 or any(stride % 2 for stride in value.stride()[:-1])
+    return value.clone(memory_format=torch.contiguous_format) if odd else value
 
 
 class Rows(tuple[Any, ...]):

@@ -170,7 +170,7 @@ def default_metrics(objective: Assembly) -> dict[str, Metric]:
         return {}
     batch = objective.batches.first(2)
     with torch.no_grad():
-        output = objective.program.output_alone(objective.layout.unravel(objective.theta), batch)
+        output = objective.program.output_alone(objective.layout.parameters(objective.theta), batch)
     target = batch[1]
     if not isinstance(target, Tensor) or target.is_floating_point() or not isinstance(output, Tensor):
         return {}
