@@ -15,6 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "thalweg"
 
 RANK = {
     "_lazy": 0,
+    "_screens": 0,
     "_short": 0,
     "configured": 0,
     "declared": 0,
