@@ -69,6 +69,11 @@ def test_one_thread_is_taken_only_where_it_is_clearly_faster(one: float, several
     assert set(taken[12:]) == {expected}
 
 
+def test_ruinous_steps_are_not_repeated() -> None:
+    machine = Machine({1: 1.0, 2: 60.0})
+    assert steps(Pace(1.0, machine.clock), machine, 60).count(2) == 2
+
+
 def test_steps_that_become_slow_are_timed_again() -> None:
     machine = Machine({1: 1.0, 2: 0.3})
     pace = Pace(1.0, machine.clock)

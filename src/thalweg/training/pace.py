@@ -30,6 +30,8 @@ SLOWER = 1.5
 """Steps that take so many times the best median are a reason to time again."""
 CLEARLY = 1.25
 """One thread must be faster by this factor, so that noise changes nothing."""
+RUINOUS = 2.0
+"""Steps with several threads that take so many times those with one are not repeated."""
 REST = 100
 """Least number of steps between two timings; doubled each time."""
 
@@ -95,14 +97,14 @@ class Pace:
         return result
 
     def _try(self) -> None:
-        self._ahead = ([self._most or 1] * BLOCK + [1] * BLOCK) * 2
+        self._ahead = ([1] * BLOCK + [self._most or 1] * BLOCK) * 2
         self._times, self._window, self._since = {}, [], 0
 
     def _note(self, number: int, taken: float) -> None:
         if self._ahead:
             self._ahead.pop(0)
             self._times.setdefault(number, []).append(taken)
-            if not self._ahead:
+            if not self._ahead or self._ruinous():
                 self._decide()
             return
         self._since += 1
@@ -116,8 +118,14 @@ class Pace:
             self._rest *= 2
             self._try()
 
+    def _ruinous(self) -> bool:
+        """Whether two steps with several threads were so slow that no more are needed to know."""
+        several, one = (self._times.get(number, []) for number in (self._most or 1, 1))
+        return len(several) > 1 and min(several) > RUINOUS * statistics.median(one)
+
     def _decide(self) -> None:
         """Compares what was timed."""
+        self._ahead = []
         several, one = (statistics.median(self._times[number]) for number in (self._most or 1, 1))
         factor = CLEARLY if self._number != 1 else 1 / CLEARLY  # the one in force stays unless it is clearly slower
         before, self._number = self._number, 1 if factor * one < several else self._most or 1
