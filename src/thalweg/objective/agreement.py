@@ -91,8 +91,9 @@ def settle(objective: Assembly, given: nn.Module) -> None:
 
     theta, looks = objective.theta, []
     before = state(objective.program.loss)
-    plain = Plain(objective.program, objective.layout, probe(objective))
-    again, copy = dependence.on_a_copy_at_all(plain, theta, given)
+    batch, first = probe(objective)
+    plain = Plain(objective.program, objective.layout, batch)
+    again, copy = first or dependence.on_a_copy_at_all(plain, theta, given)
 
     def look(at: Tensor) -> Tensor:
         looks.append((at, observed(lambda: plain.loss(at))))
@@ -119,14 +120,16 @@ def settle(objective: Assembly, given: nn.Module) -> None:
     parts = plain.gradients(loss, model)
 
     def moves(names: Sequence[str]) -> bool:
-        at = {name: value if name in names else here[name] for name, value in objective.layout.unravel(other).items()}
+        at = {
+            name: value if name in names else here[name] for name, value in objective.layout.parameters(other).items()
+        }
         try:
             now, then = plain.value(objective.layout.ravel(at)), float(again.detach())
         except Exception:  # noqa: BLE001 - outside of where the model can be evaluated, which these parameters decide
             return True
         return now != then and not (math.isnan(now) and math.isnan(then))
 
-    here = objective.layout.unravel(theta)
+    here = objective.layout.parameters(theta)
     dependence.on_theta(objective, parts, moves)
     dependence.on_the_copy(objective, plain, again, theta, given)
     way = Way(build, objective.layout, plain.batch, torch.stack([theta, other]))
@@ -191,7 +194,7 @@ def _tried(
         if len(theta) == 1 and evaluation.program.stack is not None:  # checks evaluate the model itself as well
             with torch.no_grad():
                 values.append(
-                    evaluation.program.loss_alone(evaluation.layout.unravel(theta[0]), evaluation.batches.held[0])
+                    evaluation.program.loss_alone(evaluation.layout.parameters(theta[0]), evaluation.batches.held[0])
                 )
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises where plain PyTorch does not
         return values, slopes, error

@@ -17,7 +17,7 @@ from thalweg.errors import InputError, brief, first_line, nearest
 from thalweg.objective import batches as data_batches
 from thalweg.objective import containers, copying, means, reading, samples, targets
 from thalweg.objective.normalization import POLICIES
-from thalweg.objective.plain import SAMPLES, drawn, looked_at, probe
+from thalweg.objective.plain import drawn, looked_at, probe
 from thalweg.objective.surroundings import own_numbers
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def _pairing(objective: Assembly, params: dict[str, Tensor], batch: Any, evaluat
 
 def target_shape(objective: Assembly) -> None:
     """Checks that targets are what a loss on the output can be compared with."""
-    batch = data_batches.cloned(objective.batches.first(looked_at(objective, SAMPLES)))
+    batch = data_batches.cloned(objective.batches.first(looked_at(objective, PROBE)))
     if objective.loss_on == "batch":
         return
     if not isinstance(batch, tuple | list) or len(batch) != 2:
