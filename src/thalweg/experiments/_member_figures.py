@@ -143,9 +143,10 @@ def matrix(part: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     """
     import polars as pl
 
-    ends = part.group_by("replica", maintain_order=True).agg(pl.col("step").max())["step"].to_numpy()
-    wide = part.with_columns(pl.col(name).cast(pl.Float64)).pivot(on="replica", index=["step", "epoch"], values=name)
-    wide = wide.sort("step")
+    again = pl.int_range(pl.len()).over("step", "replica")  # tables of several runs may number theirs alike
+    numbered = part.with_columns(pl.concat_str("replica", again, separator="/").alias("run"), pl.col(name).cast(float))
+    ends = numbered.group_by("run", maintain_order=True).agg(pl.col("step").max())["step"].to_numpy()
+    wide = numbered.pivot(on="run", index=["step", "epoch"], values=name).sort("step")
     values, steps = wide.drop("step", "epoch").fill_null(np.nan).to_numpy().copy(), wide["step"].to_numpy()
     for run, end in enumerate(ends):
         values[steps > end, run] = values[steps == end, run]
