@@ -21,6 +21,7 @@ RANK = {
     "declared": 0,
     "errors": 0,
     "limits": 0,
+    "parts": 0,
     "progress": 0,
     "threads": 0,
     "figures": 1,
