@@ -24,7 +24,7 @@ WIDEST = 170.0  # points of a column, beyond which its words are wrapped
 MOST_ROWS = 100
 """Rows of a table that are printed; the page for the browser has all of them."""
 
-CELL = ParagraphStyle("cell", fontName=SANS, fontSize=SIZE, leading=9, textColor=HexColor(INK))
+CELL = ParagraphStyle("cell", fontName=SANS, bulletFontName=SANS, fontSize=SIZE, leading=9, textColor=HexColor(INK))
 RIGHT = CELL.clone("right", alignment=2)
 LOOK: list[tuple[Any, ...]] = [
     ("FONT", (0, 0), (-1, -1), SANS, SIZE, 9),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -19,7 +18,6 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
     Flowable,
@@ -48,7 +46,8 @@ FILES = {SANS: "DejaVuSans", f"{SANS}-Bold": "DejaVuSans-Bold", f"{SANS}-Italic"
 FILES |= {f"{SANS}-BoldItalic": "DejaVuSans-BoldOblique", MONO: "DejaVuSansMono"}
 """Fonts that come with matplotlib and have every letter that a report writes."""
 
-BODY = ParagraphStyle("body", fontName=SANS, fontSize=9.5, leading=13.5, textColor=HexColor(INK), spaceAfter=4)
+BODY = ParagraphStyle("body", fontName=SANS, bulletFontName=SANS, fontSize=9.5, leading=13.5, spaceAfter=4)
+BODY.textColor = HexColor(INK)
 HEAD = BODY.clone("head", fontName=f"{SANS}-Bold", fontSize=11, leading=15, spaceBefore=9, spaceAfter=3, keepWithNext=1)
 STYLES = {
     "title": BODY.clone("title", fontName=f"{SANS}-Bold", fontSize=19, leading=24, spaceAfter=4),
@@ -109,8 +108,7 @@ def printed(document: Document) -> bytes:
 
     made = BaseDocTemplate(file, pagesize=A4, title=document.title, creator=f"Thalweg {__version__}", invariant=1)
     made.addPageTemplates([PageTemplate(frames=[frame], onPage=foot)])
-    begun: Any = {"initialFontName": SANS}  # its stubs call it a number
-    made.build(story, canvasmaker=partial(Canvas, **begun))
+    made.build(story)
     return _with_figures(file, places)
 
 
