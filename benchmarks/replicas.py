@@ -2,9 +2,11 @@
 
     python benchmarks/replicas.py [--quick] [--threads N] [NAME …]
 
-Names: small, one, images, recording, memory; default all. Prints one table with the ratio of each pair and its target;
-both sides of a pair run interleaved in one process, and the ratio is that of the medians. The plain side is what one
-writes by hand: an `nn.Sequential`, `torch.optim.Adam` with its defaults, zero_grad, backward, step.
+Names: small, one, images, networks, evaluation, recording, memory; default all. Prints one table with the ratio of
+each pair and its target; both sides of a pair run interleaved in one process, and the ratio is that of the medians. In
+the parts networks and evaluation it is processor time with one thread, which other work on the machine disturbs less.
+The plain side is what one writes by hand: an `nn.Sequential`, `torch.optim.Adam` with its defaults, zero_grad,
+backward, step.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from thalweg.models import COURSE, ModelConfig, build
 from thalweg.objective import Objective
 from thalweg.runs import MemoryRecording, Run
 from thalweg.training import Cadence, Recipe, train
@@ -60,6 +63,19 @@ def interleaved(first: Callable[[], None], second: Callable[[], None], repetitio
             function()
             kept.append(time.perf_counter() - began)
     return statistics.median(times[0]), statistics.median(times[1])
+
+
+def in_turn(*functions: Callable[[], object], repetitions: int) -> list[float]:
+    """Median seconds of each, taken in turn: of the processor where one thread does the work."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repetitions + 1):
+        for function, kept in zip(functions, times, strict=True):
+            gc.collect()
+            began = clock()
+            function()
+            kept.append(clock() - began)
+    return [statistics.median(kept[1:]) for kept in times]
 
 
 def setup_seconds(objective: Objective, theta: torch.Tensor, recipe: Recipe) -> float:
@@ -142,6 +158,137 @@ def images(quick: bool) -> None:
     line("784-256-256-256-10, batch 128, 8 replicas", found, "<= 1.00", fast <= slow)
 
 
+class GroupNormBlock(nn.Module):
+    """A residual block with GroupNorm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(4, channels), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(4, channels),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return torch.relu(x + self.residual(x))
+
+
+class Transformer(nn.Module):
+    """Two encoder layers over rows of an image, averaged."""
+
+    def __init__(self, inputs: int = 28, width: int = 32, tokens: int = 28) -> None:
+        super().__init__()
+        self.embed, self.position = nn.Linear(inputs, width), nn.Embedding(tokens, width)
+        layers = [
+            nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
+            for _ in range(2)
+        ]
+        self.layers, self.head = nn.Sequential(*layers), nn.Linear(width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 1, T, D) -> (N, 10)."""
+        return self.head(self.layers(self.embed(x[:, 0]) + self.position.weight).mean(1))
+
+
+GRAY, COLOR = (1, 28, 28), (3, 32, 32)
+RESIDUAL = ModelConfig(kind="resnet", channels=(8, 16), blocks=1, batchnorm=True)
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "CNN 8-16, 28 x 28, batch 300": (
+        lambda: build(ModelConfig(kind="cnn", channels=(8, 16)), GRAY, 10), GRAY, 300,
+    ),
+    "course's CNN sharpness, 28 x 28, batch 300": (lambda: build(COURSE["sharpness"], GRAY, 10), GRAY, 300),
+    "course's CNN conv-4x27, 32 x 32, batch 50": (lambda: build(COURSE["conv-4x27"], COLOR, 10), COLOR, 50),
+    "CNN 8-16, 8 x 8, batch 32": (
+        lambda: build(ModelConfig(kind="cnn", channels=(8, 16)), (1, 8, 8), 10), (1, 8, 8), 32,
+    ),
+    "ResNet with BatchNorm, 32 x 32, batch 64": (lambda: build(RESIDUAL, COLOR, 10), COLOR, 64),
+    "ResNet with GroupNorm, 32 x 32, batch 64": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), GroupNormBlock(16), GroupNormBlock(16),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+        ), COLOR, 64,
+    ),
+    "transformer, 28 tokens, batch 64": (Transformer, GRAY, 64),
+}  # fmt: skip
+
+
+def networks(quick: bool) -> None:
+    """Networks that are no stacks of linear layers, each replica with its own batches, at 1, 3 and 8 replicas."""
+    for name, network in NETWORKS.items():
+        for replicas in (1, 3, 8):
+            _network(name, *network, replicas, 0.3 if quick else 1.0, 3 if quick else 5)
+
+
+def _network(
+    name: str,
+    make: Callable[[], nn.Module],
+    shape: tuple[int, ...],
+    size: int,
+    replicas: int,
+    seconds: float,
+    repetitions: int,
+) -> None:
+    model, sample, label = make(), torch.rand(size, *shape), torch.randint(10, (size,))
+    plain([model], nn.CrossEntropyLoss(), lambda r: [(sample, label)], 5)  # the first steps of a process are slow
+    began = time.process_time()
+    plain([model], nn.CrossEntropyLoss(), lambda r: [(sample, label)], 5)
+    steps = min(200, max(3, round(5 * seconds / (time.process_time() - began))))  # few steps are lost in the set-up
+    x, y = torch.rand(size * steps, *shape), torch.randint(10, (size * steps,))
+    loss = nn.CrossEntropyLoss()
+    objective = Objective(make().eval(), loss, (x, y), init=make)
+    theta = objective.initial(replicas)
+    models = [make() for _ in range(replicas)]
+
+    def loop() -> None:
+        for r, model in enumerate(models):
+            optimizer = torch.optim.Adam(model.parameters())
+            order = torch.randperm(len(x), generator=torch.Generator().manual_seed(r))
+            for part in order.split(size):
+                optimizer.zero_grad()
+                loss(model(x[part]), y[part]).backward()
+                optimizer.step()
+
+    def ours(count: int) -> None:
+        train(objective, theta, Recipe(steps=count, batch_size=size, record=NEVER))
+
+    plainly, whole, empty = in_turn(loop, lambda: ours(steps), lambda: ours(0), repetitions=repetitions)
+    slow, fast = (1e3 * taken / steps / replicas for taken in (plainly, whole - empty))
+    found = f"{fast / slow:.2f} of the loop's time ({slow:.1f} ms -> {fast:.1f} ms a step and replica)"
+    few = "one replica" if replicas == 1 else f"{replicas} replicas"
+    line(f"{name}, {few}", found, "<= 1.05", fast <= 1.05 * slow)
+
+
+def evaluation(quick: bool) -> None:
+    """Loss and accuracy of three convolutional replicas on all data, and one gradient, against the bare passes."""
+    make, shape, _ = NETWORKS["CNN 8-16, 28 x 28, batch 300"]
+    x, y = torch.rand(600 if quick else 3000, *shape), torch.randint(10, (600 if quick else 3000,))
+    loss = nn.CrossEntropyLoss()
+    objective = Objective(make().eval(), loss, (x, y))
+    theta = objective.initial(3)
+    models = [objective.module(row) for row in theta]
+
+    def bare() -> None:
+        with torch.no_grad():
+            for model in models:
+                for part, target in zip(x.split(300), y.split(300), strict=True):
+                    output = model(part)
+                    loss(output, target), (output.argmax(1) == target).double().mean()
+
+    def slopes() -> None:
+        for model in models:
+            model.zero_grad()
+            for part, target in zip(x.split(300), y.split(300), strict=True):
+                loss(model(part), target).backward()
+
+    for name, plainly, ours in (
+        ("loss and accuracy", bare, lambda: objective.metrics(theta)),
+        ("gradient", slopes, lambda: objective.gradient(theta)),
+    ):
+        slow, fast = in_turn(plainly, ours, repetitions=3 if quick else 7)
+        found = f"{fast / slow:.2f} of the bare passes ({1e3 * slow:.0f} ms -> {1e3 * fast:.0f} ms)"
+        line(f"{name} of three CNNs 8-16 on {len(x)} images", found, "<= 1.05", fast <= 1.05 * slow)
+
+
 def recording(quick: bool) -> None:
     """Weights, loss and gradient norm after every epoch, into a run folder, against none."""
     samples, replicas, epochs = 10_000, 8, 3 if quick else 10
@@ -208,7 +355,7 @@ def memory(quick: bool) -> None:
         )
 
 
-PARTS = {part.__name__: part for part in (small, one, images, recording, memory)}
+PARTS = {part.__name__: part for part in (small, one, images, networks, evaluation, recording, memory)}
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.objective.planning import GRADIENT, Plan, plan
 from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.planning import GRADIENT, Plan, plan
 from thalweg.objective.seeds import replica_seed
 from thalweg.objective.stacking import leaf_stack
 from thalweg.objective.surroundings import own_numbers
