@@ -66,8 +66,8 @@ def test_the_size_of_operations_chooses_and_the_number_comes_back(
         assert set(_seen) == {expected}
         assert torch.get_num_threads() == free
     _seen.clear()
-    train(objective, recipe=Recipe(steps=2))
-    assert _seen[-1] == expected
+    train(objective, recipe=Recipe(steps=5))
+    assert set(_seen) == {1, expected}  # large steps are timed with one thread first
     assert torch.get_num_threads() == free
     with pytest.raises(ValueError, match="theta"):
         objective.value(theta[1:])

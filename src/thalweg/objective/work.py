@@ -55,6 +55,7 @@ _VIEWS = frozenset(
         "narrow",
         "select",
         "__get__",
+        "__getitem__",
         "to",
         "type",
         "requires_grad_",
