@@ -89,9 +89,9 @@ class Config(TrainingConfig):
         found = [*super().stages(), *(Passes(name, self, products=steps) for name in densities)]
         found.append(Passes("largest", self, products=LARGEST))
         counted = parameters <= COUNTED
-        signs = {"products": 2 * steps} if not counted else {"products": max(2.0, parameters / 5)}
+        signs = max(2.0, parameters / 5) if counted else 2 * steps
         keys = [f"signs-{place}-{r + 1}" for place in PLACES for r in range(self.replicas)]
-        return [*found, *(Passes(key, self, **signs) for key in keys)]
+        return [*found, *(Passes(key, self, products=signs) for key in keys)]
 
     def numbers(self, parameters: int) -> dict[str, float]:
         """The whole Hessian and the workspace of its eigenvalues."""

@@ -22,9 +22,9 @@ from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, floating
 from thalweg.objective.containers import Column, Leaf, leaves, mapped, rebuilt
-from thalweg.objective.planning import CPU_WORKING_SET, GRADIENT
 from thalweg.objective.drawing import drawable, numbers
 from thalweg.objective.normalization import layers
+from thalweg.objective.planning import CPU_WORKING_SET, GRADIENT
 from thalweg.objective.program import Program
 from thalweg.objective.samples import common_length, cut
 from thalweg.objective.structure import LinearStack
