@@ -26,6 +26,7 @@ from torch.utils import _pytree as pytree
 from thalweg._short import short
 from thalweg.errors import first_line
 from thalweg.objective import containers, copying
+from thalweg.objective.channels import channels_last, takes_channels_last
 from thalweg.objective.kernels import exact_kernels
 from thalweg.objective.needs import Needs
 from thalweg.objective.scalars import number
@@ -37,6 +38,7 @@ from thalweg.objective.tensors import cloned
 
 log = logging.getLogger("thalweg")
 Params = Mapping[str, Tensor]
+_ON_BATCHES = ("loss_one", "output_one", "_loss_and_output")  # functions of (images, targets)
 
 
 class LossOnBatch(nn.Module):
@@ -89,6 +91,12 @@ class Program:
         if self.on_batch or self.needs.held or not only_linear(self.model):
             return None
         return linear_stack(copying.copied(self.model))
+
+    @cached_property
+    def _laid_out(self) -> bool:
+        """Whether images get their channels last in memory."""
+        odd = self.on_batch or self.needs != Needs(vectorized=self.needs.vectorized)
+        return not odd and takes_channels_last(self.model, self.loss)
 
     @cached_property
     def _places(self) -> list[Place]:
@@ -308,14 +316,14 @@ class Program:
         fresh: bool = False,
     ) -> Any:
         """One after the other; with `fresh`, as parameters of their own that nothing is differentiated in."""
-        out = []
+        out, laid_out = [], self._laid_out and function.__name__ in _ON_BATCHES
         for r in range(replicas):
             one = {
                 name: nn.Parameter(value[r].detach().clone()) if fresh and name in self.theta else row(value, r)
                 for name, value in params.items()
             }
             own = containers.mapped(lambda leaf, r=r: leaf[r], batch) if own_batch else batch
-            out.append(function(one, own))
+            out.append(function(one, channels_last(own) if laid_out else own))
         return pytree.tree_map(
             lambda *leaves: torch.stack(leaves) if isinstance(leaves[0], Tensor) else Rows(leaves), *out
         )
