@@ -37,14 +37,16 @@ def test_value_and_gradient_are_those_of_plain_pytorch(channels):
     value, gradient = objective.value_and_gradient(objective.theta)
     torch.testing.assert_close(value, loss(model(x), y).detach())
     torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-6)
-    assert x.is_contiguous() and objective.outputs(objective.theta).shape == (20, 3)
+    assert x.is_contiguous()
+    assert objective.outputs(objective.theta).shape == (20, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_lie_last_also_where_there_is_one(channels):
     x = torch.randn(2, channels, 5, 4)
     new, _ = channels_last((x, None))
-    assert torch.equal(new, x) and new.stride() == (20 * channels, 1, 4 * channels, channels)
+    assert torch.equal(new, x)
+    assert new.stride() == (20 * channels, 1, 4 * channels, channels)
 
 
 def test_other_batches_stay_as_they_are():
