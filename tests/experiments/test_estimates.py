@@ -14,9 +14,10 @@ from thalweg.experiments import discover, execute, find
 from thalweg.experiments.costs import costs
 from thalweg.experiments.durations import MINUTES
 from thalweg.experiments.estimates import estimate, faster, time_words
-from thalweg.experiments.execution import load_findings, start
+from thalweg.experiments.execution import compute, load_findings, start
 from thalweg.experiments.stages import Other, Training
 from thalweg.runs import Run
+from thalweg.training.loop import _Training
 
 
 @pytest.mark.parametrize("name", discover())
@@ -126,3 +127,25 @@ def test_estimating_is_cheap() -> None:
     began = time.process_time()
     estimate(find("trajectory").preset("tiny"))
     assert time.process_time() - began < 30
+
+
+def test_an_interrupted_training_is_estimated_and_resumed_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start("trajectory", find("trajectory").preset("tiny"), tmp_path)
+    commits = []
+
+    def stop(training: _Training, **_: bool) -> None:
+        commits.append(commit(training))
+        if len(commits) == 3:
+            raise KeyboardInterrupt
+
+    commit = _Training._commit
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.training.loop.COMMIT_SECONDS", -1.0)
+        patch.setattr(_Training, "_commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compute(run)
+    assert estimate(find("trajectory").preset("tiny"), run).done > 0
+    assert cli.main(["resume", str(run.path)]) == 0, capsys.readouterr().err
+    assert Run.open(run.path).state == "complete"

@@ -96,3 +96,19 @@ def test_a_builtin_without_second_derivative_is_named():
     assert bool(made.gradient(made.theta).isfinite().all())
     with pytest.raises(InputError, match=r"twice differentiable .*ctc_loss_backward"):
         exact_curvature(made, made.theta)
+
+
+def test_a_tensor_that_is_written_into_before_the_backward_pass_is_named():
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x):
+            hidden = self.linear(x).exp()  # its derivative is its value
+            result = hidden.square().sum(1)
+            hidden.mul_(0.0)
+            return result
+
+    with pytest.raises(InputError, match="must be differentiable by autograd, found that the forward pass writes"):
+        Objective(Written(), lambda output, _: output.mean(), (torch.randn(5, 3), torch.zeros(5)))

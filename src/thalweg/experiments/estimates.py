@@ -92,8 +92,8 @@ def _share(stage: Stage, run: Run) -> float:
     recording = run.recording(stage.name)
     if recording.finished:
         return 1.0
-    saved = recording.restore()
-    return 0.0 if saved is None else saved[1]["step"] / max(1, saved[1]["total"])
+    step, total = (recording.meta.get(name) for name in ("step", "total"))  # `restore` is for those who write
+    return min(1.0, step / total) if type(step) is int and type(total) is int and total > 0 else 0.0
 
 
 def faster(experiment: Experiment, config: ExperimentConfig, seconds: float) -> str:

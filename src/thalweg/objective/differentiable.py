@@ -78,6 +78,11 @@ def naming_refusals() -> Iterator[None]:
                 "model must use checkpoints that torch.autograd.grad can differentiate, found "
                 "torch.utils.checkpoint with use_reentrant=True: pass use_reentrant=False"
             ) from error
+        if "modified by an inplace operation" in text:
+            raise InputError(
+                "model and loss must be differentiable by autograd, found that the forward pass writes into a tensor "
+                "which the backward pass needs; models that keep a state in evaluation mode may work in model.train()"
+            ) from error
         missing = re.search(r"derivative for (\S+) is not implemented", text)
         if missing:
             operation = missing[1].removeprefix("aten::")
