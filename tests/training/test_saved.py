@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
@@ -104,3 +105,17 @@ def test_what_every_optimiser_keeps_is_known(optimizer: str) -> None:
 def test_errors_of_reading_name_the_place(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{tmp_path}/state is corrupt: .*KeyError"), reading(f"{tmp_path}/state"):
         _ = {}["theta"]
+
+
+@pytest.mark.parametrize("change", ["null", "missing", "fewer"])
+def test_a_first_step_that_is_not_recorded_whole_is_said(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = begun()
+    rows = recording.metrics
+    changed = {
+        "null": rows.with_columns(grad_norm=pl.lit(None, pl.Float32)),
+        "missing": rows.drop("grad_norm"),
+        "fewer": rows.filter(rows["replica"] < 2),
+    }[change]
+    monkeypatch.setattr(MemoryRecording, "metrics", changed)
+    with pytest.raises(InputError, match="the metrics beside recording 'training' are corrupt"):
+        train(objective(), recipe=RECIPE, replicas=3, recording=recording)

@@ -216,8 +216,7 @@ class _Training:
 
     def _compare_first_step(self) -> None:
         """Data, loss and buffers are told by what the first step saw of them: nothing else of them is recorded."""
-        rows = self.recording.metrics
-        rows = rows.filter(rows["step"] == 0).sort("replica")
+        rows = states.first_rows(self.recording, self.replicas)
         losses, _, norms = self.stack.gradient(0)
         for name, now in (("loss", losses), ("grad_norm", norms)):
             found, before = now.double().cpu(), torch.tensor(rows[name].cast(float).to_list(), dtype=torch.float64)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.runs import Recording
 from thalweg.training.recipe import Recipe
 from thalweg.training.stack import make_optimizer
 
-__all__ = ["check", "reading"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["check", "first_rows", "reading"]
 
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 
@@ -31,6 +35,23 @@ def reading(place: str) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         raise _corrupt(place, f"it does not fit this training ({type(error).__name__}: {error})"[:300]) from error
+
+
+def first_rows(recording: Recording, replicas: int) -> pl.DataFrame:
+    """What was recorded of the first step, a row for every replica with its loss and the norm of its gradient.
+
+    Raises:
+        InputError: It was not.
+    """
+    rows = recording.metrics
+    rows = rows.filter(rows["step"] == 0).sort("replica")
+    for name in ("loss", "grad_norm"):
+        if len(rows) != replicas or name not in rows.columns or rows[name].has_nulls():
+            raise InputError(
+                f"the metrics beside {recording.place} are corrupt: they must hold '{name}' of {replicas} replicas "
+                "at step 0"
+            )
+    return rows
 
 
 def check(
