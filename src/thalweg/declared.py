@@ -211,10 +211,12 @@ def _check(parameter: inspect.Parameter, wrapped: Callable[..., Any]) -> Callabl
     if kind not in CHECKS and not re.fullmatch(r"\w+|(Mapping|Literal|Callable)\[[^|]*\]", kind):
         return None
 
+    there = inspect.unwrap(wrapped).__globals__  # of the function itself, under whatever else decorates it
+
     def check(name: str, value: Any) -> Any:
         if value is None and optional:
             return None
-        return CHECKS[kind](name, value) if kind in CHECKS else _named(name, value, kind, wrapped.__globals__)
+        return CHECKS[kind](name, value) if kind in CHECKS else _named(name, value, kind, there)
 
     return check
 

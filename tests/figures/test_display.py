@@ -132,12 +132,5 @@ def test_data_alone_import_no_plotting_library() -> None:
         "Figure('a', 'A', '', (Panel(Axis(), Axis(), (Line([0, 1], [0, 1]),)),)).to_json(); "
         "print(sorted({'matplotlib', 'plotly', 'torch', 'IPython'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code, "/dev/null/a.json"], capture_output=True, text=True)
-    assert "cannot write" in done.stderr
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace(".save(sys.argv[1])", ".to_json()")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

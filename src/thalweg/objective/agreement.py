@@ -22,6 +22,7 @@ from thalweg.errors import InputError, first_line
 from thalweg.objective import batches as data_batches
 from thalweg.objective import dependence, tensors
 from thalweg.objective.derivatives import Evaluation
+from thalweg.objective.graph import lowest_precision
 from thalweg.objective.kernels import observed
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.needs import Needs
@@ -117,7 +118,7 @@ def settle(objective: Assembly, given: nn.Module) -> None:
         (loss, model), (again, copy) = plain.loss(other), plain.loss(theta)
     points = tensors.dense_parts(plain.batch)
     dependence.on_theta_alone(objective, plain.program, [(loss, model), (again, copy)], given, points)
-    parts = plain.gradients(loss, model)
+    parts, objective.lowest = plain.gradients(loss, model), lowest_precision(loss)
 
     def moves(names: Sequence[str]) -> bool:
         at = {

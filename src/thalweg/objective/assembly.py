@@ -69,6 +69,7 @@ class Assembly:
         self._twice, self.doubtful, self.told, self._confirmed = False, False, False, not check
         self._said: set[str] = set()  # shared with the objectives that are made of this one
         self.slope: slope.Slope | None = None
+        self.lowest: torch.dtype | None = None  # the lowest precision in the graph of L
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
