@@ -9,7 +9,7 @@ __all__ = ["MINUTES"]
 
 MINUTES: dict[str, dict[str, float]] = {
     "function-fit": {"quick": 0.5, "course": 4},
-    "image-fit": {"quick": 0.5, "course": 10, "classic": 80},
+    "image-fit": {"quick": 0.5, "course": 15, "classic": 240},
     "trajectory": {"quick": 0.2, "course": 2},
     "gradient-norm": {"quick": 0.3, "course": 2},
     "zero-gradient": {"quick": 0.6, "course": 2},
@@ -18,7 +18,7 @@ MINUTES: dict[str, dict[str, float]] = {
     "capacity": {"quick": 0.2, "course": 18},
     "interpolation": {"quick": 0.4, "course": 4},
     "sensitivity": {"quick": 0.3, "course": 7},
-    "sharpness": {"quick": 0.7, "course": 18, "classic": 30},
+    "sharpness": {"quick": 0.7, "course": 12, "classic": 30},
     "edge-of-stability": {"quick": 0.7, "course": 5, "paper": 50},
     "spectrum": {"quick": 0.5, "course": 7, "classic": 30},
 }

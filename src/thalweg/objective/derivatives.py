@@ -171,19 +171,23 @@ class Evaluation:
     @torch.inference_mode(False)
     def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """L(θ) and ∇L(θ): (B, P) -> (B,), (B, P)."""
-        values, gradients = theta.new_zeros(len(theta)), torch.zeros_like(theta)
+        values, gradients = theta.new_zeros(len(theta)), torch.empty_like(theta)
         for rows, part, cut in self._pieces(theta, GRADIENT):
             leaves, params = self.leaves(part)
             params |= self._buffers(rows, part)
+            first = True
             for batch, count in self.batches.summands(cut.samples):
                 with torch.enable_grad(), self.program.surroundings():
                     losses = self.program.losses(params, batch)
                     slopes = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
                 weight = count / self.batches.samples
                 values[rows] += weight * losses.detach()
-                self._add(gradients[rows], slopes, weight)
+                self._add(gradients[rows], slopes, weight, first=first)
+                first = False
+            if first:  # a process that has none of the samples
+                gradients[rows].zero_()
         values, gradients = self.batches.reduced(values, gradients)
-        return values + penalty(self.l2, theta), gradients.add_(theta, alpha=self.l2)
+        return values + penalty(self.l2, theta), gradients.add_(theta, alpha=self.l2) if self.l2 else gradients
 
     @torch.inference_mode(False)
     def value_gradient_product(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -294,10 +298,17 @@ class Evaluation:
             allow_unused=True,
         )
 
-    def _add(self, out: Tensor, parts: Sequence[Tensor | None], weight: float) -> None:
-        """Adds `weight` times what belongs to each parameter to out (B, P), in place: copies cost as much as layers."""
+    def _add(self, out: Tensor, parts: Sequence[Tensor | None], weight: float, *, first: bool = False) -> None:
+        """Adds `weight` times what belongs to each parameter to out (B, P), in place: copies cost as much as layers.
+
+        With `first`, what is there does not count.
+        """
         for place, part in zip(self.layout.unravel(out).values(), parts, strict=True):
-            if part is not None:
+            if part is None:
+                place.zero_() if first else None
+            elif first:
+                torch.mul(part.detach().reshape(place.shape), weight, out=place)
+            else:
                 place.add_(part.detach().reshape(place.shape), alpha=weight)
 
 
