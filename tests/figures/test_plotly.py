@@ -110,7 +110,7 @@ def test_colours_are_on_the_colour_scale() -> None:
     found = _array(drawn["data"][0]["z"])
     np.testing.assert_allclose(found[0], [-3, 0])
     assert np.isnan(found[1]).all()  # the grey behind them
-    np.testing.assert_array_equal(_array(drawn["data"][0]["customdata"])[..., 0], z.astype(np.float32))
+    np.testing.assert_allclose(_array(drawn["data"][0]["customdata"])[..., 0], z, rtol=5e-6)  # five digits are shown
     axis = drawn["layout"]["coloraxis"]
     assert (axis["cmin"], axis["cmax"]) == (-3, 0)
     assert dict(zip(axis["colorbar"]["ticktext"], axis["colorbar"]["tickvals"], strict=True))["10⁻²"] == -2
@@ -265,3 +265,10 @@ def test_linear_rulers_write_no_letters_for_powers() -> None:
     scene = to_json(Figure("name", "Title", "", (space,)))["layout"]["scene"]
     for axis in (flat["xaxis"], flat["yaxis"], scene["xaxis"], scene["yaxis"], scene["zaxis"]):
         assert axis["exponentformat"] == "power"
+
+
+def test_a_trace_without_points_has_one_nowhere() -> None:
+    """Beside a colour bar plotly writes NaN into the axes of a panel whose only trace has no points at all."""
+    traces = to_json(CASES["grid_of_three"]())["data"]
+    assert (traces[-1]["x"], traces[-1]["y"]) == ([None], [None])
+    assert all(trace["x"] != [None] for trace in traces[:-1])

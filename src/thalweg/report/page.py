@@ -12,6 +12,7 @@ from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER, 
 from thalweg.figures.plotly.packing import unpacker
 from thalweg.figures.plotly.single import plotly_element
 from thalweg.report.document import Document
+from thalweg.report.pictures import stored
 
 __all__ = ["embedded", "rendered"]
 
@@ -32,7 +33,7 @@ def rendered(document: Document) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embedded"] = embedded
+    environment.filters |= {"embedded": embedded, "stored": stored}
     return environment.get_template("report.html").render(
         document=document,
         version=__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,10 @@ from thalweg.figures.reading import notes
 from thalweg.runs.files import write_bytes
 from thalweg.runs.reading import read_bytes, regular
 
-__all__ = ["Film", "Picture", "draw", "films", "static"]
+__all__ = ["Film", "Picture", "draw", "films", "static", "stored"]
 
 BIGGEST_FILM = 400_000  # bytes above which a film stays beside the page
+MOST_FRAMES = 40  # above which the page shows every second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +79,22 @@ class Picture:
             for detail in self.figure.details
         }
 
-    def element(self, name: str) -> Markup:
-        """All that a script needs to draw it, packed, as an element with this id."""
-        return element(name, {"figure": self.interactive, "details": self.details})
-
     @property
     def alternative(self) -> str:
         """The picture in words, for those who do not see it."""
         return " ".join(part for part in (f"{self.title}.", self.caption, *self.notes) if part)
+
+
+def stored(pictures: Sequence[Picture], name: str, key: str) -> Markup:
+    """All that a script needs to draw pictures, packed together as an element.
+
+    Args:
+        pictures: Which.
+        name: The element's id.
+        key: Of the article that they stand in, which begins the name of each.
+    """
+    found = {f"{key}-{one.name}-data": {"figure": one.interactive, "details": one.details} for one in pictures}
+    return element(name, found)
 
 
 def static(figure: Figure) -> str:
@@ -151,9 +161,31 @@ def films(folder: Path, beside: Path, statements: Sequence[str]) -> tuple[Film, 
         named = [one for one in statements if f"{folder.name}/{file.name}" in one]
         if named and regular(file).st_size <= BIGGEST_FILM:
             moving = file.suffix == ".mp4"
-            address = _base64(file.read_bytes(), "video/mp4" if moving else "image/gif")
+            address = _base64(file.read_bytes(), "video/mp4") if moving else _animated(file.read_bytes())
             found.append(Film(named[0], address, Path(os.path.relpath(file, beside)).as_posix(), moving))
     return tuple(found)
+
+
+def _animated(gif: bytes) -> str:
+    """The film as WebP, without loss, where that is smaller: of many frames every second, for as long as two.
+
+    The file beside the page has all of them.
+    """
+    from PIL import Image, ImageSequence
+
+    written = io.BytesIO()
+    with suppress(OSError), Image.open(io.BytesIO(gif)) as film:  # what Pillow cannot read stays what it is
+        times, frames = [], []
+        for frame in ImageSequence.Iterator(film):
+            times.append(frame.info.get("duration", 100))
+            frames.append(frame.convert("RGB"))
+        if len(frames) > MOST_FRAMES:
+            times = [sum(times[i : i + 2]) for i in range(0, len(times), 2)]
+            frames = [*frames[:-1:2], frames[-1]] if len(frames) % 2 else frames[1::2]
+        options = {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
+        frames[0].save(written, "WEBP", lossless=True, method=2, **options)
+    smaller = 0 < len(written.getvalue()) < len(gif)
+    return _base64(written.getvalue(), "image/webp") if smaller else _base64(gif, "image/gif")
 
 
 def _base64(content: bytes, kind: str) -> str:

@@ -157,7 +157,9 @@ def cell(value: Any) -> Cell:
     if isinstance(value, int):
         return Cell(f"{value:,}".replace("-", "−"), str(value), number=True)
     if isinstance(value, float):
-        return Cell(_float(value), "" if math.isnan(value) else repr(value), number=True, exact=repr(value))
+        text, exact = _float(value), repr(value)
+        more = "" if text.replace("−", "-") == exact.removesuffix(".0") else exact
+        return Cell(text, "" if math.isnan(value) else exact, number=True, exact=more)
     return Cell(str(value), str(value), number=False)
 
 

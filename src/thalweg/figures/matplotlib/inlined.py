@@ -9,11 +9,14 @@ from urllib.parse import quote
 
 __all__ = ["address", "svg_address", "webp"]
 
-BIGGEST_SVG = 40_000
+BIGGEST_SVG = 24_000
 """Characters above which the picture is one of pixels, which takes about as many."""
 
-WIDEST = 1600
-"""Pixels across: twice the column of a page, for sharp screens and for paper."""
+WIDEST = 960
+"""Pixels across: the column of a page, 140 an inch on paper.
+
+The page draws its figures itself; pictures are for paper and for where scripts are off.
+"""
 
 _PLACES = re.compile(r"(?<=\s)(?:d|x|y|points)=\"[^\"]*\"")
 _DECIMALS = re.compile(r"-?\d+\.\d{2,}")
@@ -58,5 +61,5 @@ def webp(png: bytes) -> bytes:
         height = round(picture.height * WIDEST / picture.width)
         picture = picture.resize((WIDEST, height), Image.Resampling.LANCZOS)
     written = io.BytesIO()
-    picture.save(written, "WEBP", quality=70, method=4)
+    picture.save(written, "WEBP", quality=40, method=6)
     return written.getvalue()

@@ -32,7 +32,8 @@ def numbers(values: np.ndarray, *, coarse: bool = False) -> dict[str, Any]:
 
     Args:
         values: The numbers.
-        coarse: Single precision is enough for what is drawn in any case (if the numbers fit into it).
+        coarse: Single precision is enough for what is drawn in any case (if the numbers fit into it), and 18 bits of
+            each: five digits, and a hundredth of a pixel. The rest are zeros, which take no room when packed.
 
     >>> numbers(np.array([1.0, 2.0]))
     {'dtype': 'f4', 'bdata': 'AACAPwAAAEA='}
@@ -40,8 +41,27 @@ def numbers(values: np.ndarray, *, coarse: bool = False) -> dict[str, Any]:
     'f8'
     """
     kind = "f4" if values.dtype == np.float32 or _fits(values, coarse) else "f8"  # plotly.js has no 64-bit integers
+    if coarse and kind == "f4":
+        values = _shortened(values)
     data: dict[str, Any] = {"dtype": kind, "bdata": base64.b64encode(values.astype(f"<{kind}").tobytes()).decode()}
     return data if values.ndim == 1 else data | {"shape": ", ".join(map(str, values.shape))}
+
+
+def _shortened(values: np.ndarray) -> np.ndarray:
+    """Every number to 18 bits of itself, or of the range of all if that is less: right on linear and on log axes.
+
+    >>> _shortened(np.array([0.0, 1 / 3, 1.0, np.nan])).tolist()
+    [0.0, 0.33333396911621094, 1.0, nan]
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    span = np.ptp(finite) if finite.size else 0.0
+    if span == 0:
+        return values
+    sizes = np.abs(values.astype(np.float64))
+    least = np.minimum(np.where(np.isfinite(sizes) & (sizes > 0), sizes, span), span)
+    steps = np.exp2(np.floor(np.log2(least)) - 17)
+    with np.errstate(invalid="ignore"):
+        return np.rint(values / steps) * steps
 
 
 def _fits(values: np.ndarray, coarse: bool) -> bool:

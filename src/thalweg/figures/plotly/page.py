@@ -113,9 +113,16 @@ def _draw(page: _Page, frame: Frame) -> None:
         back |= {"x0": 0, "x1": 1, "y0": 0, "y1": 1, "fillcolor": EMPTY, "line": {"width": 0}, "layer": "below"}
         page.shapes.append(back)
     for mark in frame.panel.marks:
-        page.data += traces(mark, frame)
+        page.data += [_point(trace) for trace in traces(mark, frame)]
         page.shapes += guides.shapes(mark, frame)
         page.annotations += guides.annotations(mark, frame)
+
+
+def _point(trace: dict[str, Any]) -> dict[str, Any]:
+    """The trace, one without points given a point nowhere: beside a colour bar plotly would place its axes at NaN."""
+    if all(isinstance(trace.get(name), dict) and not trace[name]["bdata"] for name in ("x", "y")):
+        return trace | {"x": [None], "y": [None]}
+    return trace
 
 
 def _flat_axes(page: _Page, index: int, frame: Frame) -> None:

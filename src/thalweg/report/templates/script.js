@@ -54,7 +54,12 @@
     }
   };
 
-  const kept = (place) => JSON.parse(unpacked(document.getElementById(place.dataset.figure)));
+  const stores = new Map(); // the figures of an article are packed together, since they have much in common
+  const kept = (place) => {
+    const name = place.dataset.store;
+    if (!stores.has(name)) stores.set(name, JSON.parse(unpacked(document.getElementById(name))));
+    return stores.get(name)[place.dataset.figure];
+  };
 
   const begin = async (place) => {
     const { figure, details } = kept(place);
