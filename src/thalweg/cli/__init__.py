@@ -43,11 +43,14 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0, 2 for bad input or a file that cannot be read or written, 130 after an interrupt.
     """
     try:
-        options = commands().parse_args(arguments)
-        options.command(options)
+        code = 0
+        try:
+            options = commands().parse_args(arguments)
+            options.command(options)
+        except SystemExit as done:  # argparse leaves this way after printing help
+            code = int(done.code or 0)
         sys.stdout.flush()
-    except SystemExit as done:  # argparse leaves this way after printing help
-        return int(done.code or 0)
+        return code
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
