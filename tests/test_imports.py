@@ -14,6 +14,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "thalweg"
 
 RANK = {
+    "_files": 0,
     "_lazy": 0,
     "_screens": 0,
     "_short": 0,
@@ -26,10 +27,10 @@ RANK = {
     "threads": 0,
     "figures": 1,
     "models": 1,
+    "results": 1,
     "runs": 1,
     "tasks": 1,
     "objective": 2,
-    "results": 2,
     "curvature": 3,
     "generalization": 3,
     "landscape": 3,

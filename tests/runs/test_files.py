@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thalweg._files import writing as files
+from thalweg._files.reading import read_json
+from thalweg._files.writing import WriteError, canonical, plain, replacing, write_bytes, write_json
 from thalweg.errors import InputError
-from thalweg.runs import files
-from thalweg.runs.files import WriteError, canonical, plain, replacing, write_bytes, write_json
-from thalweg.runs.reading import read_json
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

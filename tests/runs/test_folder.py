@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from thalweg._files.writing import WriteError
 from thalweg.errors import InputError
 from thalweg.runs import Run
-from thalweg.runs.files import WriteError
 
 
 def names(run: Run) -> list[str]:
@@ -204,7 +204,7 @@ def test_corrupt_files_are_named(run: Run, fill) -> None:
 
 
 def test_a_foreign_or_newer_state(run: Run) -> None:
-    from thalweg.runs.tensors import save_tensors
+    from thalweg._files.tensors import save_tensors
 
     path = run.files.snapshots / "training" / "state.safetensors"
     save_tensors(path, {"x": torch.ones(1)})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from thalweg._files.writing import WriteError
 from thalweg.errors import InputError
-from thalweg.runs.files import WriteError
 from thalweg.runs.lock import LockedError, is_locked, locked
 
 HOLD = """

@@ -9,8 +9,8 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
+from thalweg._files.writing import WriteError
 from thalweg.errors import InputError
-from thalweg.runs.files import WriteError
 from thalweg.runs.metrics import MetricsBuffer, empty, joined, read_frame, write_frame
 
 DTYPES = {

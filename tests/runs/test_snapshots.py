@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thalweg._files.tensors import open_tensors, save_tensors
 from thalweg.errors import InputError
 from thalweg.runs import MemoryRecording, Run, SnapshotIndexError, Snapshots, snapshots
 from thalweg.runs.snapshots import FileShard, MemoryShard
-from thalweg.runs.tensors import open_tensors, save_tensors
 
 COUNTS, SHAPE = (3, 1, 4), (3, 5)  # three shards of different length
 THETA = torch.arange(float(sum(COUNTS) * 15)).reshape(-1, *SHAPE)

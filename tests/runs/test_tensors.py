@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from thalweg._files.tensors import load_tensors, open_tensors, save_tensors
+from thalweg._files.writing import WriteError
 from thalweg.errors import InputError
-from thalweg.runs.files import WriteError
-from thalweg.runs.tensors import load_tensors, open_tensors, save_tensors
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from thalweg import threads
+from thalweg._files.writing import temporary_folder, writing_to
 from thalweg.errors import InputError
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
@@ -17,7 +18,6 @@ from thalweg.experiments.findings import Findings
 from thalweg.experiments.options import validated
 from thalweg.runs import Run
 from thalweg.runs.environment import RECORDED
-from thalweg.runs.files import temporary_folder, writing_to
 from thalweg.runs.layout import RunFiles, folder_name
 from thalweg.runs.lock import locked
 from thalweg.runs.unsealed import doubting

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from thalweg._files.reading import regular
 from thalweg.errors import InputError, brief
 from thalweg.experiments.fields import FieldRow, closest, rows
 from thalweg.experiments.sentences import sentence
-from thalweg.runs.reading import regular
 
 if TYPE_CHECKING:
     from thalweg.experiments.config import ExperimentConfig

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._files.writing import replacing
 from thalweg.errors import InputError
 from thalweg.figures.figure import Figure
 from thalweg.figures.palette import CATEGORIES, INK, NAMED, PAPER, mixed
@@ -104,7 +105,6 @@ def animate(
 
     from thalweg.figures.matplotlib.page import composed
     from thalweg.figures.matplotlib.style import RC
-    from thalweg.runs.files import replacing
 
     with rc_context({**RC, "figure.dpi": dpi}):
         pictures = _pictures(composed(figure), moving, words, frames)

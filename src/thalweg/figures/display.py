@@ -18,6 +18,8 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from thalweg._files.reading import read_json
+from thalweg._files.writing import write_bytes
 from thalweg.errors import InputError, nearest
 from thalweg.figures.record import Record
 
@@ -82,8 +84,6 @@ class Displayed(Record):
         >>> Figure.load(figure.save(Path(tempfile.mkdtemp()) / "loss.json")) == figure
         True
         """
-        from thalweg.runs.files import write_bytes
-
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix not in SUFFIXES:
@@ -105,8 +105,6 @@ class Displayed(Record):
         Raises:
             InputError: The file is missing, or holds something else.
         """
-        from thalweg.runs.reading import read_json
-
         return cls.from_json(cast("dict[str, Any]", read_json(Path(path))))
 
     def matplotlib(self) -> matplotlib.figure.Figure:

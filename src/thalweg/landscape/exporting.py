@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._files.writing import write_bytes
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.landscape.surface import Surface
-from thalweg.runs.files import write_bytes
 
 if TYPE_CHECKING:
     import polars as pl

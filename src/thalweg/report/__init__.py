@@ -77,7 +77,7 @@ def write(
             something that is no result, figure or table; a path that ends in something else than html or pdf.
         WriteError: A file cannot be written.
     """
-    from thalweg.runs.files import write_bytes
+    from thalweg._files.writing import write_bytes
 
     if isinstance(first, str | os.PathLike):
         from thalweg.report.own import collected

@@ -15,12 +15,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from thalweg._files.reading import read_bytes, regular
+from thalweg._files.writing import write_bytes
 from thalweg.errors import InputError
 from thalweg.figures import Figure
 from thalweg.figures.plotly.single import element, interactive
 from thalweg.figures.reading import notes
-from thalweg.runs.files import write_bytes
-from thalweg.runs.reading import read_bytes, regular
 
 __all__ = ["Film", "Picture", "draw", "films", "static", "stored"]
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._files.tensors import open_tensors, save_tensors, tensors_of
 from thalweg._short import short
 from thalweg.errors import InputError
 
@@ -57,8 +58,6 @@ class Stored:
             InputError: Another suffix, or a field that holds something else than this class can keep.
             WriteError: The file cannot be written.
         """
-        from thalweg.runs.tensors import save_tensors
-
         target = Path(path)
         if target.suffix != ".safetensors":
             raise InputError(f"path must end in .safetensors, found '{target.name}'")
@@ -88,8 +87,6 @@ def load(path: str | os.PathLike[str]) -> Stored:
     Raises:
         InputError: The file is missing, damaged, or holds something else.
     """
-    from thalweg.runs.tensors import open_tensors, tensors_of
-
     with open_tensors(Path(path)) as file:
         told = (file.metadata() or {}).get(HEADER)
         if told is None:

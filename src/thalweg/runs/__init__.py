@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thalweg._files.writing import WriteError
 from thalweg._lazy import lazy
-from thalweg.runs.files import WriteError
 from thalweg.runs.finding import find_runs
 from thalweg.runs.layout import RunFiles, config_hash
 from thalweg.runs.run import Run

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thalweg._files.reading import read_json, regular
+from thalweg._files.writing import canonical, write_json
 from thalweg.errors import InputError
-from thalweg.runs.files import canonical, write_json
-from thalweg.runs.reading import read_json, regular
 
 __all__ = ["KEY", "Checksum", "checksum_of", "read_sealed", "sealed", "settled", "stamp", "verify", "write_sealed"]
 

@@ -18,9 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from thalweg._files.writing import plain
 from thalweg.errors import InputError
 from thalweg.runs.checksums import KEY
-from thalweg.runs.files import plain
 from thalweg.runs.ledger import Ledger
 
 __all__ = [

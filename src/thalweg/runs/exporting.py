@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg._files.writing import remove_stale, replacing, temporary_folder, writing_to
 from thalweg.errors import InputError, nearest
-from thalweg.runs.files import remove_stale, replacing, temporary_folder, writing_to
 
 if TYPE_CHECKING:
     import polars as pl

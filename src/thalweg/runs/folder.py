@@ -29,17 +29,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from thalweg._files.reading import DEEPEST, depth, present, regular
+from thalweg._files.tensors import open_tensors, save_tensors, tensors_of
+from thalweg._files.writing import canonical, remove_stale
 from thalweg.errors import InputError
 from thalweg.runs import unsealed
 from thalweg.runs.checksums import KEY, Checksum, checksum_of, settled, stamp, verify
-from thalweg.runs.files import canonical, remove_stale
 from thalweg.runs.index import FORMAT, UNCHECKED, Chunk, Index
 from thalweg.runs.ledger import Ledger, strange
 from thalweg.runs.metrics import joined, read_metrics, write_frame
-from thalweg.runs.reading import DEEPEST, depth, present, regular
 from thalweg.runs.recording import Recording, State
 from thalweg.runs.snapshots import BUFFERS, FileShard
-from thalweg.runs.tensors import open_tensors, save_tensors, tensors_of
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thalweg._files.writing import canonical, json_bytes, remove_stale, temporary_folder, write_json, writing_to
 from thalweg.errors import InputError
 from thalweg.runs.checksums import sealed
 from thalweg.runs.entries import Entries
-from thalweg.runs.files import canonical, json_bytes, remove_stale, temporary_folder, write_json, writing_to
 
 __all__ = ["RunFiles", "config_hash", "first_files", "folder_name", "folder_of_runs", "make_folder"]
 

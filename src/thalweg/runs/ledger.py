@@ -31,11 +31,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from thalweg._files.reading import present, read_json, regular
+from thalweg._files.writing import replacing, write_json, writing_to
 from thalweg.errors import InputError
 from thalweg.runs.checksums import KEY, Checksum, checksum_of, read_sealed, sealed, stamp, verify, write_sealed
 from thalweg.runs.entries import CONFIG, Entries, Files
-from thalweg.runs.files import replacing, write_json, writing_to
-from thalweg.runs.reading import present, read_json, regular
 
 __all__ = ["Ledger", "strange"]
 
@@ -160,7 +160,7 @@ class Ledger:
 
     @contextmanager
     def replacing(self, path: Path, removing: Iterable[Path] = ()) -> Iterator[Path]:
-        """As :func:`thalweg.runs.files.replacing`, with the file's checksum noted.
+        """As :func:`thalweg._files.writing.replacing`, with the file's checksum noted.
 
         Args:
             path: The file to make or replace.

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from thalweg._files.reading import present, regular
+from thalweg._files.writing import writing_to
 from thalweg.errors import InputError
-from thalweg.runs.files import writing_to
-from thalweg.runs.reading import present, regular
 
 __all__ = ["LockedError", "locked", "is_locked"]
 

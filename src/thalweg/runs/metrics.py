@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from thalweg._files.reading import regular
+from thalweg._files.writing import as_os_error, replacing
 from thalweg.errors import InputError
-from thalweg.runs.files import as_os_error, replacing
-from thalweg.runs.reading import regular
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thalweg._files.tensors import separate
+from thalweg._files.writing import plain
 from thalweg.errors import InputError
 from thalweg.runs.buffer import Buffer
-from thalweg.runs.files import plain
 from thalweg.runs.index import Chunk, Index, checked_status
 from thalweg.runs.metrics import Value
 from thalweg.runs.snapshots import Shard, Snapshots
-from thalweg.runs.tensors import separate
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from thalweg._files.reading import read_json, regular
+from thalweg._files.writing import json_bytes, replacing
 from thalweg.errors import InputError, nearest
-from thalweg.runs.files import json_bytes, replacing
-from thalweg.runs.reading import read_json, regular
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,7 +68,7 @@ def save(folder: Path, name: str, value: Result, ledger: Ledger | None = None) -
     path = folder / f"{name}{kind}"
     others = [folder / f"{name}{other}" for other in _SUFFIXES if other != kind]
     if kind == ".safetensors":
-        from thalweg.runs.tensors import write_tensors
+        from thalweg._files.tensors import write_tensors
 
         tensors, metadata = _tensors(name, value)  # type: ignore[arg-type] -- _kind has looked
         with _written(path, others, ledger) as temporary:
@@ -141,7 +141,7 @@ def _tensors(name: str, arrays: Mapping[str, Tensor | np.ndarray]) -> tuple[dict
 
 
 def _load_arrays(path: Path) -> dict[str, Tensor | np.ndarray]:
-    from thalweg.runs.tensors import load_tensors, open_tensors
+    from thalweg._files.tensors import load_tensors, open_tensors
 
     with open_tensors(path) as file:
         metadata = file.metadata() or {}

@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg import parts
+from thalweg._files.reading import present, read_json, regular
+from thalweg._files.writing import canonical, size
 from thalweg.errors import InputError, nearest
 from thalweg.runs import environment, results, table
-from thalweg.runs.files import canonical, size
 from thalweg.runs.layout import RunFiles, first_files, folder_name, folder_of_runs, make_folder
 from thalweg.runs.ledger import Ledger
-from thalweg.runs.reading import present, read_json, regular
 from thalweg.runs.session import Session, session
 from thalweg.runs.state import State, message_of, state_of
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from thalweg._files.reading import present
+from thalweg._files.writing import remove_stale
 from thalweg.errors import InputError
 from thalweg.runs import environment
-from thalweg.runs.files import remove_stale
 from thalweg.runs.layout import RunFiles
 from thalweg.runs.ledger import Ledger
 from thalweg.runs.lock import locked
-from thalweg.runs.reading import present
 from thalweg.runs.state import State, mark, one_line
 
 __all__ = ["Session", "session"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from thalweg._files.tensors import open_tensors
 from thalweg.errors import InputError
 from thalweg.runs.checksums import Checksum, verify
-from thalweg.runs.tensors import open_tensors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Literal, get_args
 
+from thalweg._files.reading import present
 from thalweg.errors import InputError
 from thalweg.runs.environment import now
 from thalweg.runs.layout import RunFiles
 from thalweg.runs.ledger import Ledger
 from thalweg.runs.lock import is_locked
-from thalweg.runs.reading import present
 
 __all__ = ["State", "state_of", "message_of", "ending", "mark", "one_line"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg._files.reading import present
 from thalweg.errors import InputError
 from thalweg.runs.checksums import Checksum, checksum_of, verify
 from thalweg.runs.environment import now
 from thalweg.runs.layout import RunFiles
 from thalweg.runs.ledger import Ledger
-from thalweg.runs.reading import present
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from thalweg._files.tensors import open_tensors
 from thalweg.errors import InputError
 from thalweg.runs.index import Index
 from thalweg.runs.snapshots import BUFFERS, FileShard
-from thalweg.runs.tensors import open_tensors
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg._files.reading import present, read_json, regular
 from thalweg.errors import InputError
 from thalweg.runs import environment, table
 from thalweg.runs.entries import Files
 from thalweg.runs.ledger import strange
-from thalweg.runs.reading import present, read_json, regular
 from thalweg.runs.state import ending
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg._files.writing import canonical
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
 from thalweg.experiments.findings import Findings
 from thalweg.runs import Run
-from thalweg.runs.files import canonical
 from thalweg.scale.planning import Plan, Task, worded
 
 if TYPE_CHECKING:

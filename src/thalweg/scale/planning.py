@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thalweg._files.writing import canonical
 from thalweg._short import short
 from thalweg.errors import InputError, brief
 from thalweg.experiments.config import ExperimentConfig
 from thalweg.experiments.discovery import find
 from thalweg.experiments.fields import closest, rows
 from thalweg.experiments.options import flatten, override, read_toml, validated
-from thalweg.runs.files import canonical
 from thalweg.runs.layout import folder_name
 from thalweg.scale.values import spread
 

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg._files.writing import write_bytes
 from thalweg.figures.figure import Figure
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ def save(figure: Figure, stem: str | os.PathLike[str], *, dpi: int = 200) -> tup
     Raises:
         WriteError: A file cannot be written.
     """
-    from thalweg.runs.files import write_bytes
-
     rendered = render(figure, dpi=dpi)
     paths = Path(f"{os.fspath(stem)}.png"), Path(f"{os.fspath(stem)}.svg")
     for path, content in zip(paths, rendered, strict=True):

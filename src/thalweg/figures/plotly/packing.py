@@ -90,7 +90,7 @@ def library() -> tuple[str, int]:
     """
     from plotly.offline import get_plotlyjs
 
-    from thalweg.runs.files import WriteError, write_bytes
+    from thalweg._files.writing import WriteError, write_bytes
 
     script = without_maps(get_plotlyjs())
     kept = _cache() / f"plotly-{hashlib.sha256(script.encode()).hexdigest()[:16]}.lzma85"

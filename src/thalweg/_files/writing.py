@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from thalweg._files.reading import DEEPEST, depth
 from thalweg.errors import InputError
-from thalweg.runs.reading import DEEPEST, depth
 
 __all__ = [
     "WriteError",

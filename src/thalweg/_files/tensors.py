@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from thalweg._files.reading import regular
+from thalweg._files.writing import as_os_error, replacing
 from thalweg.errors import InputError
-from thalweg.runs.files import as_os_error, replacing
-from thalweg.runs.reading import regular
 
 __all__ = ["save_tensors", "write_tensors", "separate", "open_tensors", "load_tensors", "tensors_of"]
 
