@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from thalweg.experiments import find
-from thalweg.experiments.estimates import estimate
+from thalweg.experiments.framework.estimates import estimate
 from thalweg.report.course import FURTHER, experiments
 
 PAGE = Path(__file__).parents[1] / "docs" / "from-the-exercise.md"

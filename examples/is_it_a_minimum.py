@@ -18,7 +18,7 @@ import thalweg
 from thalweg import critical, models, tasks
 from thalweg.curvature import exact_curvature
 from thalweg.experiments import execute, find, override
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.figures import Axis, Figure, Line, Panel, VLine
 from thalweg.figures.matplotlib import render
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg import InputError, Objective, Recipe, Recorder, critical, curvature, generalization, landscape, train
-from thalweg.experiments.options import read_toml
+from thalweg.experiments.framework.options import read_toml
 from thalweg.limits import check_memory
 from thalweg.tasks import TaskConfig
 from thalweg.training import Cadence

@@ -12,7 +12,7 @@ import pytest
 from tests.tasks.conftest import images, write_idx
 from thalweg import cli
 from thalweg.experiments import ExperimentConfig, configure, discover, execute, find
-from thalweg.experiments.options import read_arguments
+from thalweg.experiments.framework.options import read_arguments
 from thalweg.report.course import experiments
 from thalweg.report.settings import flat
 from thalweg.runs import Run

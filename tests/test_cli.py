@@ -18,7 +18,7 @@ from torch import nn
 
 from thalweg import cli, tasks
 from thalweg.experiments import Experiment, execute
-from thalweg.experiments.execution import start
+from thalweg.experiments.framework.execution import start
 from thalweg.runs import Run
 from thalweg.training import Recorder
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticUndefined
 
 from thalweg.experiments import discover
-from thalweg.experiments.fields import FieldRow, rows, value
+from thalweg.experiments.framework.fields import FieldRow, rows, value
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -41,7 +41,7 @@ def index(experiments: list[Experiment]) -> str:
 
 def page(experiment: Experiment) -> str:
     """What an experiment asks and does, how to run it, and every field."""
-    docstring = (experiment.module.__doc__ or "").strip()
+    docstring = experiment.text
     fields = [row for row in rows(experiment.config) if not row.tables]
     lines = [*title(experiment.name), docstring, "", *title("Run it", "-"), ".. code-block:: console", ""]
     lines += [f"   $ thalweg run {experiment.name}", f"   $ thalweg run {experiment.name} --help", ""]

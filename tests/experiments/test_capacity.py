@@ -10,7 +10,7 @@ import pytest
 
 from thalweg.experiments._capacity_story import peak
 from thalweg.experiments.capacity import PRESETS, measure, tell
-from thalweg.experiments.options import override
+from thalweg.experiments.framework.options import override
 from thalweg.runs import Run
 
 

@@ -14,8 +14,8 @@ import torch
 import thalweg.experiments
 from tests.conftest import EXTRA
 from thalweg.experiments import Findings, discover, execute, find
-from thalweg.experiments.execution import load_findings
-from thalweg.experiments.fields import rows
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.framework.fields import rows
 from thalweg.objective import Objective
 from thalweg.runs import Run
 

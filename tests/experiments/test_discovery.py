@@ -11,9 +11,15 @@ import pytest
 
 import thalweg.experiments
 from thalweg.errors import InputError
-from thalweg.experiments import Experiment, discover, find
+from thalweg.experiments import Experiment, discover, execute, find, override
+from thalweg.experiments.framework.execution import load_findings
 
 GOOD = '"""Count.\n\nMore."""\nfrom thalweg.experiments import ExperimentConfig\n'
+TWO = "PRESETS = {'tiny': Config(), 'quick': Config()}\n"
+MEASURED = """from thalweg.experiments.my_tide import measure
+def run(config, run):
+    return Findings(statements=("High.",), numbers={"high": measure.run(config)})
+"""
 
 
 @pytest.fixture
@@ -29,6 +35,32 @@ def test_a_file_with_run_is_an_experiment(folder: Path) -> None:
     found = discover()
     assert found["my-own"].summary == "My own."
     assert not {"helper", "private", "-private", "execution", "discovery"} & found.keys()
+
+
+def test_a_folder_is_an_experiment(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    own = folder / "my_tide"
+    own.mkdir()
+    (own / "config.py").write_text(f"{GOOD}class Config(ExperimentConfig):\n    high: int = 2\n{TWO}")
+    (own / "measure.py").write_text('"""Measures."""\ndef run(config): return config.high\n')
+    (own / "experiment.py").write_text(f'"""Tide.\n\nMore."""\nfrom thalweg.experiments import Findings\n{MEASURED}')
+    found = find("my-tide")
+    assert (found.summary, found.path, found.config.__name__, list(found.presets)) == (
+        "Tide.",
+        own / "experiment.py",
+        "Config",
+        ["tiny", "quick"],
+    )
+    assert "thalweg.experiments.my_tide.experiment" not in sys.modules  # its settings need only config.py
+    run = execute("my-tide", override(found.preset("tiny"), {"high": "7"}), tmp_path_factory.mktemp("runs"))
+    assert load_findings(run).numbers == {"high": 7}
+    assert "measure" not in discover()
+
+
+def test_a_folder_without_settings(folder: Path) -> None:
+    (folder / "no_config").mkdir()
+    (folder / "no_config" / "experiment.py").write_text('"""Tide."""\ndef run(config, run): ...\n')
+    with pytest.raises(InputError, match=r"experiment 'no-config' must have a file .*no_config/config\.py"):
+        _ = find("no-config").config
 
 
 def test_discovery_imports_nothing(folder: Path) -> None:
@@ -84,7 +116,7 @@ def test_files_that_cannot_be_listed(folder: Path, source: str, message: str) ->
 def test_files_that_lack_a_part(folder: Path, name: str, rest: str, message: str) -> None:
     (folder / f"{name}.py").write_text(f"{GOOD}{rest}\ndef run(config, run): ...\n")
     with pytest.raises(InputError, match=message):
-        _ = find(name.replace("_", "-")).module
+        _ = find(name.replace("_", "-")).settings
 
 
 def test_two_files_of_one_name(folder: Path, extra: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.edge_of_stability import PRESETS, Config, _verdict, limit
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe

@@ -18,8 +18,8 @@ from PIL import Image
 from thalweg.errors import InputError
 from thalweg.experiments import execute, find, override
 from thalweg.experiments._surface_curves import _rises
-from thalweg.experiments._training import set_up
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.shared.training import set_up
 from thalweg.figures import Contour, Heatmap, Surface3D
 from thalweg.landscape.exporting import SavedSurface, export
 from thalweg.runs import Run

@@ -11,11 +11,11 @@ import torch
 
 from thalweg import cli
 from thalweg.experiments import discover, execute, find
-from thalweg.experiments.costs import costs
-from thalweg.experiments.durations import MINUTES
-from thalweg.experiments.estimates import estimate, faster, time_words
-from thalweg.experiments.execution import compute, load_findings, start
-from thalweg.experiments.stages import Other, Training
+from thalweg.experiments.framework.costs import costs
+from thalweg.experiments.framework.durations import MINUTES
+from thalweg.experiments.framework.estimates import estimate, faster, time_words
+from thalweg.experiments.framework.execution import compute, load_findings, start
+from thalweg.experiments.framework.stages import Other, Training
 from thalweg.runs import Run
 from thalweg.training.loop import _Training
 
@@ -58,7 +58,7 @@ def test_a_training_costs_what_it_takes() -> None:
 
 def test_of_many_similar_networks_few_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
-    monkeypatch.setattr("thalweg.experiments.costs._step", lambda _, config: timed.append(config) or 1e-3)
+    monkeypatch.setattr("thalweg.experiments.framework.costs._step", lambda _, config: timed.append(config) or 1e-3)
     found = costs(find("sensitivity").preset("course").stages())
     assert len([cost for cost in found if not cost.name.startswith("measured")]) == 50
     assert len(timed) <= 4
@@ -79,8 +79,8 @@ def test_what_is_done_is_not_counted_again(tmp_path: Path) -> None:
 
 def test_the_faster_preset_is_named_with_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = find("image-fit")
-    monkeypatch.setattr("thalweg.experiments.costs._step", lambda *_: 1e-3)
-    monkeypatch.setattr("thalweg.experiments.costs._sample", lambda *_: 1e-7)
+    monkeypatch.setattr("thalweg.experiments.framework.costs._step", lambda *_: 1e-3)
+    monkeypatch.setattr("thalweg.experiments.framework.costs._sample", lambda *_: 1e-7)
     words = faster(experiment, experiment.preset("course"), 720.0)
     assert re.fullmatch(
         r"--preset quick: about \d+ seconds, 20 epochs instead of 100, digits instead of mnist, "

@@ -9,7 +9,7 @@ import torch
 
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute, override
-from thalweg.experiments.execution import compute, load_findings, reopen, start
+from thalweg.experiments.framework.execution import compute, load_findings, reopen, start
 from thalweg.runs import Run
 
 

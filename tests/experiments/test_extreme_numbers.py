@@ -22,8 +22,8 @@ import torch
 
 from thalweg.errors import InputError
 from thalweg.experiments import discover, override
-from thalweg.experiments.execution import execute
-from thalweg.experiments.fields import rows
+from thalweg.experiments.framework.execution import execute
+from thalweg.experiments.framework.fields import rows
 
 VALUES = ("0", "-1", "nan", "inf", "1e38", "1e308", "1000000000", "1000000000000000000")
 EXPERIMENTS = tuple(discover())

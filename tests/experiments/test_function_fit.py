@@ -9,9 +9,9 @@ import torch
 from thalweg.cli import main
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.framework.options import override
 from thalweg.experiments.function_fit import PRESETS, Config
-from thalweg.experiments.options import override
 from thalweg.models import build
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig

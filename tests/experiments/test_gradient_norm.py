@@ -11,7 +11,7 @@ import torch
 
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, find, override
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.gradient_norm import PRESETS, Config
 from thalweg.figures import Figure, Line
 from thalweg.models import build

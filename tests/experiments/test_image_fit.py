@@ -8,9 +8,9 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.framework.options import override
 from thalweg.experiments.image_fit import PRESETS, Config, _falling
-from thalweg.experiments.options import override
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from thalweg import tasks
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, override
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.interpolation import PRESETS, Config
 from thalweg.figures import ErrorBars, Figure, Line
 from thalweg.landscape import with_ends

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from thalweg.experiments import execute, find
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.runs import Run
 
 KILLED = """

@@ -10,8 +10,8 @@ import thalweg.training
 from thalweg import tasks
 from thalweg.errors import InputError
 from thalweg.experiments._members import Members, Varied, histories, members, named, table
-from thalweg.experiments._training import TrainingConfig, build
-from thalweg.experiments.options import override
+from thalweg.experiments.framework.options import override
+from thalweg.experiments.shared.training import TrainingConfig, build
 from thalweg.models.config import ModelConfig
 from thalweg.runs import Run
 from thalweg.tasks.config import TaskConfig

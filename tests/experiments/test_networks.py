@@ -6,8 +6,8 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.experiments import capacity, function_fit, image_fit
-from thalweg.experiments._networks import counted_labels, network
-from thalweg.experiments.options import override
+from thalweg.experiments.framework.options import override
+from thalweg.experiments.shared.networks import counted_labels, network
 from thalweg.models import describe, parameter_count
 from thalweg.models.config import ModelConfig
 

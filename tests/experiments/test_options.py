@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, ExperimentConfig, configure, override
-from thalweg.experiments.fields import rows
-from thalweg.experiments.options import read_arguments
+from thalweg.experiments.framework.fields import rows
+from thalweg.experiments.framework.options import read_arguments
 
 
 class Training(BaseModel):

@@ -7,8 +7,8 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments.execution import load_findings
-from thalweg.experiments.options import override
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.framework.options import override
 from thalweg.experiments.random_labels import CORRUPTIONS, PRESETS, Config, measure, tell
 from thalweg.models.config import ModelConfig
 from thalweg.runs import Run

@@ -8,8 +8,8 @@ import pytest
 
 from thalweg import cli
 from thalweg.experiments import find, override
-from thalweg.experiments.discovery import discover
-from thalweg.experiments.execution import execute, start
+from thalweg.experiments.framework.discovery import discover
+from thalweg.experiments.framework.execution import execute, start
 
 REFUSED = {  # arguments of `thalweg run` -> the sentence
     "error-surface --perplexity 40": "perplexity must be at most 8.667, a third of the 27 weights to embed, found 40",

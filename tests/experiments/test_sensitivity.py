@@ -8,9 +8,9 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments._training import build
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.sensitivity import PRESETS, Config, tell
+from thalweg.experiments.shared.training import build
 from thalweg.generalization import sensitivity
 from thalweg.models.config import ModelConfig
 from thalweg.tasks import load

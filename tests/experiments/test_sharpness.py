@@ -7,8 +7,8 @@ import pytest
 
 from thalweg.experiments import execute
 from thalweg.experiments._sharpness_measures import WORDS, measured_on
-from thalweg.experiments._training import build
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.shared.training import build
 from thalweg.experiments.sharpness import PRESETS, Config
 from thalweg.generalization import distance, epsilon_sharpness
 from thalweg.models import parameter_count
@@ -108,11 +108,11 @@ def test_normalisation_layers_take_the_statistics_of_each_theta(tmp_path) -> Non
 
 
 def test_rough_eigenvalues_and_maxima_are_told(finished) -> None:
-    from thalweg.experiments.sharpness import tell
+    from thalweg.experiments.sharpness import merge
 
     parts = [finished.load(name) for name in finished.results if name.startswith("measured-")]
     table = pl.concat(parts).with_columns(network=pl.lit("MLP"), task=pl.lit("digits"), samples=60, distance=1.0)
     spoilt = table.with_columns(unconverged=pl.lit(1.0), lambda_min=-2 * pl.col("lambda_max"))
-    warnings = tell(TINY, spoilt).warnings
+    warnings = merge(TINY, spoilt).warnings
     assert "10 of 10 networks: extreme eigenvalues short of their tolerance." in warnings
     assert any("a negative eigenvalue larger in modulus than λmax" in warning for warning in warnings)

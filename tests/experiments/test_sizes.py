@@ -10,8 +10,8 @@ import pytest
 from thalweg import cli, limits
 from thalweg.errors import InputError
 from thalweg.experiments import find, override
-from thalweg.experiments._sizes import IMAGES, check_precision, named_in, snapshots, trained
-from thalweg.experiments.execution import start
+from thalweg.experiments.framework.execution import start
+from thalweg.experiments.shared.sizes import IMAGES, check_precision, named_in, snapshots, trained
 from thalweg.models.config import ModelConfig
 from thalweg.tasks import TaskConfig, load
 from thalweg.training.recipe import Cadence, Recipe

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from thalweg.experiments import execute, find
-from thalweg.experiments._training import set_up
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
+from thalweg.experiments.shared.training import set_up
 from thalweg.experiments.spectrum import PRESETS
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from thalweg.errors import InputError
-from thalweg.experiments.discovery import find
-from thalweg.experiments.execution import execute, load_findings
-from thalweg.experiments.options import override
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.execution import execute, load_findings
+from thalweg.experiments.framework.options import override
 
 STOP = {"training.stop": "fitted", "training.epochs": 400}
 

@@ -17,7 +17,7 @@ from thalweg.experiments._path_figures import POINTS
 from thalweg.experiments._path_figures import drawn as drawn_of
 from thalweg.experiments._path_numbers import separation
 from thalweg.experiments._paths import Paths, look
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.trajectory import PRESETS, Config
 from thalweg.figures import Figure, Lines, Scatter, Scatter3D
 from thalweg.models import build

@@ -11,7 +11,7 @@ import torch
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, override
 from thalweg.experiments._zero_stages import narrower
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.zero_gradient import PRESETS, Config
 from thalweg.figures import Figure, Line, Scatter
 from thalweg.models import build

@@ -13,7 +13,7 @@ import torch
 from thalweg import report
 from thalweg.errors import InputError
 from thalweg.experiments import discover
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.figures import Axis, Band, Figure, Line, Panel
 from thalweg.report.comparison import curves, labels
 from thalweg.report.course import COURSE, experiments

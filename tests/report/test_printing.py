@@ -12,7 +12,7 @@ from pypdf.generic import DictionaryObject
 from tests.figures.cases import CASES
 from thalweg import cli, report
 from thalweg.errors import InputError
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.report.print_tables import MOST_ROWS
 from thalweg.runs import Run
 

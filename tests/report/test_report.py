@@ -16,7 +16,7 @@ from tests.chromium import chromium, opened
 from tests.figures.cases import CASES
 from thalweg import report
 from thalweg.errors import InputError
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.figures import Axis, Detail, Figure, Line, Panel, Scatter
 from thalweg.figures.plotly.packing import unpacked, without_maps
 from thalweg.runs import Run, WriteError
@@ -192,7 +192,7 @@ def test_the_experiments_own_words_and_field_docs(tmp_path: Path, monkeypatch: p
     folder.mkdir()
     (folder / "rolling_ball.py").write_text(
         '"""Where a ball rolls.\n\n**Question.** Does *it* stop, with ``x < 1``?\n\n**Method.** We look.\n\n'
-        '**Traps.** Many.\n"""\nfrom thalweg.experiments.config import ExperimentConfig\n\n\n'
+        '**Traps.** Many.\n"""\nfrom thalweg.experiments.framework.config import ExperimentConfig\n\n\n'
         'class Config(ExperimentConfig):\n    width: int = 3\n    """How wide <the> ball is."""\n\n\n'
         'PRESETS = {"tiny": Config(), "quick": Config()}\n\n\ndef run(config, run):\n    """Nothing."""\n'
     )

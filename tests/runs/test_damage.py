@@ -17,7 +17,7 @@ import thalweg.experiments
 from tests.runs.damage import inflict, unchecked, ways
 from thalweg import cli
 from thalweg.experiments import find
-from thalweg.experiments.execution import compute, start
+from thalweg.experiments.framework.execution import compute, start
 from thalweg.runs import Run
 from thalweg.viewer.application import application
 

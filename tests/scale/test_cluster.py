@@ -14,7 +14,7 @@ import pytest
 from thalweg import scale
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.runs import Run
 from thalweg.scale.table import collect
 

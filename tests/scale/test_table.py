@@ -9,7 +9,7 @@ import pytest
 
 from thalweg._files.writing import write_bytes
 from thalweg.experiments import Experiment, execute
-from thalweg.experiments.execution import start
+from thalweg.experiments.framework.execution import start
 from thalweg.scale import Plan, plan
 from thalweg.scale.table import collect
 from thalweg.scale.working import Outcome

@@ -10,7 +10,7 @@ import pytest
 
 from thalweg import report
 from thalweg.experiments import Experiment, execute, find, override
-from thalweg.experiments.execution import load_findings
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.scale import plan, sweep
 
 

@@ -15,7 +15,7 @@ import pytest
 import thalweg.experiments
 from tests.scale.conftest import WEATHER
 from thalweg.experiments import Experiment
-from thalweg.experiments.execution import load_findings, start
+from thalweg.experiments.framework.execution import load_findings, start
 from thalweg.runs import Run
 from thalweg.scale import plan
 from thalweg.scale.working import Order, Outcome, perform

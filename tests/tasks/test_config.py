@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from thalweg.errors import InputError
-from thalweg.experiments.options import override, read_arguments
+from thalweg.experiments.framework.options import override, read_arguments
 from thalweg.tasks import TaskConfig
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.figures import Axis, Figure, Line, Panel
 from thalweg.runs import Run
 from thalweg.viewer.application import application

@@ -15,7 +15,7 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg.experiments import ExperimentConfig
-    from thalweg.experiments.estimates import Estimate
+    from thalweg.experiments.framework.estimates import Estimate
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "TOUR", "course"]
@@ -74,7 +74,7 @@ def course(options: argparse.Namespace) -> None:
 def _parts(preset: str, root: Path) -> list[_Part]:
     """All experiments of the course in its order, with what earlier attempts have kept; nothing is begun."""
     from thalweg.experiments import find
-    from thalweg.experiments.estimates import Estimate, estimate
+    from thalweg.experiments.framework.estimates import Estimate, estimate
     from thalweg.report.course import FURTHER, experiments
     from thalweg.runs import Run
     from thalweg.runs.finding import is_run
@@ -95,7 +95,7 @@ def _parts(preset: str, root: Path) -> list[_Part]:
 
 def _announce(parts: list[_Part], missing: list[_Part], preset: str) -> None:
     """How long it will take: one line before anything begins."""
-    from thalweg.experiments.estimates import time_words
+    from thalweg.experiments.framework.estimates import time_words
 
     before = f", {len(parts) - len(missing)} of them complete already" if len(missing) < len(parts) else ""
     if not missing:
@@ -108,7 +108,7 @@ def _announce(parts: list[_Part], missing: list[_Part], preset: str) -> None:
 
 
 def _finished(part: _Part, root: Path, preset: str) -> Run:
-    from thalweg.experiments.execution import start
+    from thalweg.experiments.framework.execution import start
 
     run = start(part.name, part.config, root, shlex.join(["thalweg", "run", part.name, "--preset", preset]))
     finish(run, part.estimate)

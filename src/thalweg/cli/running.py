@@ -16,8 +16,8 @@ from thalweg.cli.printing import complain, say
 from thalweg.errors import InputError
 
 if TYPE_CHECKING:
-    from thalweg.experiments.discovery import Experiment
-    from thalweg.experiments.estimates import Estimate
+    from thalweg.experiments.framework.discovery import Experiment
+    from thalweg.experiments.framework.estimates import Estimate
     from thalweg.runs import Run
 
 __all__ = ["check_fields", "describe", "finish", "resume", "run"]
@@ -28,7 +28,7 @@ FOLDERS = ("out", "output", "outdir", "output_dir", "out_dir", "dir", "directory
 
 def run(options: argparse.Namespace) -> None:
     """Run an experiment, or say what can be chosen in it."""
-    from thalweg.experiments.discovery import find
+    from thalweg.experiments.framework.discovery import find
 
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg run {experiment.name}", add_help=False, allow_abbrev=False)
@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> None:
         describe(experiment, chosen.preset)
         return
 
-    from thalweg.experiments.options import configure, read_arguments
+    from thalweg.experiments.framework.options import configure, read_arguments
 
     changes = read_arguments(rest)
     check_fields(experiment, changes, RUN_OPTIONS)
     config = configure(experiment, preset=chosen.preset, file=chosen.config, changes=changes)
 
-    from thalweg.experiments.execution import start
+    from thalweg.experiments.framework.execution import start
 
     command = shlex.join(["thalweg", "run", experiment.name, *options.rest])
     finish(start(experiment.name, config, chosen.root, command, fresh=chosen.fresh))
@@ -62,7 +62,7 @@ def resume(options: argparse.Namespace) -> None:
 
         sweeping.resume(run)
         return
-    from thalweg.experiments.execution import reopen
+    from thalweg.experiments.framework.execution import reopen
 
     finish(reopen(run.path))
 
@@ -73,7 +73,7 @@ def check_fields(experiment: Experiment, given: Iterable[str], options: str, com
     Raises:
         InputError: A name that does not exist.
     """
-    from thalweg.experiments.fields import closest, rows
+    from thalweg.experiments.framework.fields import closest, rows
 
     fields = [row.name for row in rows(experiment.config)]
     for name in given:
@@ -88,7 +88,7 @@ def check_fields(experiment: Experiment, given: Iterable[str], options: str, com
 
 def describe(experiment: Experiment, preset: str, command: str = "run", options: str = RUN_OPTIONS) -> None:
     """Help of one experiment: summary, presets, and every field with its text and its value in the preset."""
-    from thalweg.experiments.fields import rows, value
+    from thalweg.experiments.framework.fields import rows, value
 
     chosen = experiment.preset(preset)
     parser = argparse.ArgumentParser(
@@ -110,8 +110,8 @@ def describe(experiment: Experiment, preset: str, command: str = "run", options:
 
 def _timed(experiment: Experiment) -> list[str]:
     """The presets, each with how long it takes on two cores, where that is known."""
-    from thalweg.experiments.durations import MINUTES
-    from thalweg.experiments.estimates import time_words
+    from thalweg.experiments.framework.durations import MINUTES
+    from thalweg.experiments.framework.estimates import time_words
 
     known = MINUTES.get(experiment.name, {})
     return [f"{name} ({time_words(60 * known[name])})" if name in known else name for name in experiment.presets]
@@ -119,9 +119,9 @@ def _timed(experiment: Experiment) -> list[str]:
 
 def _announced(run: Run, expected: Estimate | None) -> Estimate | None:
     """Says how long a run will take; returns that, if it is long enough for a bar of the whole."""
-    from thalweg.experiments.discovery import find
-    from thalweg.experiments.estimates import LONG, estimate, faster
-    from thalweg.experiments.options import validated
+    from thalweg.experiments.framework.discovery import find
+    from thalweg.experiments.framework.estimates import LONG, estimate, faster
+    from thalweg.experiments.framework.options import validated
 
     experiment = find(run.experiment)
     config = validated(experiment.config, run.config)
@@ -141,7 +141,7 @@ def finish(run: Run, expected: Estimate | None = None) -> None:
         expected: How long it will take, if that was measured already.
     """
     from thalweg import report
-    from thalweg.experiments.execution import compute
+    from thalweg.experiments.framework.execution import compute
     from thalweg.parts import whole
 
     was_complete = run.state == "complete"

@@ -13,7 +13,7 @@ __all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_repor
 
 def show_list(_: argparse.Namespace) -> None:
     """Name and summary of every experiment."""
-    from thalweg.experiments.discovery import discover
+    from thalweg.experiments.framework.discovery import discover
 
     experiments = discover()
     width = max(map(len, experiments), default=0)

@@ -23,7 +23,7 @@ __all__ = ["finish", "resume", "sweep"]
 
 def sweep(options: argparse.Namespace) -> None:
     """Sweep an experiment, or say what can be chosen in it."""
-    from thalweg.experiments.discovery import find
+    from thalweg.experiments.framework.discovery import find
 
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg sweep {experiment.name}", add_help=False, allow_abbrev=False)
@@ -40,7 +40,7 @@ def sweep(options: argparse.Namespace) -> None:
         describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS)
         return
 
-    from thalweg.experiments.options import read_arguments
+    from thalweg.experiments.framework.options import read_arguments
     from thalweg.scale.planning import plan, read_settings
 
     changes = read_arguments(rest)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, percent
 from thalweg.figures import Axis, Figure, Panel, VLine
 from thalweg.figures.scales import number
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from thalweg.experiments.capacity import Config
     from thalweg.figures import Mark
 
-__all__ = ["Peak", "peak", "tell"]
+__all__ = ["Peak", "peak", "merge"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def peak(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> Peak | None:
     return best
 
 
-def tell(config: Config, table: pl.DataFrame) -> Findings:
+def merge(config: Config, table: pl.DataFrame) -> Findings:
     """Figures, sentences and numbers from the rows of `measure`, also those of several runs together."""
     sizes = dict(sorted(shared.groups(table).items(), key=lambda item: item[1]["parameters"][0]))
     classes = not table["train_accuracy"].is_null().all()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._words import counted
+from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, Bars, Figure, Mark, Panel, VLine
 from thalweg.figures.scales import number
 

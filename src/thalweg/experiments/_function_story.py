@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, range_words
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, range_words
 from thalweg.figures import Axis, Figure, HLine, Line, Lines, Mark, Panel, Scatter
 from thalweg.figures.scales import number
 
@@ -137,7 +137,7 @@ def _is_line(fit: Fit, losses: np.ndarray) -> bool:
 
 def _only_lines(config: Config) -> list[str]:
     """Networks that no training can bend."""
-    from thalweg.experiments._networks import network
+    from thalweg.experiments.shared.networks import network
     from thalweg.tasks.functions import target
 
     stiff = [text for text in config.networks if network(text, config.model, config.budget).homogeneous]

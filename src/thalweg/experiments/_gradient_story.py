@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thalweg.experiments._gradients import Course
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent, range_words
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, Band, Figure, Line, Mark, Panel, Scatter
 from thalweg.figures.scales import number
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.objective import Objective
     from thalweg.runs import Recording
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.experiments._words import counted
+from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, ErrorBars, Figure, HLine, Mark, Panel
 from thalweg.landscape.profile_figures import NAMES, loss_axis, spread, twin
 

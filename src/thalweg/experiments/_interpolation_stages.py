@@ -13,8 +13,8 @@ from thalweg.figures.scales import number
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
     from thalweg.experiments.interpolation import Config
+    from thalweg.experiments.shared.training import Setup
     from thalweg.landscape import Profile
     from thalweg.runs import Recording, Run
     from thalweg.training.recipe import Recipe

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thalweg.experiments._interpolation_figures import figures
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent, range_words
-from thalweg.experiments.findings import Findings, Number
+from thalweg.experiments.framework.findings import Findings, Number
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
 
 if TYPE_CHECKING:
     from thalweg.experiments._interpolation_stages import Pairs, Way
-    from thalweg.experiments._training import Setup
     from thalweg.experiments.interpolation import Config
+    from thalweg.experiments.shared.training import Setup
 
 __all__ = ["tell"]
 

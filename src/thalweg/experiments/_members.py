@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import field_validator, model_validator
 
 from thalweg.errors import InputError, nearest
-from thalweg.experiments import _training
-from thalweg.experiments._training import Setup, TrainingConfig
-from thalweg.experiments.fields import rows, value
-from thalweg.experiments.options import override, toml_value
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.framework.fields import rows, value
+from thalweg.experiments.framework.options import override, toml_value
+from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared import training
+from thalweg.experiments.shared.training import Setup, TrainingConfig
 from thalweg.figures.scales import number
 from thalweg.progress import track
 
@@ -159,7 +159,7 @@ class Members:
 
     def setup(self, member: Member) -> Setup:
         """Data, network and loss of a member."""
-        return _training.build(member.config, self.task(member.config))
+        return training.build(member.config, self.task(member.config))
 
     def trained(self, member: Member) -> tuple[Setup, Recording]:
         """Trains all replicas of a member at once, from wherever an earlier attempt stopped."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from thalweg.experiments._curves import FAN, fan_words
 from thalweg.experiments._paths import SPECTRUM, Paths, View
-from thalweg.experiments._words import percent
+from thalweg.experiments.shared.words import percent
 from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel, Path3D, Scatter, Scatter3D, VLine
 from thalweg.figures.scales import number
 from thalweg.landscape import walk_ratio

@@ -11,10 +11,10 @@ import numpy as np
 from thalweg.experiments._curves import curves
 from thalweg.experiments._path_figures import run_name
 from thalweg.experiments._paths import Paths, View
-from thalweg.experiments._words import FEW, listed
+from thalweg.experiments.shared.words import FEW, listed
 
 if TYPE_CHECKING:
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.figures import Figure
     from thalweg.runs import Recording
 

@@ -9,14 +9,14 @@ import numpy as np
 from thalweg.experiments import _path_figures as figures
 from thalweg.experiments._path_numbers import Apart, Measured, lengths, numbers, rows, separation, view_row
 from thalweg.experiments._paths import Paths, View
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, listed, percent, range_words
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, listed, percent, range_words
 from thalweg.figures.scales import number
 from thalweg.landscape import walk_ratio
 
 if TYPE_CHECKING:
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.experiments.trajectory import Config
 
 __all__ = ["nothing_left", "tell"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg import landscape, progress
 from thalweg.errors import InputError
-from thalweg.experiments._words import counted
+from thalweg.experiments.shared.words import counted
 from thalweg.landscape import PCA, TSNE
 from thalweg.objective.seeds import replica_seed
 

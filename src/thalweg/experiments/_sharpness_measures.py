@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments._words import counted
+from thalweg.experiments.shared.words import counted
 from thalweg.progress import track
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.experiments.sharpness import Config
     from thalweg.objective import Objective
 

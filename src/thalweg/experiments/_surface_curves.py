@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.experiments._path_figures import run_name
-from thalweg.experiments._words import counted, range_words
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.words import counted, range_words
 from thalweg.figures import Axis, Figure, Inset, Line, Lines, Mark, Panel, VLine
 from thalweg.figures.choosing import chosen_axis
 from thalweg.figures.scales import number

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thalweg.experiments._path_figures import run_name
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from thalweg.experiments._path_numbers import Measured
-    from thalweg.experiments._training import Setup
     from thalweg.experiments.error_surface import Config
+    from thalweg.experiments.shared.training import Setup
     from thalweg.objective import Objective
     from thalweg.runs import Recording, Run
 

@@ -11,7 +11,7 @@ import numpy as np
 from thalweg import landscape
 from thalweg.errors import InputError
 from thalweg.experiments._path_figures import run_name
-from thalweg.experiments._words import typeset
+from thalweg.experiments.shared.words import typeset
 from thalweg.landscape import Grid
 from thalweg.landscape.exporting import PREFIX, SavedSurface
 

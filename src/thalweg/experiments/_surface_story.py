@@ -9,8 +9,8 @@ import numpy as np
 from thalweg.errors import InputError
 from thalweg.experiments import _surface_figures as figures
 from thalweg.experiments._surface_planes import Plane, plane
-from thalweg.experiments._words import percent, range_words
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.words import percent, range_words
 from thalweg.figures.animation import Moving, animate
 from thalweg.figures.scales import number
 from thalweg.landscape.exporting import export

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments._words import counted, percent, typeset
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.words import counted, percent, typeset
 from thalweg.figures import Axis, ColourScale, Figure, Line, Panel, Scatter
 from thalweg.figures.choosing import chosen_scale
 from thalweg.figures.scales import number

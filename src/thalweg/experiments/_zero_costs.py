@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from thalweg.experiments.stages import Other, Stage
+from thalweg.experiments.framework.stages import Other, Stage
 
 if TYPE_CHECKING:
     from thalweg.experiments.zero_gradient import Config
@@ -51,7 +51,7 @@ def searches(config: Config) -> list[Stage]:
 def _hessian(config: Config, points: int) -> float:
     """Seconds of the Hessians of so many points together."""
     from thalweg.curvature import exact_curvature
-    from thalweg.experiments.costs import shortest, throwaway
+    from thalweg.experiments.framework.costs import shortest, throwaway
 
     objective = throwaway(config).objective.double()
     theta = objective.initial(points, 0)
@@ -61,7 +61,7 @@ def _hessian(config: Config, points: int) -> float:
 def _step(config: Config, points: int) -> float:
     """Seconds of a step of so many points together on the norm of the gradient."""
     from thalweg import critical
-    from thalweg.experiments.costs import throwaway
+    from thalweg.experiments.framework.costs import throwaway
 
     objective = throwaway(config).objective.double()
     problem, theta = critical.as_problem(objective), objective.initial(points, 0)

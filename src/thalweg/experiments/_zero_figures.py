@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from thalweg.experiments._words import counted
 from thalweg.experiments._zero_looks import LOOKS, details, index_axis, looks, spectrum_panel
 from thalweg.experiments._zero_points import Group
+from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, Band, ErrorBars, Figure, HLine, Line, Mark, Panel, Scatter, Text, VLine
 from thalweg.figures.scales import number, power_of_ten
 

@@ -8,18 +8,18 @@ import numpy as np
 
 from thalweg.experiments import _zero_figures as figures
 from thalweg.experiments import _zero_landscape as landscape
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent, range_words
 from thalweg.experiments._zero_landscape import Walks
 from thalweg.experiments._zero_looks import LOOKS, looks
 from thalweg.experiments._zero_phases import Phases, phases
 from thalweg.experiments._zero_points import Group
 from thalweg.experiments._zero_table import dead_ones, numbers, rows
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
 
 if TYPE_CHECKING:
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.experiments.zero_gradient import Config
     from thalweg.runs import Recording
 

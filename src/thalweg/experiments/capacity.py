@@ -32,9 +32,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from thalweg.experiments._capacity_story import tell
+from thalweg.experiments._capacity_story import merge
 from thalweg.experiments._members import Members, Varied, members, table
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from thalweg.runs import Run
 
-__all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
 
 
 class Config(Varied):
@@ -132,7 +132,7 @@ PRESETS = {
 
 def run(config: Config, run: Run) -> Findings:
     """Trains every size and tells how the errors depend on it."""
-    return tell(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
+    return merge(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
 
 
 def measure(config: Config, run: Run) -> pl.DataFrame:

@@ -25,11 +25,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_precision, snapshots, trained
-from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments._words import counted, range_words
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared.sizes import check_precision, snapshots, trained
+from thalweg.experiments.shared.training import TrainingConfig, recipe_words, set_up
+from thalweg.experiments.shared.words import counted, range_words
 from thalweg.figures import Axis, Figure, HLine, Lines, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig

@@ -39,11 +39,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import recorded, snapshots, test_samples, trained
-from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments._words import counted, percent
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage
+from thalweg.experiments.shared.sizes import recorded, snapshots, test_samples, trained
+from thalweg.experiments.shared.training import TrainingConfig, recipe_words, set_up
+from thalweg.experiments.shared.words import counted, percent
 from thalweg.figures.scales import number
 from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
@@ -52,7 +52,7 @@ from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
     from thalweg.experiments._path_numbers import Measured
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "run"]

@@ -37,10 +37,10 @@ from pydantic import Field, field_validator, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments._members import Member, Members, histories, named
-from thalweg.experiments._networks import Compared, alone, counted_labels
-from thalweg.experiments._sizes import check_data
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared.networks import Compared, alone, counted_labels
+from thalweg.experiments.shared.sizes import check_data
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -48,7 +48,7 @@ from thalweg.training.recipe import Cadence, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup, TrainingConfig
+    from thalweg.experiments.shared.training import Setup, TrainingConfig
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "run"]

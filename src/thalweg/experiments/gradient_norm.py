@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import check_data, check_precision, check_training, named_in, snapshots, trained
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage, Training
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared.sizes import check_data, check_precision, check_training, named_in, snapshots, trained
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
     from thalweg.experiments._gradients import Course
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Case", "Config", "run"]
@@ -124,7 +124,7 @@ class Config(ExperimentConfig):
 
     def stages(self) -> list[Stage]:
         """The training of every case, and the gradients of all data."""
-        from thalweg.experiments._training import TrainingConfig
+        from thalweg.experiments.shared.training import TrainingConfig
 
         found: list[Stage] = []
         for name, case in self.cases.items():
@@ -216,7 +216,7 @@ def _prepared(config: Config, case: Case, name: str) -> Setup:
     import torch
 
     from thalweg import tasks
-    from thalweg.experiments._training import TrainingConfig, build
+    from thalweg.experiments.shared.training import TrainingConfig, build
 
     own = {"data": case.data, "model": case.model, "l2": case.l2, "dtype": config.dtype, "device": config.device}
     with named_in(f"{name}.data", TaskConfig):

@@ -30,12 +30,12 @@ from pydantic import Field, model_validator
 from thalweg.errors import InputError
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._members import Member, Members, histories, named
-from thalweg.experiments._networks import Compared, alone, counted_labels
-from thalweg.experiments._sizes import shapes
-from thalweg.experiments._training import recipe_words
-from thalweg.experiments._words import counted, percent, range_words
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared.networks import Compared, alone, counted_labels
+from thalweg.experiments.shared.sizes import shapes
+from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, ErrorBars, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig

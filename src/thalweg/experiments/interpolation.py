@@ -39,10 +39,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import built, check_precision, check_recipe, test_samples, trained
-from thalweg.experiments._training import TrainingConfig, set_up
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared.sizes import built, check_precision, check_recipe, test_samples, trained
+from thalweg.experiments.shared.training import TrainingConfig, set_up
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe

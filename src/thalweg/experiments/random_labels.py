@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments._members import Member, Members, Varied, histories, members
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from thalweg.runs import Run
 
-__all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
 
 CORRUPTIONS: dict[str, dict[str, Any]] = {
     "as given": {},
@@ -165,7 +165,7 @@ PRESETS = {
 
 def run(config: Config, run: Run) -> Findings:
     """Trains on every kind of data and tells what was fitted."""
-    return tell(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
+    return merge(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
 
 
 def measure(config: Config, run: Run) -> pl.DataFrame:
@@ -193,7 +193,7 @@ def _corrupted(member: Member) -> Member:
     return Member(member.name, label, member.value, config.model_copy(update={"data": data, "corruption": "as given"}))
 
 
-def tell(config: Config, table: pl.DataFrame) -> Findings:
+def merge(config: Config, table: pl.DataFrame) -> Findings:
     """Figures, sentences and numbers from the rows of `measure`, also those of several runs together."""
     from thalweg.experiments._label_story import tell as story
 

@@ -40,9 +40,9 @@ from thalweg.experiments import _measures as measures
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
-from thalweg.experiments._sizes import has_test, test_samples, trained
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared.sizes import has_test, test_samples, trained
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.runs import Run
 
-__all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
 
 BATCHES = (4, 16, 64, 256, 1024)  # on which the trap is shown
 
@@ -124,7 +124,7 @@ PRESETS = {
 
 def run(config: Config, run: Run) -> Findings:
     """Trains a network for every value and measures its sensitivity."""
-    return tell(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
+    return merge(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
 
 
 def measure(config: Config, run: Run) -> pl.DataFrame:
@@ -153,7 +153,7 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
     return measures.described(trained, table(trained, look))
 
 
-def tell(config: Config, table: pl.DataFrame) -> Findings:
+def merge(config: Config, table: pl.DataFrame) -> Findings:
     """Figures, sentences and numbers of a table, however many runs it comes from."""
     table, x = measures.place(config, table)
     names = {f"sensitivity_{of}": f"{words}" for of, words in _words(table).items()}

@@ -49,8 +49,8 @@ from thalweg.experiments import _rescaling
 from thalweg.experiments._correlations import correlations
 from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.figures import Axis, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -61,10 +61,10 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.runs import Run
 
-__all__ = ["PRESETS", "Config", "measure", "run", "tell"]
+__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
 
 
 GRADIENTS, PRODUCTS = 150, 60
@@ -170,7 +170,7 @@ PRESETS = {
 def run(config: Config, run: Run) -> Findings:
     """Trains a network for every value and measures it; then the counter-example on the one that is fitted best."""
     table = run.cached("table", lambda: measure(config, run))  # a sweep reads it
-    found = tell(config, table)
+    found = merge(config, table)
     best = table.filter(table["status"] == "completed").sort("train_loss")
     counter = _counter_example(config, run, best) if len(best) else "No network completed that could be rescaled."
     if isinstance(counter, str):
@@ -223,7 +223,7 @@ def _counter_example(config: Config, run: Run, best: pl.DataFrame) -> dict[str, 
     return {name: np.asarray(values) for name, values in found.items()}
 
 
-def tell(config: Config, table: pl.DataFrame) -> Findings:
+def merge(config: Config, table: pl.DataFrame) -> Findings:
     """Figures, sentences and numbers of a table, however many runs it comes from."""
     table, x = measures.place(config, table)
     names = {name: words for name, words in WORDS.items() if len(shared.column(table, name))}

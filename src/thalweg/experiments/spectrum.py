@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from thalweg.experiments._sizes import built, trained
 from thalweg.experiments._spectra import PLACES, Spectrum, density_figure, largest_figure, signs_figure
-from thalweg.experiments._training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments._words import counted, percent, range_words
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Passes, Stage
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Passes, Stage
+from thalweg.experiments.shared.sizes import built, trained
+from thalweg.experiments.shared.training import TrainingConfig, recipe_words, set_up
+from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.progress import track
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thalweg.curvature import Operator
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.objective import Objective
     from thalweg.runs import Run
 

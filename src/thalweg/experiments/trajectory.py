@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import built, has_test, snapshots, trained
-from thalweg.experiments._training import TrainingConfig, set_up
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.sizes import built, has_test, snapshots, trained
+from thalweg.experiments.shared.training import TrainingConfig, set_up
 from thalweg.models.config import ModelConfig
 from thalweg.progress import storage
 from thalweg.tasks.config import TaskConfig
@@ -45,7 +45,7 @@ from thalweg.training.recipe import Cadence, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments._training import Setup
+    from thalweg.experiments.shared.training import Setup
     from thalweg.objective import ParameterLayout
     from thalweg.runs import Recording, Run
 

@@ -41,11 +41,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import trained
-from thalweg.experiments._training import TrainingConfig, set_up
 from thalweg.experiments._zero_costs import searches
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared.sizes import trained
+from thalweg.experiments.shared.training import TrainingConfig, set_up
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, overload
 from thalweg.errors import InputError, brief
 
 if TYPE_CHECKING:
-    from thalweg.experiments.findings import Findings
+    from thalweg.experiments.framework.findings import Findings
     from thalweg.report.document import Document
     from thalweg.runs import Run
 
@@ -131,7 +131,7 @@ def _of_runs(
         if folders.count(folder) > 1:
             raise InputError(f"runs must be different runs, found {run.name} twice")
     if findings is None:
-        from thalweg.experiments.execution import load_findings
+        from thalweg.experiments.framework.execution import load_findings
 
         found = [load_findings(run) for run in chosen]
     else:

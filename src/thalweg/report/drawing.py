@@ -14,7 +14,7 @@ from thalweg.report.section import section, table
 from thalweg.report.settings import experiment_of
 
 if TYPE_CHECKING:
-    from thalweg.experiments.findings import Findings
+    from thalweg.experiments.framework.findings import Findings
     from thalweg.figures import Figure
     from thalweg.runs import Run
 

@@ -61,7 +61,7 @@ def _section(content: Any, target: Path, key: str, *, paper: bool) -> Section:
 
 
 def _of_run(run: Run, target: Path, key: str) -> Section:
-    from thalweg.experiments.execution import load_findings
+    from thalweg.experiments.framework.execution import load_findings
     from thalweg.report.drawing import drawn
 
     (section,) = drawn([run], [load_findings(run)], target, title="", course=False).sections

@@ -19,7 +19,7 @@ from thalweg.report.story import markup, story
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thalweg.experiments.findings import Findings
+    from thalweg.experiments.framework.findings import Findings
     from thalweg.runs import Run
 
 __all__ = ["Cell", "Section", "Table", "environment", "section", "table"]

@@ -34,8 +34,8 @@ def experiment_of(run: Run) -> str:
 
 def settings(experiment: str, config: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Every setting with its meaning from the configuration's own docs; none for an experiment that is not there."""
-    from thalweg.experiments.discovery import find
-    from thalweg.experiments.fields import rows
+    from thalweg.experiments.framework.discovery import find
+    from thalweg.experiments.framework.fields import rows
 
     try:
         known = {row.name: row for row in rows(find(experiment).config)}

@@ -23,7 +23,7 @@ def story(experiment: str) -> tuple[str, dict[str, str]]:
 
     Both are empty for an experiment that is not there any more, or for a user's own run.
     """
-    from thalweg.experiments.discovery import find
+    from thalweg.experiments.framework.discovery import find
 
     try:
         found = find(experiment)

@@ -1,7 +1,7 @@
 """The experiment's own figure of a whole sweep: the tables of its tasks, put together and told.
 
 An experiment that compares several models keeps a table with rows for each model and replica (its result ``table``) and
-defines ``tell(config, table)``. What a sweep did in many tasks so has the same figure as what one run does by itself.
+defines ``merge(config, table)``. What a sweep did in many tasks so has the same figure as what one run does by itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg._files.writing import canonical
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.discovery import find
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
 from thalweg.scale.planning import Plan, Task, worded
 
@@ -41,8 +41,8 @@ def retold(plan: Plan, root: Path, complete: Collection[str]) -> Findings | None
     Returns:
         Findings; None if the experiment tells no tables, or if there are more than `SETTINGS` settings to tell of.
     """
-    module = find(plan.experiment).module
-    if not hasattr(module, "tell"):
+    merge = find(plan.experiment).merge
+    if merge is None:
         return None
     settings: dict[bytes, list[Task]] = {}
     for task in plan.tasks:
@@ -51,7 +51,7 @@ def retold(plan: Plan, root: Path, complete: Collection[str]) -> Findings | None
             settings.setdefault(canonical(others), []).append(task)
     if not 0 < len(settings) <= SETTINGS:
         return None
-    told = [module.tell(_config(tasks), _joined(tasks, root)) for tasks in settings.values()]
+    told = [merge(_config(tasks), _joined(tasks, root)) for tasks in settings.values()]
     return told[0] if len(told) == 1 else _together(told, [_words(tasks[0]) for tasks in settings.values()])
 
 

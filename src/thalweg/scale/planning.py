@@ -12,10 +12,10 @@ from typing import Any
 from thalweg._files.writing import canonical
 from thalweg._short import short
 from thalweg.errors import InputError, brief
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.discovery import find
-from thalweg.experiments.fields import closest, rows
-from thalweg.experiments.options import flatten, override, read_toml, validated
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.fields import closest, rows
+from thalweg.experiments.framework.options import flatten, override, read_toml, validated
 from thalweg.runs.layout import folder_name
 from thalweg.scale.values import spread
 

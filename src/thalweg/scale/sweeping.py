@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import thalweg.experiments
 from thalweg._short import short
 from thalweg.errors import InputError
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.progress import track
 from thalweg.runs import Run, RunFiles
 from thalweg.scale.dispatch import dispatch
@@ -85,7 +85,7 @@ def sweep(
     run = open_sweep(plan, root, command)
     path = run.path / "sweep.parquet"
     if run.state == "complete":
-        from thalweg.experiments.execution import load_findings
+        from thalweg.experiments.framework.execution import load_findings
         from thalweg.runs.metrics import read_frame
 
         return Sweep(run, read_frame(path), load_findings(run))

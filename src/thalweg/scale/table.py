@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import InputError
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
 from thalweg.scale.joining import medians
 from thalweg.scale.planning import Plan, Task, flat

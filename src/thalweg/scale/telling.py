@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.errors import nearest
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.figures.scales import number
 from thalweg.scale.drawing import against
 from thalweg.scale.joining import retold

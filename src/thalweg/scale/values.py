@@ -33,7 +33,7 @@ _DIGITS = 12  # significant; 0.1 and not 0.1000000000000000056
 
 
 def spread(key: str, given: object, annotation: Any) -> list[object]:
-    """The values of one field, each as :func:`~thalweg.experiments.options.override` takes it.
+    """The values of one field, each as :func:`~thalweg.experiments.framework.options.override` takes it.
 
     Args:
         key: The field, for messages.

@@ -70,9 +70,9 @@ def perform(order: Order) -> Outcome:
 
 def _performed(order: Order) -> Outcome:
     import thalweg.experiments
-    from thalweg.experiments.discovery import find
-    from thalweg.experiments.execution import compute, start
-    from thalweg.experiments.options import validated
+    from thalweg.experiments.framework.discovery import find
+    from thalweg.experiments.framework.execution import compute, start
+    from thalweg.experiments.framework.options import validated
     from thalweg.runs.lock import LockedError
 
     for folder in order.folders:

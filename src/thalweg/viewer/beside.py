@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.report.comparison import labels, side_by_side
 from thalweg.report.section import Table, table
 from thalweg.report.settings import flat, setting

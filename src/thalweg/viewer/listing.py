@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
-from thalweg.experiments.findings import Findings
+from thalweg.experiments.framework.findings import Findings
 from thalweg.progress import duration, storage
 from thalweg.report.settings import experiment_of, flat, setting
 from thalweg.runs import Run, RunFiles
@@ -211,7 +211,7 @@ def _several(values: Any) -> str:
 
 @lru_cache(maxsize=128)
 def _presets(experiment: str) -> dict[str, dict[str, str]]:
-    from thalweg.experiments.discovery import find
+    from thalweg.experiments.framework.discovery import find
 
     try:
         presets = find(experiment).presets

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from thalweg.configured import broken_rule
-from thalweg.experiments.fields import closest, rows
+from thalweg.experiments.framework.fields import closest, rows
 
 __all__ = ["sentence"]
 

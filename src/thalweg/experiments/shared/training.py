@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._sizes import (
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared.sizes import (
     check_data,
     check_numbers,
     check_precision,
@@ -18,9 +20,7 @@ from thalweg.experiments._sizes import (
     named_in,
     trained,
 )
-from thalweg.experiments._words import counted
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.shared.words import counted
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Recipe

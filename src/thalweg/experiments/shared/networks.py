@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError, nearest
-from thalweg.experiments._sizes import trained
-from thalweg.experiments._training import TrainingConfig
-from thalweg.experiments.options import validated
+from thalweg.experiments.framework.options import validated
+from thalweg.experiments.shared.sizes import trained
+from thalweg.experiments.shared.training import TrainingConfig
 from thalweg.models.config import ModelConfig
 from thalweg.models.course import COURSE
 

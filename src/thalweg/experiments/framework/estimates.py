@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import InputError
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.fields import value
-from thalweg.experiments.stages import Stage, Training
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.fields import value
+from thalweg.experiments.framework.stages import Stage, Training
 
 if TYPE_CHECKING:
-    from thalweg.experiments.discovery import Experiment
+    from thalweg.experiments.framework.discovery import Experiment
     from thalweg.runs import Run
 
 __all__ = ["REPORT", "Estimate", "estimate", "faster", "time_words"]
@@ -63,7 +63,7 @@ def estimate(config: ExperimentConfig, run: Run | None = None) -> Estimate:
         config: The settings.
         run: Where an earlier attempt may have kept something.
     """
-    from thalweg.experiments.costs import costs
+    from thalweg.experiments.framework.costs import costs
     from thalweg.threads import fixed
 
     stages = config.stages()
@@ -133,7 +133,7 @@ def time_words(seconds: float) -> str:
 def _differences(config: ExperimentConfig, other: ExperimentConfig) -> list[str]:
     """What the other settings have instead, the largest things first.
 
-    >>> from thalweg.experiments.discovery import find
+    >>> from thalweg.experiments.framework.discovery import find
     >>> presets = find("trajectory").presets
     >>> _differences(presets["course"], presets["tiny"])
     ['8 epochs instead of 30', 'digits instead of mnist', '3 replicas instead of 8']

@@ -1,7 +1,7 @@
 """The parts of a run that take time, as a configuration knows them before anything is computed. Data only.
 
 A configuration's ``stages()`` lists them under the names by which the run keeps them: of a recording, or of a result.
-:mod:`~thalweg.experiments.costs` measures what one step or one pass of each costs here.
+:mod:`~thalweg.experiments.framework.costs` measures what one step or one pass of each costs here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thalweg.experiments._training import TrainingConfig
+    from thalweg.experiments.shared.training import TrainingConfig
 
 __all__ = ["Other", "Passes", "Stage", "Training"]
 

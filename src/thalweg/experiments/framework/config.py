@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments.stages import Stage
+from thalweg.experiments.framework.stages import Stage
 
 __all__ = ["ExperimentConfig"]
 

@@ -18,12 +18,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thalweg._files.reading import regular
 from thalweg.errors import InputError, brief
-from thalweg.experiments.fields import FieldRow, closest, rows
-from thalweg.experiments.sentences import sentence
+from thalweg.experiments.framework.fields import FieldRow, closest, rows
+from thalweg.experiments.framework.sentences import sentence
 
 if TYPE_CHECKING:
-    from thalweg.experiments.config import ExperimentConfig
-    from thalweg.experiments.discovery import Experiment
+    from thalweg.experiments.framework.config import ExperimentConfig
+    from thalweg.experiments.framework.discovery import Experiment
 
 __all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "toml_value", "validated"]
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from thalweg.experiments._sizes import IMAGES, is_classification, recorded, shapes, trained
-from thalweg.experiments._training import Setup, TrainingConfig, build
-from thalweg.experiments.stages import Other, Passes, Stage, Training
+from thalweg.experiments.framework.stages import Other, Passes, Stage, Training
+from thalweg.experiments.shared.sizes import IMAGES, is_classification, recorded, shapes, trained
+from thalweg.experiments.shared.training import Setup, TrainingConfig, build
 from thalweg.progress import hidden
 from thalweg.runs import MemoryRecording
 from thalweg.tasks import Task

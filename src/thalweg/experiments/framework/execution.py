@@ -12,10 +12,10 @@ import torch
 from thalweg import threads
 from thalweg._files.writing import temporary_folder, writing_to
 from thalweg.errors import InputError
-from thalweg.experiments.config import ExperimentConfig
-from thalweg.experiments.discovery import find
-from thalweg.experiments.findings import Findings
-from thalweg.experiments.options import validated
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.framework.options import validated
 from thalweg.runs import Run
 from thalweg.runs.environment import RECORDED
 from thalweg.runs.layout import RunFiles, folder_name

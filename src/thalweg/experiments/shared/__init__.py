@@ -1,0 +1,1 @@
+"""What several experiments use: setting up a training, sizes of networks and data, words of their reports."""
