@@ -34,7 +34,7 @@ A result of your own inherits :class:`BaseResult`:
 (Decay(losses=[1, 0.5]), True)
 """
 
-from thalweg.results.base import BaseResult, Result
+from thalweg.results.base import BaseResult, Presented, Result
 from thalweg.results.stored import Stored, load
 
-__all__ = ["BaseResult", "Result", "Stored", "load"]
+__all__ = ["BaseResult", "Presented", "Result", "Stored", "load"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from thalweg.errors import InputError
 from thalweg.results.stored import Stored
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from thalweg.figures import Figure
 
-__all__ = ["BaseResult", "Result"]
+__all__ = ["BaseResult", "Presented", "Result"]
 
 
 @runtime_checkable
@@ -32,9 +33,8 @@ class Result(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class BaseResult(Stored):
-    """A result that is saved, printed short, and shown by a notebook as its picture and its sentences."""
+class Presented:
+    """What a notebook shows of a result: its picture and its sentences; the sentences alone where nothing is drawn."""
 
     def plot(self) -> Figure:
         """The result as a figure."""
@@ -50,7 +50,16 @@ class BaseResult(Stored):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """The figure, as it shows itself; as text what is printed, and the sentences."""
-        bundle, metadata = self.plot()._repr_mimebundle_(include, exclude)
+        try:
+            bundle, metadata = self.plot()._repr_mimebundle_(include, exclude)
+            said = self.summary()
+        except InputError as error:  # three directions, a recording that is still empty
+            bundle, metadata, said = {"text/plain": ""}, {}, f"No picture: {error}."
         if "text/plain" in bundle:
-            bundle["text/plain"] = f"{self!r}\n{self.summary()}"
+            bundle["text/plain"] = f"{self!r}\n{said}"
         return bundle, metadata
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BaseResult(Presented, Stored):
+    """A result that is saved, printed short, and shown by a notebook as its picture and its sentences."""

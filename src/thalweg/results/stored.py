@@ -31,7 +31,8 @@ class Stored:
     """Base of frozen dataclasses that are saved, loaded and compared by value (NaN equals NaN).
 
     Fields hold tensors, numpy arrays, numbers, text, booleans, None, other stored objects, and tuples, lists and
-    mappings (with text as keys) of all these.
+    mappings (with text as keys) of all these. A field declared with ``compare=False`` is where something came from: it
+    is neither saved nor compared, and needs a default.
     """
 
     _kinds: ClassVar[dict[str, type[Stored]]] = {}
@@ -61,10 +62,18 @@ class Stored:
         target = Path(path)
         if target.suffix != ".safetensors":
             raise InputError(f"path must end in .safetensors, found '{target.name}'")
+        save_tensors(target, *self.packed())
+        return target
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """What a file of it holds: the arrays, and the text of its header.
+
+        Raises:
+            InputError: A field that holds something else than this class can keep.
+        """
         arrays: dict[str, Tensor] = {}
         told = json.dumps(_encoded(self, type(self).__name__, arrays), allow_nan=False)
-        save_tensors(target, arrays, {HEADER: told})
-        return target
+        return arrays, {HEADER: told}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -102,16 +111,14 @@ def load(path: str | os.PathLike[str]) -> Stored:
 
 def _kind(cls: type) -> str:
     """How a file names a class: by its package of thalweg, which stays where modules move."""
-    parts = cls.__module__.split(".")
-    return (
-        f"{parts[1]}.{cls.__name__}" if parts[0] == "thalweg" and len(parts) > 1 else f"{cls.__module__}:{cls.__name__}"
-    )
+    top, *parts = cls.__module__.split(".")
+    return ".".join([*(parts[:-1] or parts), cls.__name__]) if top == "thalweg" else f"{cls.__module__}:{cls.__name__}"
 
 
 def _class(kind: str) -> type[Stored]:
     if kind not in Stored._kinds and ":" not in kind:
-        package = kind.partition(".")[0]
-        if package.isidentifier():
+        package = kind.rpartition(".")[0]
+        if all(part.isidentifier() for part in package.split(".")):
             importlib.import_module(f"thalweg.{package}")  # its names register themselves
     if kind not in Stored._kinds:
         raise InputError(f"it holds a {kind}, which is not known; import the module that defines it first")
@@ -133,7 +140,7 @@ def _encoded(value: Any, where: str, arrays: dict[str, Tensor]) -> Any:
             arrays[name] = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
             return {"numpy" if isinstance(value, np.ndarray) else "tensor": name}
         case Stored():
-            own = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+            own = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init and f.compare}
             parts = {name: _encoded(one, f"{where}.{name}", arrays) for name, one in own.items()}
             return {"kind": _kind(type(value)), "fields": parts}
         case tuple() | list():
@@ -174,7 +181,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
     if isinstance(a, Stored) and type(a) is type(b):
-        return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+        return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a) if f.compare)
     if isinstance(a, tuple | list) and type(a) is type(b):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):

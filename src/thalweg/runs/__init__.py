@@ -32,6 +32,7 @@ from thalweg.runs.run import Run
 if TYPE_CHECKING:
     from thalweg.runs.exporting import export
     from thalweg.runs.folder import FolderRecording
+    from thalweg.runs.history import History
     from thalweg.runs.memory import MemoryRecording
     from thalweg.runs.recording import Recording
     from thalweg.runs.snapshots import SnapshotIndexError, Snapshots
@@ -43,6 +44,7 @@ __all__ = [
     "config_hash",
     "Recording",
     "FolderRecording",
+    "History",
     "MemoryRecording",
     "Snapshots",
     "SnapshotIndexError",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = lazy(
     {
         "recording": "Recording",
         "folder": "FolderRecording",
+        "history": "History",
         "memory": "MemoryRecording",
         "snapshots": "Snapshots SnapshotIndexError",
         "exporting": "export",

@@ -19,7 +19,9 @@ from torch import Tensor
 from thalweg._files.tensors import separate
 from thalweg._files.writing import plain
 from thalweg.errors import InputError
+from thalweg.results import Presented
 from thalweg.runs.buffer import Buffer
+from thalweg.runs.history import History, history
 from thalweg.runs.index import Chunk, Index, checked_status
 from thalweg.runs.metrics import Value
 from thalweg.runs.snapshots import Shard, Snapshots
@@ -27,12 +29,14 @@ from thalweg.runs.snapshots import Shard, Snapshots
 if TYPE_CHECKING:
     import polars as pl
 
+    from thalweg.figures import Figure
+
 __all__ = ["Recording"]
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-class Recording(ABC):
+class Recording(Presented, ABC):
     """One named stream of snapshots and metrics of R replicas; in a run's folder or in memory.
 
     Write with :meth:`append`, :meth:`commit`, :meth:`finish`; read with the properties, which show what is committed.
@@ -230,6 +234,27 @@ class Recording(ABC):
     def metrics(self) -> pl.DataFrame:
         """Columns step, epoch, replica and the metrics; ordered by step and replica."""
         return self._metrics(self._index())
+
+    @property
+    def history(self) -> History:
+        """The metrics of all replicas as a result: (T, R) arrays that draw, tell and save themselves."""
+        return history(self.name, self.metrics, self.status)
+
+    def plot(self) -> Figure:
+        """The training curves: loss, accuracy and further metrics against the epochs.
+
+        Raises:
+            InputError: No metric was recorded.
+        """
+        return self.history.plot()
+
+    def table(self) -> pl.DataFrame:
+        """One row per replica: its status, its last step and the last value of every metric."""
+        return self.history.table()
+
+    def summary(self) -> str:
+        """What the replicas came to, and which of them diverged."""
+        return self.history.summary()
 
     @property
     def status(self) -> list[dict[str, Any]]:

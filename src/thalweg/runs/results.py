@@ -1,4 +1,4 @@
-"""Named results of a run: arrays, tables and JSON values, each in one file that reloads equal to what was saved.
+"""Named results of a run: results of instruments, arrays, tables, JSON values; each in one file that reloads equal.
 
 With the run's ledger, a file is only read if it is what was written, and a result that is lost is named, not computed
 again.
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
+    from thalweg.results import Stored
     from thalweg.runs.ledger import Ledger
 
     Result: TypeAlias = (
-        Mapping[str, Tensor | np.ndarray] | pl.DataFrame | Mapping[str, Any] | list | str | float | bool | None
+        Stored | Mapping[str, Tensor | np.ndarray] | pl.DataFrame | Mapping[str, Any] | list | str | float | bool | None
     )
 
 __all__ = ["save", "load", "cached", "remove", "names", "tables", "checked_name"]
@@ -52,8 +53,9 @@ def save(folder: Path, name: str, value: Result, ledger: Ledger | None = None) -
     Args:
         folder: Where the run keeps results.
         name: Letters, digits, dot, dash, underscore.
-        value: A non-empty mapping of tensors and numpy arrays (safetensors), a polars frame (parquet), or anything that
-            JSON can carry (tuples come back as lists; NaN and infinities stay).
+        value: A result (:class:`thalweg.results.BaseResult`), or a non-empty mapping of tensors and numpy arrays
+            (safetensors), a polars frame (parquet), or anything that JSON can carry (tuples come back as lists; NaN and
+            infinities stay).
         ledger: The run's, which notes the file's checksum.
 
     Returns:
@@ -70,7 +72,7 @@ def save(folder: Path, name: str, value: Result, ledger: Ledger | None = None) -
     if kind == ".safetensors":
         from thalweg._files.tensors import write_tensors
 
-        tensors, metadata = _tensors(name, value)  # type: ignore[arg-type] -- _kind has looked
+        tensors, metadata = value.packed() if _is_stored(value) else _tensors(name, value)  # type: ignore[arg-type,union-attr] -- _kind has looked
         with _written(path, others, ledger) as temporary:
             write_tensors(temporary, tensors, metadata)
     elif kind == ".parquet":
@@ -101,6 +103,8 @@ def _written(path: Path, others: Iterable[Path], ledger: Ledger | None) -> Itera
 def _kind(name: str, value: object) -> str:
     if type(value).__module__.startswith("polars") and type(value).__name__ == "DataFrame":
         return ".parquet"
+    if _is_stored(value):
+        return ".safetensors"
     if isinstance(value, Mapping):
         arrays = [_is_array(item) for item in value.values()]
         if arrays and all(arrays):
@@ -114,10 +118,16 @@ def _kind(name: str, value: object) -> str:
 
 
 def _is_array(value: object) -> bool:
-    # By name, so that plain results need no torch.
-    return isinstance(value, np.ndarray) or any(
-        f"{c.__module__}.{c.__name__}" == "torch.Tensor" for c in type(value).__mro__
-    )
+    return isinstance(value, np.ndarray) or _is_a(value, "torch.Tensor")
+
+
+def _is_stored(value: object) -> bool:
+    return _is_a(value, "thalweg.results.stored.Stored")
+
+
+def _is_a(value: object, name: str) -> bool:
+    """Whether it is of a class; by its name, so that plain results need no torch."""
+    return any(f"{one.__module__}.{one.__name__}" == name for one in type(value).__mro__)
 
 
 def _tensors(name: str, arrays: Mapping[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -140,11 +150,14 @@ def _tensors(name: str, arrays: Mapping[str, Tensor | np.ndarray]) -> tuple[dict
     return tensors, {"numpy": "\n".join(numpys), "order": "\n".join(tensors)}
 
 
-def _load_arrays(path: Path) -> dict[str, Tensor | np.ndarray]:
+def _load_arrays(path: Path) -> dict[str, Tensor | np.ndarray] | Stored:
     from thalweg._files.tensors import load_tensors, open_tensors
+    from thalweg.results import stored
 
     with open_tensors(path) as file:
         metadata = file.metadata() or {}
+    if stored.HEADER in metadata:
+        return stored.load(path)
     tensors = load_tensors(path)
     numpys = set(metadata.get("numpy", "").split("\n"))
     order = metadata.get("order", "\n".join(tensors)).split("\n")  # the format sorts names; give them back as they came
