@@ -19,6 +19,7 @@ from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.runs import Recording, Run
 from thalweg.runs.environment import RECORDED
+from thalweg.training.measuring import Measure
 from thalweg.training.track import Track, Value
 from thalweg.training.watching import watch
 
@@ -45,6 +46,11 @@ class Recorder:
         path: The folder without its hash: "runs/mine" makes runs/mine-<hash of config>.
         model: The model being trained. None if `replicas` is given.
         every: Steps between two snapshots; the first and the last are always taken.
+        measure: Instruments along the loop, recorded as metrics: name -> a function of the model, or (function, steps
+            between two measurements), default `every`; the first and the last step are always measured. It returns a
+            number; (number, its error), kept as `name` and `name_error`; or a dict of these, kept as `name_key`. Ready
+            ones are in `thalweg.training.instruments`. Each is given a copy of the model, and the loop's numbers are
+            the same bit by bit with and without; one that fails is reported once, and the loop goes on.
         config: What the numbers depend on, for the record; another config is another folder.
         per_epoch: Steps in an epoch, for the epoch axis; default: a step is an epoch.
         replicas: Number of trainings, for a script that runs several one after another: see `replica`.
@@ -80,6 +86,7 @@ class Recorder:
         model: nn.Module | None = None,
         *,
         every: int = 1,
+        measure: Measure | None = None,
         config: Mapping[str, Any] | None = None,
         per_epoch: int = 1,
         replicas: int | None = None,
@@ -94,11 +101,11 @@ class Recorder:
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, found {value}")
         self._every, self._per_epoch, self._replicas = every, per_epoch, replicas
-        self._parameters = parameters
+        self._parameters, self._measure = parameters, measure
         self._tracks: dict[int, Track] = {}
         self._open: ExitStack | None = ExitStack()
         if model is not None:
-            self._tracks[0] = Track(model, every, per_epoch, parameters)
+            self._tracks[0] = Track(model, every, per_epoch, parameters, measure=measure)
         first = next(iter(model.parameters())) if model is not None else torch.empty(0)
         origin = {"seed": seed, "device": str(first.device), "data_checksum": data_checksum, "command": RECORDED}
         self.run = _fresh(Path(path), dict(config or {}), origin, overwrite)
@@ -115,17 +122,22 @@ class Recorder:
         track = self._tracks[0]
         try:
             track.step(**metrics)
-            self._take(track)
+            self._take(track, before=track.steps)
         except InputError:  # whether or not it ends the loop, what came before is kept
             self._keep()
             raise
         if self._pending > COMMIT_BYTES or time.monotonic() - self._committed > COMMIT_SECONDS:
-            self._commit()
+            self._commit(track.steps)
 
-    def replica(self, r: int, model: nn.Module) -> Track:
+    def replica(self, r: int, model: nn.Module, *, measure: Measure | None = None) -> Track:
         """Begins the training of replica r; its `step` is called as that of a recorder would be.
 
         All replicas must take the same number of steps. They are written when the recorder closes.
+
+        Args:
+            r: Which, from 0 on.
+            model: The model being trained.
+            measure: Instruments of this replica; default those of the recorder.
 
         Raises:
             InputError: `replicas` was not given, r is out of range or was used before.
@@ -135,7 +147,9 @@ class Recorder:
             raise InputError(f"r must be {allowed}, found {r}")
         if r in self._tracks:
             raise InputError(f"r must not be used twice, found {r} again")
-        self._tracks[r] = Track(model, self._every, self._per_epoch, self._parameters, WeakMethod(self._keep))
+        measure = self._measure if measure is None else measure
+        keep = WeakMethod(self._keep)
+        self._tracks[r] = Track(model, self._every, self._per_epoch, self._parameters, keep, measure)
         return self._tracks[r]
 
     def close(self) -> None:
@@ -150,6 +164,7 @@ class Recorder:
         try:
             for track in self._tracks.values():
                 track.snapshot()
+                track.measure(last=True)
             self._compare()
         except InputError as error:
             self._keep()
@@ -208,9 +223,9 @@ class Recorder:
         if recording.pending:
             recording.commit({}, {"step": track.steps, **track.names})
 
-    def _commit(self) -> None:
+    def _commit(self, before: int | None = None) -> None:
         """Writes what was recorded so far."""
-        self._take(self._tracks[0])
+        self._take(self._tracks[0], before)
         self._recording.commit({}, self._meta())
         self._committed, self._pending = time.monotonic(), 0
 
@@ -218,10 +233,16 @@ class Recorder:
         first = self._tracks[min(self._tracks)]
         return {"step": first.steps, **first.names}
 
-    def _take(self, track: Track) -> None:
-        """Moves what a single track holds to the recording, in the order of steps."""
-        held = list(track.taken())
-        track.snapshots, track.rows = [], []
+    def _take(self, track: Track, before: int | None = None) -> None:
+        """Moves what a single track holds to the recording, in the order of steps.
+
+        Args:
+            track: Which.
+            before: Leave what belongs to this step, to which more may be added: a row is written once.
+        """
+        held = [one for one in track.taken() if before is None or one[0] < before]
+        track.snapshots = [one for one in track.snapshots if before is not None and one[0] >= before]
+        track.rows = [one for one in track.rows if before is not None and one[0] >= before]
         for step, theta, metrics, buffers in held:
             self._append(step, theta, metrics, buffers or {})
 

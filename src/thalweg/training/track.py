@@ -16,6 +16,7 @@ from thalweg.declared import real
 from thalweg.errors import InputError
 from thalweg.objective.copying import plain
 from thalweg.training.coverage import Coverage, UncoveredError
+from thalweg.training.measuring import Measure, Measures
 
 __all__ = ["Track", "Value"]
 
@@ -33,6 +34,7 @@ class Track:
         per_epoch: Steps in an epoch.
         parameters: As for `Recorder`.
         keep: Called before `step` refuses, to write what there is.
+        measure: Instruments, as for `Recorder`.
 
     Attributes:
         steps: Calls of `step` so far.
@@ -48,11 +50,13 @@ class Track:
         per_epoch: int,
         parameters: str | Sequence[str] | None = None,
         keep: WeakMethod[Callable[[], None]] | None = None,
+        measure: Measure | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, found {type(model).__name__}")
         self.model = plain(model)
         self.coverage = Coverage.of(self.model, parameters)
+        self.measures = Measures(measure, every)
         self.layout = self.coverage.layout
         self.every, self.per_epoch, self._keep = every, per_epoch, keep
         self.steps = 0
@@ -62,6 +66,7 @@ class Track:
         self._last = -1
         self._foreign: dict[int, int] = {}  # parameters of optimizers that are not the model's: id -> numbers
         self.snapshot()
+        self.measure()
 
     def step(self, **metrics: Value) -> None:
         """Call this after every step of the optimiser.
@@ -76,6 +81,8 @@ class Track:
         self.steps += 1
         row = {}
         for name, value in metrics.items():
+            if name in self.measures:
+                raise InputError(f"metric '{name}' must have a name of its own, found one of measure")
             if isinstance(value, Tensor):
                 number = value.detach()
             else:  # also whether something holds, as 0 or 1
@@ -94,6 +101,15 @@ class Track:
             self.snapshot()
         else:
             self._check(numbers=False)
+        self.measure()
+
+    def measure(self, *, last: bool = False) -> None:
+        """Reads the instruments that are due; at the end of the training all of them, once at each step at most."""
+        found = self.measures.at(self.steps, self.model, last=last)
+        if found and self.rows and self.rows[-1][0] == self.steps:
+            self.rows[-1] = self.steps, {**found, **self.rows[-1][1]}
+        elif found:
+            self.rows.append((self.steps, found))
 
     def snapshot(self) -> None:
         """Records the parameters as they are now; once at each step at most."""
@@ -146,7 +162,8 @@ class Track:
     def names(self) -> dict[str, Any]:
         """Which parameters θ holds, for readers of the recording."""
         shapes = zip(self.layout.names, self.layout.shapes, strict=True)
-        return {"parameters": {name: list(shape) for name, shape in shapes}}
+        measured = {"measure": self.measures.cadences} if self.measures else {}
+        return {"parameters": {name: list(shape) for name, shape in shapes}, **measured}
 
     @property
     def left_out(self) -> str:
@@ -159,8 +176,8 @@ class Track:
     @property
     def status(self) -> dict[str, Any]:
         """What became of it, as a recording keeps it."""
+        notes = [note for note in (self.left_out, self.measures.failures) if note]
         if self.diverged is None:
-            return {"status": "completed", "step": self.steps, "message": self.left_out}
-        message = f"a metric or a parameter was no longer finite at step {self.diverged}"
-        message += f"; {self.left_out}" if self.left_out else ""
-        return {"status": "diverged", "step": self.diverged, "message": message}
+            return {"status": "completed", "step": self.steps, "message": "; ".join(notes)}
+        notes.insert(0, f"a metric or a parameter was no longer finite at step {self.diverged}")
+        return {"status": "diverged", "step": self.diverged, "message": "; ".join(notes)}

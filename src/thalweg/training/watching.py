@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from thalweg.training.measuring import measuring
 from thalweg.training.track import Track
 
 __all__ = ["watch"]
@@ -30,7 +31,7 @@ def watch(tracks: dict[int, Track]) -> Callable[[], None]:
 
     def stepped(optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        if known.get(optimizer) == len(held) or not tracks:
+        if known.get(optimizer) == len(held) or not tracks or measuring():
             return
         known[optimizer] = len(held)
         owners = {id(p): track for one in WATCHED for track in one.values() for p in track.model.parameters()}
