@@ -52,11 +52,13 @@ if TYPE_CHECKING:
         results,
         runs,
         scale,
+        subjects,
         tasks,
         training,
     )
     from thalweg.objective import Objective
     from thalweg.runs import Run
+    from thalweg.subjects import Subject
     from thalweg.training import Recipe, Recorder, train
 
 __version__ = "0.1.0"
@@ -67,6 +69,7 @@ __all__ = [
     "Recipe",
     "Recorder",
     "Run",
+    "Subject",
     "train",
     "critical",
     "curvature",
@@ -82,6 +85,7 @@ __all__ = [
     "results",
     "runs",
     "scale",
+    "subjects",
     "tasks",
     "training",
 ]
@@ -103,6 +107,7 @@ __getattr__, __dir__ = lazy(
         "results": "results",
         "runs": "runs Run",
         "scale": "scale",
+        "subjects": "subjects Subject",
         "tasks": "tasks",
         "training": "training Recipe Recorder train",
     },

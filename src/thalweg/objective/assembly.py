@@ -256,6 +256,10 @@ class Assembly:
         checks.penalty(l2)
         return self._changed(l2=float(l2))
 
+    def with_metrics(self, metrics: Mapping[str, Metric]) -> Self:
+        """The same objective with other metrics: name -> function with the loss's signature."""
+        return self._changed(_metrics=dict(metrics))
+
     def with_batchnorm(self, policy: BatchNormPolicy) -> Self:
         """The same objective under another policy for normalisation layers."""
         checks.policy(policy)

@@ -27,7 +27,7 @@ class Task:
     Args:
         name: Short machine name ("mnist", "function", …).
         label: What a figure calls it, honest about its size: "MNIST (1,000 of 60,000)", "CIFAR-10 subset (5,085)".
-        kind: "classification" (targets are class numbers (N,), int64) or "regression" (targets (N, outputs)).
+        kind: "classification" (targets are class numbers (N,), int64), "regression" (targets (N, outputs)), or "other".
         train: Training inputs (N, *input_shape) and targets.
         test: The same for the test set; None if there is none.
         outputs: Number of classes C, or of predicted values.
@@ -43,7 +43,7 @@ class Task:
 
     name: str
     label: str
-    kind: Literal["classification", "regression"]
+    kind: Literal["classification", "regression", "other"]
     train: Pair
     test: Pair | None
     outputs: int
