@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from thalweg.experiments._capacity_story import peak
-from thalweg.experiments.capacity import PRESETS, measure, tell
+from thalweg.experiments.capacity import PRESETS, measure, merge
 from thalweg.experiments.framework.options import override
 from thalweg.runs import Run
 
@@ -46,26 +46,26 @@ def test_peak_is_the_best_of_all_triples(seed):
 
 def test_a_peak_is_clear_only_beyond_the_range():
     errors, train = [0.5, 0.3, 0.4, 0.2, 0.1], [0.2, 0.6, 0.9, 1.0, 1.0]
-    clear = tell(PRESETS["quick"], sizes(errors, train))
+    clear = merge(PRESETS["quick"], sizes(errors, train))
     assert clear.numbers["test_error_peak"] == pytest.approx(0.1)
     assert clear.numbers["test_error_peak_parameters"] == 40
     assert clear.numbers["test_error_peak_clear"] is True
     assert (
         "falls to 30 % at 20 parameters, rises to 40 % at 40 parameters and falls again to 10 %" in clear.statements[2]
     )
-    vague = tell(PRESETS["quick"], sizes(errors, train, spread=0.06))
+    vague = merge(PRESETS["quick"], sizes(errors, train, spread=0.06))
     assert vague.numbers["test_error_peak_clear"] is False
     assert "not larger than the range over the runs" in vague.statements[2]
-    none = tell(PRESETS["quick"], sizes([0.5, 0.4, 0.3, 0.2, 0.2], train))
+    none = merge(PRESETS["quick"], sizes([0.5, 0.4, 0.3, 0.2, 0.2], train))
     assert none.numbers["test_error_peak"] == 0.0
     assert "has no inner peak: its lowest median is 20 %" in none.statements[2]
 
 
 def test_the_threshold_is_the_first_size_that_fits_everything():
-    found = tell(PRESETS["quick"], sizes([0.5, 0.3, 0.2], [0.5, 1.0, 1.0]))
+    found = merge(PRESETS["quick"], sizes([0.5, 0.3, 0.2], [0.5, 1.0, 1.0]))
     assert found.numbers["threshold"] == 20
     assert "reached with 20 parameters; samples times outputs are 500" in found.statements[1]
-    short = tell(PRESETS["quick"], sizes([0.5, 0.3, 0.2], [0.5, 0.6, 0.7]))
+    short = merge(PRESETS["quick"], sizes([0.5, 0.3, 0.2], [0.5, 0.6, 0.7]))
     assert short.numbers["threshold"] is None
     assert "No size fits" in short.statements[1]
     assert "at best 70 %" in short.statements[1]
@@ -82,7 +82,7 @@ def test_sizes_alone_are_the_rows_of_all_together(tmp_path):
         with single.writing():
             alone.append(measure(override(config, {"values": [width]}), single))
     assert pl.concat(alone, how="diagonal").equals(together)
-    assert tell(config, pl.concat(alone)) == tell(config, together)
+    assert merge(config, pl.concat(alone)) == merge(config, together)
 
 
 def test_regression_has_no_accuracy_and_no_threshold(tmp_path):
@@ -90,7 +90,7 @@ def test_regression_has_no_accuracy_and_no_threshold(tmp_path):
     config = override(PRESETS["tiny"], changes | {"data.test_points": 30, "values": [1, 4, 9]})
     run = made_run(tmp_path, "function")
     with run.writing():
-        found = tell(config, measure(config, run))
+        found = merge(config, measure(config, run))
     assert [panel.y.label for panel in found.figures[0].panels] == ["loss"]
     assert found.numbers["threshold"] is None
     assert "test_error_peak" not in found.numbers
@@ -101,7 +101,7 @@ def test_a_fifth_of_random_labels_makes_a_peak_below_the_threshold(tmp_path):
     config = override(PRESETS["paper"], {"values": [8, 32, 48, 512]})
     run = made_run(tmp_path, "peak")
     with run.writing():
-        found = tell(config, measure(config, run))
+        found = merge(config, measure(config, run))
     assert found.numbers["threshold"] == 48 * 75 + 10
     assert found.numbers["test_error_peak_parameters"] in (32 * 75 + 10, 48 * 75 + 10)
     assert found.numbers["test_error_peak"] > 0.02

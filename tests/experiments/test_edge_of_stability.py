@@ -8,7 +8,8 @@ import torch
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute
-from thalweg.experiments.edge_of_stability import PRESETS, Config, _verdict, limit
+from thalweg.experiments.edge_of_stability.config import PRESETS, Config, limit
+from thalweg.experiments.edge_of_stability.report import verdict
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -53,6 +54,7 @@ def test_limit_separates_stable_from_unstable_on_a_quadratic(optimizer):
         ({"learning_rates": (0.1, 0.1)}, "must differ"),
         ({"training": Recipe(optimizer="adam")}, "found adam"),
         ({"training": Recipe(optimizer="sgd", batch_size=8)}, "full-batch"),
+        ({"training": Recipe(optimizer="sgd", lr=0.5)}, "training.lr must be left alone: .* found 0.5"),
     ],
 )
 def test_settings_without_a_known_limit_are_refused(change, message):
@@ -62,14 +64,14 @@ def test_settings_without_a_known_limit_are_refused(change, message):
 
 def test_one_run_does_not_speak_for_all():
     """A run far above the limit was told as "above by at most 10 %", a run that reached it as one that did not."""
-    assert _verdict(np.array([1.05, 1.5])) == (
+    assert verdict(np.array([1.05, 1.5])) == (
         "well above it, in 1 of 2 runs; at the edge of stability, above the limit by at most 10 % in 1"
     )
-    assert _verdict(np.array([0.5, 1.05])) == (
+    assert verdict(np.array([0.5, 1.05])) == (
         "at the edge of stability, above the limit by at most 10 %, in 1 of 2 runs; not at the edge within these steps "
         "in 1"
     )
-    assert _verdict(np.array([1.2, 1.3])) == "well above it"
+    assert verdict(np.array([1.2, 1.3])) == "well above it"
 
 
 def test_a_learning_rate_beyond_all_measure_is_told_not_stumbled_over(tmp_path):

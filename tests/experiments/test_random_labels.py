@@ -9,7 +9,7 @@ from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.framework.options import override
-from thalweg.experiments.random_labels import CORRUPTIONS, PRESETS, Config, measure, tell
+from thalweg.experiments.random_labels import CORRUPTIONS, PRESETS, Config, measure, merge
 from thalweg.models.config import ModelConfig
 from thalweg.runs import Run
 from thalweg.tasks.config import TaskConfig
@@ -38,14 +38,14 @@ def history(label: str, accuracies: list[float], value: float | None = None) -> 
 
 def test_epochs_until_fitted_and_what_was_not_fitted():
     table = pl.concat([history("true labels", [0.1, 0.9, 1.0, 1.0]), history("random labels", [0.1, 0.2, 0.3, 0.4])])
-    found = tell(PRESETS["tiny"], table)
+    found = merge(PRESETS["tiny"], table)
     assert found.numbers["fitted_epochs: true labels"] == 2.0
     assert (
         "not fitted for lack of steps: 2 of 2 runs did not reach 99.9 % of the training labels within 3 epochs"
         in (found.statements[2])
     )
     assert "training accuracy 40 %" in found.statements[2]
-    later = tell(PRESETS["tiny"], pl.concat([table.head(8), history("random labels", [0.1, 0.2, 0.3, 0.4, 0.5, 1.0])]))
+    later = merge(PRESETS["tiny"], pl.concat([table.head(8), history("random labels", [0.1, 0.2, 0.3, 0.4, 0.5, 1.0])]))
     assert (
         "after 5 epochs, 2.5 times as many as true labels; test accuracy 10 %, at chance (10 %)" in later.statements[2]
     )
@@ -53,17 +53,17 @@ def test_epochs_until_fitted_and_what_was_not_fitted():
 
 def test_what_lies_between_two_looks_is_not_compared():
     true = history("true labels", [0.1, 0.9, 1.0])
-    found = tell(PRESETS["tiny"], pl.concat([true, history("random labels", [0.1, 0.2, 0.3, 1.0])]))
+    found = merge(PRESETS["tiny"], pl.concat([true, history("random labels", [0.1, 0.2, 0.3, 1.0])]))
     assert "after 3 epochs, as true labels as far as can be told;" in found.statements[2]
     seldom = pl.concat([true, history("random labels", [0.1, 0.2, 1.0])]).with_columns(pl.col("epoch") * 5)
     assert found.statements[0].endswith("for each kind of data.")
-    assert tell(PRESETS["tiny"], seldom).statements[0].endswith("; accuracies are looked at every 5 epochs.")
+    assert merge(PRESETS["tiny"], seldom).statements[0].endswith("; accuracies are looked at every 5 epochs.")
 
 
 def test_a_share_has_its_own_figure_with_its_runs_together():
     parts = [history(f"label noise {v}", [0.1, *[0.5] * k, 1.0], v) for k, v in ((1, 0.0), (2, 0.5), (3, 1.0))]
     config = override(PRESETS["noise"], {})
-    found = tell(config, pl.concat([*parts, *parts], how="diagonal"))  # two tables of a sweep over seeds
+    found = merge(config, pl.concat([*parts, *parts], how="diagonal"))  # two tables of a sweep over seeds
     figure = next(figure for figure in found.figures if figure.name == "against")
     line = next(mark for mark in figure.panels[0].marks if mark.label == "epochs until fitted")
     assert list(line.x) == [0.0, 0.5, 1.0]

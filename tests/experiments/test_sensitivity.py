@@ -9,7 +9,7 @@ import pytest
 from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.experiments.sensitivity import PRESETS, Config, tell
+from thalweg.experiments.sensitivity import PRESETS, Config, merge
 from thalweg.experiments.shared.training import build
 from thalweg.generalization import sensitivity
 from thalweg.models.config import ModelConfig
@@ -60,14 +60,14 @@ def test_tells_the_budget_the_trap_and_the_correlation(finished) -> None:
 
 def test_equal_steps_are_told(finished) -> None:
     table = measured(finished).with_columns(steps=pl.lit(100), epochs=pl.col("value") * 100 / 60)
-    found = tell(TINY, table)
+    found = merge(TINY, table)
     assert "each with 100 steps, which are 10 to 100 epochs" in found.statements[1]
 
 
 def test_a_table_of_many_runs_pools_equal_settings(finished) -> None:
     table = measured(finished)
-    twice = tell(TINY, pl.concat([table, table.with_columns(pl.col("sensitivity_loss") * 3)]))
-    (once_row, *_), (row, *_) = tell(TINY, table).tables["Settings"], twice.tables["Settings"]
+    twice = merge(TINY, pl.concat([table, table.with_columns(pl.col("sensitivity_loss") * 3)]))
+    (once_row, *_), (row, *_) = merge(TINY, table).tables["Settings"], twice.tables["Settings"]
     assert row["runs that completed"] == 2 * once_row["runs that completed"]
     assert row["gradient of the loss"] == pytest.approx(
         float(np.median(np.outer([1, 3], table["sensitivity_loss"][:2].to_numpy())))
@@ -101,7 +101,7 @@ def test_words_may_vary_and_values_may_be_predicted(tmp_path) -> None:
 
 def test_dead_networks_are_told(finished) -> None:
     zero = [name for name in measured(finished).columns if name.startswith("sensitivity")]
-    found = tell(TINY, measured(finished).with_columns(pl.lit(0.0).alias(name) for name in zero))
+    found = merge(TINY, measured(finished).with_columns(pl.lit(0.0).alias(name) for name in zero))
     assert any("reacts to none of the inputs (sensitivity 0)" in warning for warning in found.warnings)
 
 
