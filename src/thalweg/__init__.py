@@ -34,6 +34,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thalweg._lazy import lazy
+from thalweg._version import __version__
 from thalweg.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,9 +62,8 @@ if TYPE_CHECKING:
     from thalweg.subjects import Subject
     from thalweg.training import Recipe, Recorder, train
 
-__version__ = "0.1.0"
-
 __all__ = [
+    "__version__",
     "InputError",
     "Objective",
     "Recipe",

@@ -1,12 +1,32 @@
-"""Names of a package that are loaded when they are first used (PEP 562), so that importing it stays cheap."""
+"""What is loaded when it is first used, so that importing a package stays cheap: its own names (PEP 562), and polars.
+
+``from thalweg._lazy import polars as pl`` at the top of a file is polars itself, imported by the first ``pl.…``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-__all__ = ["lazy"]
+__all__ = ["lazy", "polars"]
+
+
+class _Deferred(ModuleType):
+    """Stands for a library until one of its names is asked for."""
+
+    def __getattr__(self, name: str) -> object:
+        value = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
+if TYPE_CHECKING:
+    import polars
+else:
+    polars = _Deferred("polars")
 
 
 def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:

@@ -21,7 +21,8 @@ from thalweg.experiments._surface_curves import _rises
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.shared.training import set_up
 from thalweg.figures import Contour, Heatmap, Surface3D
-from thalweg.landscape.exporting import SavedSurface, export
+from thalweg.landscape.exporting import export
+from thalweg.landscape.saved import SavedSurface
 from thalweg.runs import Run
 
 TINY = find("error-surface").preset("tiny")

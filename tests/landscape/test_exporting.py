@@ -14,7 +14,8 @@ import torch
 
 from thalweg.errors import InputError
 from thalweg.landscape import Directions, Grid, surface
-from thalweg.landscape.exporting import SavedSurface, export, export_surface
+from thalweg.landscape.exporting import export, export_surface
+from thalweg.landscape.saved import SavedSurface
 from thalweg.objective import Objective
 from thalweg.runs import Run
 

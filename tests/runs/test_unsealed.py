@@ -122,7 +122,7 @@ def test_what_fails_after_a_result_was_believed_names_it(old: Run, error: Except
     again.load("before")
     with (
         pytest.raises(InputError, match=r"results/before.json seems to be damaged.* has no checksums"),
-        doubting(again),
+        doubting(again.ledger),
     ):
         raise error
 
@@ -130,7 +130,7 @@ def test_what_fails_after_a_result_was_believed_names_it(old: Run, error: Except
 @pytest.mark.parametrize("error", [KeyError("slope"), InputError("theta must be finite, found NaN")])
 def test_other_errors_stay_what_they_are(old: Run, error: Exception) -> None:
     """Nothing was believed here, so that no file can be the cause."""
-    with pytest.raises(type(error), match=str(error)), doubting(old):
+    with pytest.raises(type(error), match=str(error)), doubting(old.ledger):
         raise error
 
 
@@ -139,5 +139,5 @@ def test_memory_is_not_blamed_on_a_file(old: Run) -> None:
         old.save("before", {"a": 1})
     again = Run.open(old.path)
     again.load("before")
-    with pytest.raises(RuntimeError, match="can't allocate memory"), doubting(again):
+    with pytest.raises(RuntimeError, match="can't allocate memory"), doubting(again.ledger):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")

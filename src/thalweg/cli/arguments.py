@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from thalweg import __version__
+from thalweg._version import __version__
 from thalweg.cli import course, running, showing, sweeping, viewing
 from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser, folder
 

@@ -146,7 +146,7 @@ def _trained(config: Config, setup: Setup, recipe: Recipe, side: int, run: Run, 
 
 def _pairs(config: Config, setup: Setup, one: Comparison, sides: list[Recording], run: Run) -> Pairs:
     from thalweg.landscape import align, connect, follow, interpolate, valley, with_ends
-    from thalweg.landscape.profiles import Evaluator
+    from thalweg.landscape.evaluating import Evaluator
 
     lost = [
         f"Pair {r + 1}: the network with {one.labels[side]} diverged ({entry['message']}); the pair is left out."

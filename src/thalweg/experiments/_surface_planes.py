@@ -13,7 +13,8 @@ from thalweg.errors import InputError
 from thalweg.experiments._path_figures import run_name
 from thalweg.experiments.shared.words import typeset
 from thalweg.landscape import Grid
-from thalweg.landscape.exporting import PREFIX, SavedSurface
+from thalweg.landscape.exporting import PREFIX
+from thalweg.landscape.saved import SavedSurface
 
 if TYPE_CHECKING:
     from torch import Tensor

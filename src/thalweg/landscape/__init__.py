@@ -29,7 +29,7 @@ from thalweg.landscape.alignment import Alignment, align
 from thalweg.landscape.barriers import Barrier
 from thalweg.landscape.curves import Connection, connect
 from thalweg.landscape.directions import Directions, gradient_direction, solution_directions
-from thalweg.landscape.exporting import SavedSurface, export_surface
+from thalweg.landscape.exporting import export_surface
 from thalweg.landscape.filters import normalized, random_directions
 from thalweg.landscape.grid import Grid
 from thalweg.landscape.interpolation import interpolate, valley, with_ends
@@ -39,6 +39,7 @@ from thalweg.landscape.perturbation import Perturbation, fine_offsets, perturb
 from thalweg.landscape.plane import PathOnPlane, path_on_plane
 from thalweg.landscape.principal import hessian_directions, pca_directions
 from thalweg.landscape.profiles import Profile, follow
+from thalweg.landscape.saved import SavedSurface
 from thalweg.landscape.scatter import ScatterSurface, scatter_surface
 from thalweg.landscape.surface import Surface, surface
 from thalweg.landscape.tsne import TSNE, tsne

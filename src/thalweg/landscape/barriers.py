@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from thalweg.landscape.profiles import Evaluator
-
 from thalweg._short import short
+from thalweg.landscape.evaluating import Evaluator
 from thalweg.results import Stored
 
 __all__ = ["Barrier", "barrier"]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from thalweg.errors import InputError
-
-if TYPE_CHECKING:
-    from thalweg.landscape.exporting import SavedSurface
+from thalweg.landscape.saved import SavedSurface
 
 __all__ = ["documents"]
 

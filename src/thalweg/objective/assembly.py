@@ -17,6 +17,7 @@ from thalweg.errors import InputError
 from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
 from thalweg.objective import batches as data_batches
 from thalweg.objective.derivatives import Evaluation, activation_bytes
+from thalweg.objective.gathering import gather
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.needs import Needs
@@ -315,7 +316,7 @@ class Assembly:
     # -- inside
 
     def _gather(self, data: Any) -> data_batches.Batches:
-        gathered = data_batches.gather(
+        gathered = gather(
             data,
             batch_size=self._batch_size,
             memory=self.memory,

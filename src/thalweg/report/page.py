@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from thalweg import __version__
+from thalweg._version import __version__
 from thalweg.figures.palette import CATEGORIES, EMPTY, GRID, INK, MUTED, PAPER, mixed
 from thalweg.figures.plotly.packing import unpacker
 from thalweg.figures.plotly.single import plotly_element

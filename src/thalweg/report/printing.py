@@ -29,7 +29,7 @@ from reportlab.platypus import (
     Spacer,
 )
 
-from thalweg import __version__
+from thalweg._version import __version__
 from thalweg.figures.palette import CATEGORIES, INK, MUTED
 from thalweg.report.document import Answer, Comparison, Document
 from thalweg.report.pictures import Picture

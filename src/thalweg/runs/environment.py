@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg._files.writing import plain
+from thalweg._version import __version__
 from thalweg.errors import InputError
 from thalweg.runs.checksums import KEY
 from thalweg.runs.ledger import Ledger
@@ -75,8 +76,6 @@ def versions() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            from thalweg import __version__
-
             found[package] = __version__ if package == "thalweg" else "missing"
     return found
 

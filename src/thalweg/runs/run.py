@@ -27,7 +27,7 @@ from thalweg import parts
 from thalweg._files.reading import present, read_json, regular
 from thalweg._files.writing import canonical, size
 from thalweg.errors import InputError, nearest
-from thalweg.runs import environment, results, table
+from thalweg.runs import environment, results, table, verification
 from thalweg.runs.layout import RunFiles, first_files, folder_name, folder_of_runs, make_folder
 from thalweg.runs.ledger import Ledger
 from thalweg.runs.session import Session, session
@@ -200,9 +200,7 @@ class Run:
         Raises:
             InputError: A file is missing, altered, or none of the run's; the message names it.
         """
-        from thalweg.runs.verification import check
-
-        check(self, content=content)
+        verification.check(self.files, self.ledger, self.recording, content=content)
 
     # ---- writing
 
@@ -254,7 +252,7 @@ class Run:
                 raise InputError(
                     f"recording '{recording.name}' holds steps that were never committed; commit or finish it"
                 )
-        columns = table.merge(self)
+        columns = table.merge(self.files, self._committed())
         held.close(complete=True)
         table.mark_complete(self.files, columns)
         table.remove_parts(self.files)
@@ -285,9 +283,12 @@ class Run:
                     f"run {self.path} has no recording '{name}'{nearest(name, known) or f' (it has {known})'}"
                 )
             folder = self.files.snapshots / name
-            merged = partial(table.part, self)
+            merged = partial(table.part, self.files)
             self._recordings[name] = FolderRecording(name, folder, self.ledger, self._writing, merged)
         return self._recordings[name]
+
+    def _committed(self) -> dict[str, FolderRecording]:
+        return {name: self.recording(name) for name in self.recordings}
 
     @property
     def snapshots(self) -> Snapshots:
@@ -304,7 +305,7 @@ class Run:
     @property
     def metrics(self) -> pl.DataFrame:
         """The metrics of all recordings: columns recording, step, epoch, replica and every metric."""
-        return table.read(self)
+        return table.read(self.files, self._committed())
 
     # ---- results
 

@@ -18,7 +18,9 @@ from thalweg.runs.ledger import Ledger
 if TYPE_CHECKING:
     import polars as pl
 
-    from thalweg.runs.run import Run
+    from thalweg.runs.folder import FolderRecording
+
+    Recordings = Mapping[str, FolderRecording]
 
 __all__ = ["Marker", "mark_complete", "merge", "marker", "part", "read", "remove_parts", "verified"]
 
@@ -37,31 +39,35 @@ class Marker:
     files: Mapping[str, Checksum]
 
 
-def _labelled(run: Run) -> pl.DataFrame:
+def _labelled(recordings: Recordings) -> pl.DataFrame:
     import polars as pl
 
     from thalweg.runs.metrics import empty, joined
 
     frames = [
         frame.select(pl.lit(name).alias("recording"), pl.all())
-        for name in run.recordings
-        if len(frame := run.recording(name).metrics)
+        for name, recording in recordings.items()
+        if len(frame := recording.metrics)
     ]
     return joined(frames) if frames else empty().select(pl.lit("").alias("recording"), pl.all())
 
 
-def merge(run: Run) -> dict[str, dict[str, str]]:
+def merge(files: RunFiles, recordings: Recordings) -> dict[str, dict[str, str]]:
     """Write the run's table.
+
+    Args:
+        files: Of the run.
+        recordings: All that hold a commit, by name.
 
     Returns:
         The columns for the marker.
     """
     from thalweg.runs.metrics import write_frame
 
-    write_frame(run.files.metrics, _labelled(run))
+    write_frame(files.metrics, _labelled(recordings))
     return {
-        name: {column: str(dtype) for column, dtype in run.recording(name).metrics.schema.items()}
-        for name in run.recordings
+        name: {column: str(dtype) for column, dtype in recording.metrics.schema.items()}
+        for name, recording in recordings.items()
     }
 
 
@@ -112,33 +118,33 @@ def remove_parts(files: RunFiles) -> None:
             path.unlink()
 
 
-def read(run: Run) -> pl.DataFrame:
+def read(files: RunFiles, recordings: Recordings) -> pl.DataFrame:
     """All metrics, with the column `recording` first."""
     from thalweg.runs.metrics import read_metrics
 
-    if not present(run.files.complete):
-        return _labelled(run)
-    rows = read_metrics(verified(run.files, run.files.metrics), labelled=True)
-    if run.files.metrics.name not in marker(run.files).files:
+    if not present(files.complete):
+        return _labelled(recordings)
+    rows = read_metrics(verified(files, files.metrics), labelled=True)
+    if files.metrics.name not in marker(files).files:
         for (name,), own in rows.partition_by("recording", as_dict=True, maintain_order=True).items():
-            if name not in run.recordings:
-                raise InputError(f"{run.files.metrics} is corrupt: it has rows of '{name}', which is no recording")
-            run.recording(name).check_rows(run.files.metrics, own)
+            if name not in recordings:
+                raise InputError(f"{files.metrics} is corrupt: it has rows of '{name}', which is no recording")
+            recordings[name].check_rows(files.metrics, own)
     return rows
 
 
-def part(run: Run, name: str) -> pl.DataFrame | None:
+def part(files: RunFiles, name: str) -> pl.DataFrame | None:
     """One recording's rows of the completed table, just as the recording had them; None before completion."""
-    if not present(run.files.complete):
+    if not present(files.complete):
         return None
-    columns = marker(run.files).columns.get(name)
+    columns = marker(files).columns.get(name)
     if columns is None:
-        raise InputError(f"{run.files.complete} is corrupt: it does not know recording '{name}'")
+        raise InputError(f"{files.complete} is corrupt: it does not know recording '{name}'")
     import polars as pl
 
     from thalweg.runs.metrics import first_line, plain
 
-    path = verified(run.files, run.files.metrics)
+    path = verified(files, files.metrics)
     kinds: dict[str, Any] = {column: getattr(pl, dtype, None) for column, dtype in columns.items()}
     try:
         rows = pl.scan_parquet(plain(path), glob=False).filter(pl.col("recording") == name)

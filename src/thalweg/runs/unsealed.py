@@ -17,12 +17,11 @@ from safetensors import SafetensorError
 from thalweg._files.tensors import open_tensors
 from thalweg.errors import InputError
 from thalweg.runs.index import Index
+from thalweg.runs.ledger import Ledger
 from thalweg.runs.snapshots import BUFFERS, FileShard
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from thalweg.runs.run import Run
 
 __all__ = ["check", "check_rows", "doubting"]
 
@@ -103,10 +102,13 @@ def check_rows(path: Path, rows: pl.DataFrame, index: Index, after: int = -1) ->
 
 
 @contextmanager
-def doubting(run: Run) -> Iterator[None]:
+def doubting(ledger: Ledger) -> Iterator[None]:
     """Blames the results that a run without checksums has kept for whatever fails after they were read.
 
     Nothing else tells that such a file is damaged, as only the experiment knows what it has written into it.
+
+    Args:
+        ledger: The checksums of the run.
 
     Raises:
         InputError: In place of the error, if such a result was read before it and memory did not run out.
@@ -116,14 +118,14 @@ def doubting(run: Run) -> Iterator[None]:
     except (OSError, MemoryError, ImportError):
         raise
     except Exception as error:
-        read = list(run.ledger.believed)
+        read = list(ledger.believed)
         said = " ".join(str(error).split())
-        told = isinstance(error, InputError) and str(run.path) in said
+        told = isinstance(error, InputError) and str(ledger.folder) in said
         if not read or told or re.search("can't allocate memory|out of memory", said):
             raise
         reason = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"
         others = ", ".join(path.name for path in reversed(read[-4:-1])) + (", …" if len(read) > 4 else "")
         raise InputError(
-            f"{read[-1]}{f' (or {others})' if others else ''} seems to be damaged, and run {run.name} has no checksums "
-            f"that would tell: {reason[:200]}; without it, `thalweg resume {run.path}` computes it again"
+            f"{read[-1]}{f' (or {others})' if others else ''} seems to be damaged, and run {ledger.folder.name} has no "
+            f"checksums that would tell: {reason[:200]}; without it, `thalweg resume {ledger.folder}` computes it again"
         ) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,22 +15,27 @@ from thalweg._files.reading import present, read_json, regular
 from thalweg.errors import InputError
 from thalweg.runs import environment, table
 from thalweg.runs.entries import Files
-from thalweg.runs.ledger import strange
+from thalweg.runs.layout import RunFiles
+from thalweg.runs.ledger import Ledger, strange
 from thalweg.runs.state import ending
 
 if TYPE_CHECKING:
-    from thalweg.runs.run import Run
+    from thalweg.runs.folder import FolderRecording
 
 __all__ = ["check"]
 
 _LOOKS, _PAUSE = 6, 0.05
 
 
-def check(run: Run, *, content: bool = True) -> None:
+def check(
+    files: RunFiles, ledger: Ledger, recording: Callable[[str], FolderRecording], *, content: bool = True
+) -> None:
     """Look whether a run is whole, as far as it has come.
 
     Args:
-        run: Any run.
+        files: Of any run.
+        ledger: Its checksums.
+        recording: Gives the recording of a name.
         content: Read all files, which takes about a second per GB; else look at their names and sizes, and into the
             small ones.
 
@@ -38,18 +44,17 @@ def check(run: Run, *, content: bool = True) -> None:
             names it.
     """
     for look in range(_LOOKS):
-        before = _stamp(run)
+        before = _stamp(files)
         try:
-            return _check(run, content=content)
+            return _check(files, ledger, recording, content=content)
         except InputError:
-            if look + 1 == _LOOKS or _stamp(run) == before:
+            if look + 1 == _LOOKS or _stamp(files) == before:
                 raise
         time.sleep(_PAUSE)
 
 
-def _stamp(run: Run) -> list[tuple[int, ...]]:
+def _stamp(files: RunFiles) -> list[tuple[int, ...]]:
     """What changes whenever somebody writes the run."""
-    files = run.files
     states = sorted(files.snapshots.glob("*/state.safetensors"))
     found: list[tuple[int, ...]] = []
     for path in (files.checksums, files.environment, files.state, files.complete, *states):
@@ -61,40 +66,39 @@ def _stamp(run: Run) -> list[tuple[int, ...]]:
     return found
 
 
-def _check(run: Run, *, content: bool) -> None:
-    files, noted = run.files, run.ledger.files()
+def _check(files: RunFiles, ledger: Ledger, recording: Callable[[str], FolderRecording], *, content: bool) -> None:
+    noted = ledger.files()
     present(files.lock)
     if noted is None:
         read_json(files.config)
     for name in noted or ():
-        run.ledger.verify(files.folder / name, content=content or name == "config.json")
+        ledger.verify(files.folder / name, content=content or name == "config.json")
     environment.read(files.environment)
     if present(files.state):
         ending(files)
-    _check_results(run, noted)
-    _check_recordings(run, content=content)
+    _check_results(files, noted, ledger.tolerated())
+    _check_recordings(files, recording, content=content)
     if present(files.complete):
         tables = table.marker(files).files
         for name in tables:
             table.verified(files, files.folder / name, content=content)
 
 
-def _check_results(run: Run, noted: Files | None) -> None:
-    tolerated = run.ledger.tolerated()
-    for path in _entries(run.files.results):
-        name = path.relative_to(run.path).as_posix()
+def _check_results(files: RunFiles, noted: Files | None, tolerated: set[str]) -> None:
+    for path in _entries(files.results):
+        name = path.relative_to(files.folder).as_posix()
         if noted is None:
             regular(path)
         elif name not in noted and name not in tolerated:
             raise strange(path)
 
 
-def _check_recordings(run: Run, *, content: bool) -> None:
-    for path in _entries(run.files.snapshots):
+def _check_recordings(files: RunFiles, recording: Callable[[str], FolderRecording], *, content: bool) -> None:
+    for path in _entries(files.snapshots):
         if path.is_symlink() or not path.is_dir():
             raise strange(path)
         if content:
-            run.recording(path.name).check(content=True)
+            recording(path.name).check(content=True)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -114,7 +114,7 @@ def compute(run: Run) -> Findings:
     experiment, config = find(run.experiment), _configuration(run)
     _check_device(config.device)
     with run.writing(), _threads(config.threads):
-        with doubting(run):
+        with doubting(run.ledger):
             found = experiment.run(config, run)
         run.save("findings", found.to_json())
         run.complete()
