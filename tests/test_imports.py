@@ -38,6 +38,7 @@ RANK = {
     "landscape": 3,
     "subjects": 3,
     "training": 3,
+    "checkpoints": 3,
     "critical": 4,
     "experiments": 5,
     "report": 6,

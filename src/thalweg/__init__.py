@@ -39,6 +39,7 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg import (
+        checkpoints,
         critical,
         curvature,
         errors,
@@ -71,6 +72,7 @@ __all__ = [
     "Run",
     "Subject",
     "train",
+    "checkpoints",
     "critical",
     "curvature",
     "errors",
@@ -93,6 +95,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "checkpoints": "checkpoints",
         "critical": "critical",
         "curvature": "curvature",
         "errors": "errors",

@@ -23,6 +23,7 @@ from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.needs import Needs
 from thalweg.objective.normalization import BatchNormPolicy
 from thalweg.objective.program import Program
+from thalweg.objective.saved_names import Names
 from thalweg.objective.structure import LinearStack, loss_kind
 
 __all__ = ["Assembly", "Metric"]
@@ -86,6 +87,11 @@ class Assembly:
     def size(self) -> int:
         """P, the length of θ."""
         return self.layout.size
+
+    @property
+    def names(self) -> Names:
+        """What its model's parameters and buffers are called, for whatever finds them by name."""
+        return Names.of(self._model, self.layout)
 
     @property
     def checked(self) -> bool:
@@ -188,9 +194,8 @@ class Assembly:
             InputError: Something else, or another length than P.
         """
         if not isinstance(value, Tensor):
-            names = naming.Names.of(self._model, self.layout)
             unread = () if self.batchnorm == "frozen" else ("running_mean", "running_var")
-            value = naming.theta_of(names, value, name, self.device, self.dtype, unread)
+            value = naming.theta_of(self.names, value, name, self.device, self.dtype, unread)
         self.layout.check(value, name)
         return value
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,53 +20,17 @@ from torch import Tensor, nn
 from thalweg.errors import InputError
 from thalweg.objective.copying import plain
 from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.saved_names import Names, canonical, matched
 from thalweg.runs.recording import Recording
 from thalweg.runs.run import Run
 from thalweg.runs.snapshots import Snapshots
 
-__all__ = ["Names", "theta_of"]
+__all__ = ["split", "theta_of"]
 
 log = logging.getLogger("thalweg")
-WRAPPERS = frozenset(
-    {"module", "model", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-)
 NESTED = ("state_dict", "model_state_dict", "model", "model_state", "module", "net", "network", "weights", "params")
-QUOTE = "'"
 SHOWN = 3  # names of a kind in a message
 ACCEPTED = "a tensor, a model, a state_dict, a floating-point array, or a list of these"
-
-
-@dataclass(frozen=True)
-class Names:
-    """The names of a model: those in θ, with the other names of tied parameters, and all that a checkpoint may hold.
-
-    Args:
-        layout: What θ holds.
-        aliases: For each parameter in θ all its names, its own first.
-        outside: name -> value of every other parameter and buffer.
-    """
-
-    layout: ParameterLayout
-    aliases: Mapping[str, tuple[str, ...]]
-    outside: Mapping[str, Tensor]
-
-    @classmethod
-    def of(cls, model: nn.Module, layout: ParameterLayout) -> Names:
-        """Reads the names of a model in which `layout` was found."""
-        every = dict(model.named_parameters(remove_duplicate=False))
-        known: dict[int, list[str]] = {id(every[name]): [name] for name in layout.names}
-        for name, value in every.items():
-            if id(value) in known and name not in known[id(value)]:
-                known[id(value)].append(name)
-        aliases = {name: tuple(known[id(every[name])]) for name in layout.names}
-        inside = {name for names in aliases.values() for name in names}
-        rest = {**every, **dict(model.named_buffers(remove_duplicate=False))}
-        return cls(layout, aliases, {name: value for name, value in rest.items() if name not in inside})
-
-    @property
-    def all(self) -> set[str]:
-        """Every name that is expected."""
-        return {name for names in self.aliases.values() for name in names} | set(self.outside)
 
 
 def theta_of(
@@ -132,7 +96,27 @@ def _stacked(rows: list[Tensor], name: str) -> Tensor:
 
 
 def _joined(names: Names, values: Mapping[Any, Any], name: str, unread: tuple[str, ...]) -> Tensor:
-    keys, rest, stray = _matched(names, values, name)
+    theta, outside = split(names, values, name)
+    _say_unread(names, outside, name, unread)
+    return theta
+
+
+def split(
+    names: Names, values: Mapping[Any, Any], name: str, ignored: Sequence[str] = ()
+) -> tuple[Tensor, dict[str, Any]]:
+    """θ (…, P) of a state dict, in its own dtype, and what else of the model it holds: name -> value.
+
+    Args:
+        names: Of the model.
+        values: name -> value, on one level.
+        name: Of the argument, for messages.
+        ignored: Regular expressions of unexpected names that do not matter.
+
+    Raises:
+        InputError: Names that are missing or unexpected, or other shapes than the model's.
+    """
+    keys, rest, stray = matched(names, values, name)
+    stray = [one for one in stray if not any(re.search(pattern, one) for pattern in ignored)]
     layout, chosen, wrong = names.layout, {}, []
     for own, shape in zip(layout.names, layout.shapes, strict=True):
         if own not in keys:
@@ -165,9 +149,10 @@ def _joined(names: Names, values: Mapping[Any, Any], name: str, unread: tuple[st
             f"{name} must have the same leading axes for all names, found {first[0]} for '{first[1]}' and "
             f"{second[0]} for '{second[1]}'"
         )
-    _say_unread(names, {own: values[key] for own, key in rest.items()}, name, unread)
     dtype = max((value.dtype for value in chosen.values()), key=lambda one: torch.finfo(one).bits)
-    return layout.ravel({own: value.to(next(iter(chosen.values())).device, dtype) for own, value in chosen.items()})
+    device = next(iter(chosen.values())).device
+    theta = layout.ravel({own: value.to(device, dtype) for own, value in chosen.items()})
+    return theta, {own: values[key] for own, key in rest.items()}
 
 
 def _shape(layout: ParameterLayout, name: str) -> tuple[int, ...]:
@@ -200,85 +185,6 @@ def _few(found: list[str]) -> str:
     return ", ".join(one if len(one) < 80 else f"{one[:76]}…'" for one in found[:SHOWN]) + more
 
 
-# -- which of the saved names is which parameter
-
-
-Match = tuple[dict[str, tuple[str, ...]], dict[str, str], list[str]]
-
-
-def _matched(names: Names, values: Mapping[Any, Any], name: str) -> Match:
-    """The saved names of each parameter in θ, those of what else the model has, and those that it does not have."""
-    saved = [key for key in values if isinstance(key, str)]
-    odd = [repr(key) for key in values if not isinstance(key, str)]
-    for expected in (_identity, _canonical):
-        wanted = {own: tuple(expected(one) for one in group) for own, group in names.aliases.items()}
-        table = {expected(key): key for key in saved}
-        if len(set(wanted.values())) < len(wanted):
-            continue  # two parameters that only a wrapper's word tells apart
-        prefixes = _prefixes(wanted, table)
-        if len(prefixes) > 1 or (prefixes and len(table) < len(saved)):
-            twice = [key for key in saved if table[expected(key)] != key] or prefixes
-            found = ", ".join(f"'{one}'" for one in twice[:SHOWN])
-            raise InputError(f"{name} must hold every parameter once, found several under {found}: pass one part of it")
-        if prefixes:
-            return _placed(names, wanted, table, prefixes[0], expected, odd)
-    wanted = {own: tuple(_canonical(one) for one in group) for own, group in names.aliases.items()}
-    table = {_canonical(key): key for key in saved}
-    keys, rest, stray = _placed(names, wanted, table, "", _canonical, odd)
-    return keys, rest, [f"{one}{_of(values.get(one.strip(QUOTE)))}" for one in stray]
-
-
-def _placed(
-    names: Names,
-    wanted: Mapping[str, tuple[str, ...]],
-    table: Mapping[str, str],
-    prefix: str,
-    expected: Callable[[str], str],
-    odd: list[str],
-) -> Match:
-    """The match under one prefix; names outside it belong to something else (a loss of its own, a metric)."""
-    keys = {own: tuple(table[prefix + one] for one in group if prefix + one in table) for own, group in wanted.items()}
-    rest = {own: table[prefix + expected(own)] for own in names.outside if prefix + expected(own) in table}
-    known = {key for found in keys.values() for key in found} | set(rest.values())
-    everything = {prefix + expected(one) for one in names.all}
-    inside = [key for short, key in table.items() if short.startswith(prefix) and short not in everything]
-    stray = [f"'{key}'" for key in inside if key not in known and not key.endswith("_extra_state")]
-    return {own: found for own, found in keys.items() if found}, rest, [*stray, *odd]
-
-
-def _of(value: Any) -> str:
-    return f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
-
-
-def _identity(name: str) -> str:
-    return name
-
-
-def _canonical(name: str) -> str:
-    """The name without the words of wrappers, wherever they stand."""
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
-
-
-def _prefixes(wanted: Mapping[str, tuple[str, ...]], table: Mapping[str, str]) -> list[str]:
-    """What stands in front of every parameter's name; "" alone where the names are there as they are.
-
-    A number in it would be a place in a sequence: a layer of something deeper, which is no wrapper around a model.
-    """
-    first = next(iter(wanted.values()))
-    ends = {key[: -len(one)] for one in first for key in table if key.endswith(one)}
-    found = [
-        prefix
-        for prefix in sorted(ends, key=lambda end: (len(end), end))
-        if (not prefix or prefix.endswith("."))
-        and not any(part.isdigit() for part in prefix.split("."))
-        and all(any(prefix + one in table for one in group) for group in wanted.values())
-    ]
-    if "" in found:
-        return [""]
-    bare = [prefix for prefix in found if not _canonical(prefix.removesuffix("."))]
-    return bare if len(bare) == 1 else found
-
-
 def _unnested(names: Names, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The part of a checkpoint that holds the parameters."""
     for _ in range(3):
@@ -295,8 +201,8 @@ def _unnested(names: Names, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def _fits(names: Names, value: Mapping[Any, Any]) -> bool:
-    last = _canonical(next(iter(names.aliases)))
-    return any(isinstance(key, str) and _canonical(key).endswith(last) for key in value)
+    last = canonical(next(iter(names.aliases)))
+    return any(isinstance(key, str) and canonical(key).endswith(last) for key in value)
 
 
 def _say_unread(names: Names, values: Mapping[str, Any], name: str, unread: tuple[str, ...]) -> None:
