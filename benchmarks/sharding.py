@@ -24,8 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from thalweg.objective import Objective
-from thalweg.scale import sharded
+from thalweg.objective import Objective, sharded
 
 
 def dense() -> Objective:

@@ -21,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the
 import torch
 
 from thalweg.experiments import execute, find, override
-from thalweg.scale import Local, Plan, plan, sweep
+from thalweg.sweeps import Local, Plan, plan, sweep
 
 WORKERS = 2
 

@@ -42,13 +42,13 @@ RANK = {
     "critical": 4,
     "experiments": 5,
     "report": 6,
-    "scale": 6,
+    "sweeps": 6,
     "viewer": 7,
     "cli": 8,
 }
 """A package imports packages of its own rank or lower."""
 
-DRAWS = {"experiments", "report", "scale", "viewer", "cli"}  # who may use a plotting library
+DRAWS = {"experiments", "report", "sweeps", "viewer", "cli"}  # who may use a plotting library
 PLOTS = DRAWS | {"results", "runs", "curvature", "generalization", "landscape"}  # results plot themselves
 PLOTTING = {"matplotlib", "plotly"}
 SLOW = ("matplotlib", "plotly", "sklearn", "thalweg.figures.matplotlib")  # seconds each, if imported
@@ -250,7 +250,7 @@ def test_no_cycle_between_packages() -> None:
     [
         ("curvature", "from thalweg.experiments import find", "lies above"),
         ("experiments", "def f():\n    from thalweg import cli", "lies above"),
-        ("scale", "def f():\n    from thalweg.viewer import serve", "lies above"),
+        ("sweeps", "def f():\n    from thalweg.viewer import serve", "lies above"),
         ("landscape", "def f():\n    import matplotlib.pyplot", "plotting library"),
         ("objective", "from thalweg.figures import Figure", "must not know"),
         ("figures", "def f():\n    import torch", "must not import torch"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from thalweg import critical, curvature, generalization, landscape, scale, training
+from thalweg import critical, curvature, generalization, landscape, sweeps, training
 from thalweg._short import short
 from thalweg.experiments import Findings
 from thalweg.objective import Objective
@@ -40,7 +40,7 @@ DESCENTS = critical.descend(QUARTIC, SADDLE)
 SURFACE = landscape.surface(OBJECTIVE, ONE, DIRECTIONS, 41)
 
 SETTINGS: Any = {f"field {i}": "a long setting" for i in range(50)}
-TASKS = tuple(scale.Task(f"run-{i}", {"training.lr": 0.1 * i}, SETTINGS) for i in range(300))
+TASKS = tuple(sweeps.Task(f"run-{i}", {"training.lr": 0.1 * i}, SETTINGS) for i in range(300))
 
 MADE: dict[str, tuple[Callable[[], Any], str]] = {
     "CountEstimate": (lambda: curvature.estimate_counts(OPERATOR, 0.01), "size=100"),
@@ -99,7 +99,7 @@ MADE: dict[str, tuple[Callable[[], Any], str]] = {
     "Batches": (lambda: OBJECTIVE.batches, "counts=(40,), divisible=True"),
     "Evaluation": (lambda: OBJECTIVE.evaluation, "batches=Batches(held="),
     "Program": (lambda: OBJECTIVE.program, "loss=CrossEntropyLoss()"),
-    "Plan": (lambda: scale.Plan("digits", {"training.lr": (0.1,) * 300}, TASKS), "… 297 more"),
+    "Plan": (lambda: sweeps.Plan("digits", {"training.lr": (0.1,) * 300}, TASKS), "… 297 more"),
     "Task": (lambda: TASKS[0], "name='run-0'"),
     "ParameterLayout": (lambda: OBJECTIVE.layout, "names=('0.weight', '0.bias', '2.weight', … 3 more)"),
 }

@@ -88,8 +88,8 @@ def test_a_sweep_names_what_it_sweeps(ladder: Experiment) -> None:
 
 
 def test_progress_of_a_sweep(ladder: Experiment, root: Path) -> None:
-    from thalweg.scale import plan
-    from thalweg.scale.sweeping import open_sweep
+    from thalweg.sweeps import plan
+    from thalweg.sweeps.sweeping import open_sweep
 
     made = plan("ladder", ladder.preset("tiny"), {"seed": "0..3"})
     run = open_sweep(made, root)

@@ -15,8 +15,8 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg.runs import Run
-    from thalweg.scale import Plan
-    from thalweg.scale.workers import Workers
+    from thalweg.sweeps import Plan
+    from thalweg.sweeps.workers import Workers
 
 __all__ = ["finish", "resume", "sweep"]
 
@@ -41,7 +41,7 @@ def sweep(options: argparse.Namespace) -> None:
         return
 
     from thalweg.experiments.framework.options import read_arguments
-    from thalweg.scale.planning import plan, read_settings
+    from thalweg.sweeps.planning import plan, read_settings
 
     changes = read_arguments(rest)
     check_fields(experiment, changes, SWEEP_OPTIONS, "sweep")
@@ -63,8 +63,8 @@ def sweep(options: argparse.Namespace) -> None:
 
 def resume(run: Run) -> None:
     """Go on with a sweep, on this machine."""
-    from thalweg.scale.planning import replan
-    from thalweg.scale.sweeping import SUFFIX
+    from thalweg.sweeps.planning import replan
+    from thalweg.sweeps.sweeping import SUFFIX
 
     made = replan(run.experiment.removesuffix(SUFFIX), run.config)
     finish(made, run.path.parent, _workers(None, None), run.environment["command"])
@@ -77,7 +77,7 @@ def finish(plan: Plan, root: Path, workers: Workers, command: str) -> None:
         SystemExit: With code 1, if there are tasks that did not come to their end.
     """
     from thalweg import report
-    from thalweg.scale.sweeping import missing, open_sweep, sweep
+    from thalweg.sweeps.sweeping import missing, open_sweep, sweep
 
     left, run = missing(plan, root), open_sweep(plan, root, command)
     was_complete = run.state == "complete"
@@ -116,7 +116,7 @@ def _typed(sweeps: list[str]) -> dict[str, str]:
 
 
 def _workers(count: int | None, cluster: str | None) -> Workers:
-    from thalweg.scale.workers import Cluster, Local, cores
+    from thalweg.sweeps.workers import Cluster, Local, cores
 
     if cluster is None:
         return Local(cores() if count is None else count)

@@ -218,7 +218,7 @@ def _again(run: Run) -> str:
     if "sweep" in run.config:
         return (
             "import json\n"
-            "from thalweg.scale import replan, sweep\n\n"
+            "from thalweg.sweeps import replan, sweep\n\n"
             'if __name__ == "__main__":\n'
             "    settings = json.load(open('config.json'))  # of this sweep\n"
             f'    sweep(replan({experiment_of(run)!r}, settings), root="again")'

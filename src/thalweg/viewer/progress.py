@@ -65,6 +65,6 @@ def _of_sweep(run: Run) -> Progress:
 def _tasks(path: Path, experiment: str) -> tuple[str, ...]:
     """Folders of a sweep's tasks; its own is named after them, so that they stay what they are."""
     from thalweg.runs import Run
-    from thalweg.scale import replan
+    from thalweg.sweeps import replan
 
     return tuple(task.name for task in replan(experiment, Run.open(path).config).tasks)

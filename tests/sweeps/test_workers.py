@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from thalweg.errors import InputError
-from thalweg.scale import Given, Local
-from thalweg.scale.workers import cores
+from thalweg.sweeps import Given, Local
+from thalweg.sweeps.workers import cores
 
 SLEEPERS = """
 import os, sys, time
-from thalweg.scale import Local
+from thalweg.sweeps import Local
 if __name__ == "__main__":
     with Local(2).opened() as pool:
         print(pool.submit(os.getpid).result(), flush=True)
@@ -30,7 +30,7 @@ if __name__ == "__main__":
     ("count", "asked", "threads"), [(1, None, 6), (2, None, 3), (4, None, 1), (9, None, 1), (2, "2", 2), (2, "8", 3)]
 )
 def test_cores_are_shared_out(count: int, asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thalweg.scale.workers.cores", lambda: 6)
+    monkeypatch.setattr("thalweg.sweeps.workers.cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     if asked is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
@@ -38,7 +38,7 @@ def test_cores_are_shared_out(count: int, asked: str | None, threads: int, monke
 
 
 def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thalweg.scale.workers.cores", lambda: 2)
+    monkeypatch.setattr("thalweg.sweeps.workers.cores", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert Local(1).words == "1 worker with 2 threads each"
     assert Local(2).words == "2 workers with 1 thread each"

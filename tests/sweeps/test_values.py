@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from thalweg.errors import InputError
-from thalweg.scale.values import expand, spread
+from thalweg.sweeps.values import expand, spread
 
 Positive = Annotated[int, Field(ge=1)]
 

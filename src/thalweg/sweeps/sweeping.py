@@ -15,12 +15,12 @@ from thalweg.errors import InputError
 from thalweg.experiments.framework.findings import Findings
 from thalweg.progress import track
 from thalweg.runs import Run, RunFiles
-from thalweg.scale.dispatch import dispatch
-from thalweg.scale.planning import Plan, Task
-from thalweg.scale.table import collect
-from thalweg.scale.telling import tell
-from thalweg.scale.workers import Given, Local, Workers, cores
-from thalweg.scale.working import Order, Outcome
+from thalweg.sweeps.dispatch import dispatch
+from thalweg.sweeps.planning import Plan, Task
+from thalweg.sweeps.table import collect
+from thalweg.sweeps.telling import tell
+from thalweg.sweeps.workers import Given, Local, Workers, cores
+from thalweg.sweeps.working import Order, Outcome
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +39,7 @@ class Sweep:
 
     Attributes:
         run: Its own folder, which holds ``sweep.parquet``; "complete" if all its tasks are, else "failed".
-        table: One row per task; see :func:`thalweg.scale.table.collect`.
+        table: One row per task; see :func:`thalweg.sweeps.table.collect`.
         findings: Figures and sentences; tasks that are not complete are among the warnings.
     """
 
@@ -74,7 +74,7 @@ def sweep(
     >>> import tempfile
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from thalweg.experiments import find
-    >>> from thalweg.scale import plan, sweep
+    >>> from thalweg.sweeps import plan, sweep
     >>> made = plan("trajectory", find("trajectory").preset("tiny"), {"training.lr": "0.01,0.1"})
     >>> with ThreadPoolExecutor(1) as executor:
     ...     done = sweep(made, tempfile.mkdtemp(), executor)
@@ -143,7 +143,7 @@ def _work(task: Task) -> float:
     """A guess at the work, of tasks of one sweep: the longest begin first, so that the last ones end together.
 
     >>> from thalweg.experiments import find
-    >>> from thalweg.scale import plan
+    >>> from thalweg.sweeps import plan
     >>> made = plan("trajectory", find("trajectory").preset("tiny"), {"training.batch_size": "16,32", "seed": "0..1"})
     >>> [task.words for task in sorted(made.tasks, key=_work, reverse=True)][:2]
     ['training.batch_size=16, seed=0', 'training.batch_size=16, seed=1']

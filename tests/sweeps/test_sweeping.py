@@ -14,14 +14,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.scale.conftest import WEATHER
+from tests.sweeps.conftest import WEATHER
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
 from thalweg.runs import Run, find_runs
-from thalweg.scale import Local, plan, sweep
-from thalweg.scale.planning import Plan
-from thalweg.scale.sweeping import missing, open_sweep
-from thalweg.scale.table import collect
+from thalweg.sweeps import Local, plan, sweep
+from thalweg.sweeps.planning import Plan
+from thalweg.sweeps.sweeping import missing, open_sweep
+from thalweg.sweeps.table import collect
 
 DRIVER = """
 import sys
@@ -30,7 +30,7 @@ import thalweg.experiments
 if __name__ == "__main__":
     thalweg.experiments.__path__.append(sys.argv[1])
     from thalweg.experiments import find
-    from thalweg.scale import plan, sweep
+    from thalweg.sweeps import plan, sweep
     config = find("weather").preset("tiny").model_copy(update={"seconds": 0.3, "log": Path(sys.argv[2])})
     sweep(plan("weather", config, {"seed": "0..7"}), sys.argv[3], 2)
 """
@@ -146,7 +146,7 @@ def test_two_drivers(weather: Experiment, tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_a_table(weather: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     three = made(weather, tmp_path / "log", {"seed": "0..2"})
-    from thalweg.scale import sweeping
+    from thalweg.sweeps import sweeping
 
     monkeypatch.setattr(sweeping, "dispatch", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -157,7 +157,7 @@ def test_ctrl_c_leaves_a_table(weather: Experiment, tmp_path: Path, monkeypatch:
 
 
 def interrupted(orders: list, workers: object, done: object) -> None:
-    from thalweg.scale.working import perform
+    from thalweg.sweeps.working import perform
 
     done(orders[0], perform(orders[0]))  # type: ignore[operator]
     raise KeyboardInterrupt

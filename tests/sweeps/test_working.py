@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import thalweg.experiments
-from tests.scale.conftest import WEATHER
+from tests.sweeps.conftest import WEATHER
 from thalweg.experiments import Experiment
 from thalweg.experiments.framework.execution import load_findings, start
 from thalweg.runs import Run
-from thalweg.scale import plan
-from thalweg.scale.working import Order, Outcome, perform
+from thalweg.sweeps import plan
+from thalweg.sweeps.working import Order, Outcome, perform
 
 HOLD = """
 import sys, time

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.scale import sharded_process
+from tests.objective import sharded_process
 from thalweg.errors import InputError
-from thalweg.scale import sharded
+from thalweg.objective import sharded
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What so many processes have found."""
     where, world = tmp_path_factory.mktemp("processes"), request.param
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-W", "error", "-m", "tests.scale.sharded_process"]
+    command = [sys.executable, "-W", "error", "-m", "tests.objective.sharded_process"]
     logs = [(where / f"log-{rank}").open("w+") for rank in range(world)]
     processes = [
         subprocess.Popen(

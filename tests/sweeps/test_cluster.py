@@ -16,7 +16,7 @@ from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.runs import Run
-from thalweg.scale.table import collect
+from thalweg.sweeps.table import collect
 
 distributed = pytest.importorskip("distributed")
 

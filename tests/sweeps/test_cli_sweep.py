@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.scale.conftest import WEATHER
+from tests.sweeps.conftest import WEATHER
 from thalweg import cli
 from thalweg.experiments import Experiment
 from thalweg.runs import Run, find_runs
-from thalweg.scale import Given, workers
+from thalweg.sweeps import Given, workers
 
 COMMAND = [sys.executable, "-c", "import sys; from thalweg.cli import entry; entry()", "sweep", "weather"]
 ENVIRONMENT = {**os.environ, "THALWEG_EXPERIMENTS": str(WEATHER), "OMP_NUM_THREADS": "1"}

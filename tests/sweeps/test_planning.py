@@ -9,8 +9,8 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute, find
-from thalweg.scale import plan, replan
-from thalweg.scale.planning import read_settings
+from thalweg.sweeps import plan, replan
+from thalweg.sweeps.planning import read_settings
 
 
 def test_product(weather: Experiment) -> None:

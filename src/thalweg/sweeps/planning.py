@@ -17,7 +17,7 @@ from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.fields import closest, rows
 from thalweg.experiments.framework.options import flatten, override, read_toml, validated
 from thalweg.runs.layout import folder_name
-from thalweg.scale.values import spread
+from thalweg.sweeps.values import spread
 
 __all__ = ["Plan", "Task", "flat", "plan", "read_settings", "replan", "worded"]
 
@@ -91,14 +91,14 @@ def plan(experiment: str, config: ExperimentConfig, sweeps: Mapping[str, object]
     Args:
         experiment: Which experiment.
         config: What the tasks share.
-        sweeps: Dotted field -> values, as text (:mod:`thalweg.scale.values`) or as a sequence.
+        sweeps: Dotted field -> values, as text (:mod:`thalweg.sweeps.values`) or as a sequence.
         plot: Which numbers the figures show; a choice is made if there are none.
 
     Raises:
         InputError: No or an unknown field, text that breaks the grammar, a value that the experiment refuses.
 
     >>> from thalweg.experiments import find
-    >>> from thalweg.scale import plan
+    >>> from thalweg.sweeps import plan
     >>> made = plan("trajectory", find("trajectory").preset("tiny"), {"training.lr": "0.1,0.2", "seed": "0..2"})
     >>> len(made.tasks), made.tasks[1].words
     (6, 'training.lr=0.1, seed=1')
@@ -147,7 +147,7 @@ def replan(experiment: str, settings: Mapping[str, Any]) -> Plan:
         InputError: They are no settings of a sweep, or not of one that this version knows.
 
     >>> from thalweg.experiments import find
-    >>> from thalweg.scale import plan, replan
+    >>> from thalweg.sweeps import plan, replan
     >>> made = plan("trajectory", find("trajectory").preset("tiny"), {"model.hidden": "[8],[4,4]", "seed": "0..1"})
     >>> replan("trajectory", made.settings) == made
     True

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from thalweg._short import short
 from thalweg.errors import InputError
-from thalweg.objective import Objective, normalization
+from thalweg.objective import normalization
 from thalweg.objective.batches import Batch, Batches, cloned, cut, dense_parts
+from thalweg.objective.objective import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable

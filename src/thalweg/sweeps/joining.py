@@ -16,7 +16,7 @@ from thalweg.experiments.framework.config import ExperimentConfig
 from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
-from thalweg.scale.planning import Plan, Task, worded
+from thalweg.sweeps.planning import Plan, Task, worded
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 
 from thalweg.runs.state import one_line
-from thalweg.scale.workers import Workers
-from thalweg.scale.working import Order, Outcome, perform
+from thalweg.sweeps.workers import Workers
+from thalweg.sweeps.working import Order, Outcome, perform
 
 __all__ = ["dispatch"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from thalweg.figures import Axis, Band, Figure, Line, Panel, Scatter
 from thalweg.figures.mark import Mark
-from thalweg.scale.planning import Plan, worded
-from thalweg.scale.table import RESULT
+from thalweg.sweeps.planning import Plan, worded
+from thalweg.sweeps.table import RESULT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +26,7 @@ def against(plan: Plan, complete: pl.DataFrame, key: str, names: Sequence[str]) 
 
     Args:
         plan: The tasks.
-        complete: Rows of the complete ones, of :func:`thalweg.scale.table.collect`.
+        complete: Rows of the complete ones, of :func:`thalweg.sweeps.table.collect`.
         key: The field.
         names: The numbers.
 

@@ -10,10 +10,10 @@ import numpy as np
 from thalweg.errors import nearest
 from thalweg.experiments.framework.findings import Findings
 from thalweg.figures.scales import number
-from thalweg.scale.drawing import against
-from thalweg.scale.joining import retold
-from thalweg.scale.planning import Plan, worded
-from thalweg.scale.table import RESULT
+from thalweg.sweeps.drawing import against
+from thalweg.sweeps.joining import retold
+from thalweg.sweeps.planning import Plan, worded
+from thalweg.sweeps.table import RESULT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,12 +26,12 @@ NUMBERS = 4  # that are drawn if nobody has chosen
 def tell(plan: Plan, table: pl.DataFrame, root: Path) -> Findings:
     """Findings of a sweep.
 
-    An experiment that tells tables of several models tells that of all tasks together (:mod:`thalweg.scale.joining`).
+    An experiment that tells tables of several models tells that of all tasks together (:mod:`thalweg.sweeps.joining`).
     Otherwise, and where numbers to plot were chosen, every swept field that takes several values has a figure.
 
     Args:
         plan: The tasks.
-        table: Of :func:`thalweg.scale.table.collect`.
+        table: Of :func:`thalweg.sweeps.table.collect`.
         root: Folder of all runs.
     """
     import polars as pl

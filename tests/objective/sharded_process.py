@@ -1,4 +1,4 @@
-"""One process of a sharded objective: `python -m tests.scale.sharded_process RANK WORLD FOLDER` measures every case."""
+"""A process of a sharded objective: `python -m tests.objective.sharded_process RANK WORLD FOLDER` measures it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from thalweg import train
 from thalweg.curvature import eigenpairs, ggn_operator, hessian_operator, spectral_density, trace
 from thalweg.errors import InputError
 from thalweg.landscape import random_directions, surface
-from thalweg.objective import Objective
-from thalweg.scale import sharded
+from thalweg.objective import Objective, sharded
 from thalweg.training import Recipe
 
 SAMPLES = 23  # no number of processes divides it

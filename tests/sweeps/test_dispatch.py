@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from thalweg.scale import Given
-from thalweg.scale.dispatch import DEATHS, dispatch
-from thalweg.scale.working import Order, Outcome
+from thalweg.sweeps import Given
+from thalweg.sweeps.dispatch import DEATHS, dispatch
+from thalweg.sweeps.working import Order, Outcome
 
 
 class Scripted(Executor):
@@ -72,7 +72,7 @@ def outcomes(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> dict[str, Outcome]:
         crew.executors[-1].work()
         return wait(futures, timeout=0, return_when=return_when)
 
-    monkeypatch.setattr("thalweg.scale.dispatch.wait", waiting)
+    monkeypatch.setattr("thalweg.sweeps.dispatch.wait", waiting)
     dispatch([Order(str(index), "weather", {}, ".") for index in range(crew.total)], crew, done)
     return found
 

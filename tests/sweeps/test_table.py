@@ -10,9 +10,9 @@ import pytest
 from thalweg._files.writing import write_bytes
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.framework.execution import start
-from thalweg.scale import Plan, plan
-from thalweg.scale.table import collect
-from thalweg.scale.working import Outcome
+from thalweg.sweeps import Plan, plan
+from thalweg.sweeps.table import collect
+from thalweg.sweeps.working import Outcome
 
 
 @pytest.fixture

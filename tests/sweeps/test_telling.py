@@ -11,7 +11,7 @@ import pytest
 from thalweg import report
 from thalweg.experiments import Experiment, execute, find, override
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.scale import plan, sweep
+from thalweg.sweeps import plan, sweep
 
 
 def test_statements_figures_and_failures(weather: Experiment, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from thalweg.errors import InputError
 from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
-from thalweg.scale.joining import medians
-from thalweg.scale.planning import Plan, Task, flat
-from thalweg.scale.working import Outcome
+from thalweg.sweeps.joining import medians
+from thalweg.sweeps.planning import Plan, Task, flat
+from thalweg.sweeps.working import Outcome
 
 if TYPE_CHECKING:
     import polars as pl

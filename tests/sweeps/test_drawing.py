@@ -10,9 +10,9 @@ import pytest
 
 from thalweg.experiments import Experiment
 from thalweg.figures import Band, Figure, Line, Scatter, matplotlib, plotly
-from thalweg.scale import plan
-from thalweg.scale.drawing import against
-from thalweg.scale.planning import Plan
+from thalweg.sweeps import plan
+from thalweg.sweeps.drawing import against
+from thalweg.sweeps.planning import Plan
 
 
 def table(made: Plan, **numbers: list[float]) -> pl.DataFrame:
