@@ -77,7 +77,17 @@ def commands() -> argparse.ArgumentParser:
     sub.add_argument("runs", metavar="RUN", nargs="+", help="run folders, or their names below --root")
     sub.add_argument("--course", action="store_true", help="order the runs by the questions of the course")
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the report of several runs")
-    sub.add_argument("--pdf", action="store_true", help="write it as PDF as well")
+    sub.add_argument(
+        "--pdf", action="store_true", help="write it as PDF as well; that of the course has at most 10 pages"
+    )
+    of_course = sub.add_argument_group("options of --course")
+    text = "only these: chapters (1-2), questions (1-2-3) or experiments"
+    of_course.add_argument("--questions", nargs="+", default=(), metavar="NAME", help=text)
+    text = "these figures first, EXPERIMENT/FIGURE each, and alone in the short PDF"
+    of_course.add_argument("--figures", nargs="+", default=(), metavar="NAME", help=text)
+    text = "comments of your own: a folder of files EXPERIMENT.md, and title.md"
+    of_course.add_argument("--comments", type=folder, metavar="FOLDER", help=text)
+    of_course.add_argument("--whole", action="store_true", help="print everything, not 10 pages")
     _add_root(sub)
 
     sub = add("export", showing.write_export, "Write what a run has recorded in another format.")

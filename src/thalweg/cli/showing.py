@@ -6,7 +6,7 @@ import argparse
 
 from thalweg.cli.common import open_run, watched
 from thalweg.cli.printing import WIDEST, say
-from thalweg.errors import one_line
+from thalweg.errors import InputError, one_line
 
 __all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_report"]
 
@@ -52,14 +52,21 @@ def show_runs(options: argparse.Namespace) -> None:
 
 def write_report(options: argparse.Namespace) -> None:
     """Write a report again, or one of several runs, or that of the course; print it on demand."""
+    from pypdf import PdfReader
+
     from thalweg import report
 
     runs = [open_run(name, options.root) for name in options.runs]
+    chosen = {name: getattr(options, name) for name in ("course", "questions", "figures", "comments")}
+    if options.whole and not options.pdf:
+        raise InputError("--whole must stand beside --pdf: the page for the browser is always whole")
     with watched():
-        page = report.write(runs, options.output, course=options.course)
+        page = report.write(runs, options.output, **chosen)
     say(f"report: {page}")
     if options.pdf:
-        say(f"printed: {report.write(runs, page.with_suffix('.pdf'), course=options.course)}")
+        printed = report.write(runs, page.with_suffix(".pdf"), **chosen, whole=options.whole)
+        pages = len(PdfReader(printed).pages)
+        say(f"printed: {printed} ({'1 page' if pages == 1 else f'{pages} pages'})")
 
 
 def write_export(options: argparse.Namespace) -> None:

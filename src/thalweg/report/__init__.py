@@ -6,6 +6,7 @@ has kept; nothing is computed again. Beside the page of a run, ``figures/`` hold
 
 - ``write(run)`` makes the report of a run, ``write([run, other], "both.html")`` one document of several, with the
   training curves of runs of one experiment in one chart, ``write(runs, course=True)`` that of the course's questions;
+- ``write(runs, "course.pdf", course=True)`` the report that one hands in: at most ten pages;
 - ``write("mine.html", surface, density, figure)`` makes the same page of results, figures and tables.
 
 A path that ends in ``.pdf`` makes a PDF instead: the figures as vectors, the answer first.
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from thalweg.errors import InputError, brief
+from thalweg.report.choice import choose, commented, questions_of
 
 if TYPE_CHECKING:
     from thalweg.experiments.framework.findings import Findings
+    from thalweg.report.course import Chapter
     from thalweg.report.document import Document
     from thalweg.runs import Run
 
@@ -39,6 +42,10 @@ def write(
     findings: Findings | Sequence[Findings] | None = None,
     title: str = "",
     course: bool = False,
+    questions: Sequence[str] = (),
+    figures: Sequence[str] = (),
+    comments: str | os.PathLike[str] | None = None,
+    whole: bool = False,
 ) -> Path: ...
 
 
@@ -54,6 +61,10 @@ def write(
     title: str = "",
     text: str = "",
     course: bool = False,
+    questions: Sequence[str] = (),
+    figures: Sequence[str] = (),
+    comments: str | os.PathLike[str] | None = None,
+    whole: bool = False,
 ) -> Path:
     """Write a report of runs, or one of results of your own.
 
@@ -67,7 +78,13 @@ def write(
         title: Heading; default the experiment's summary, how many runs there are, or the first figure's title.
         text: Of a report of your own: paragraphs beneath the title, divided by empty lines; ``*emphasis*``,
             ``**bold**``, ``- lists`` and code in backquotes are set as such.
-        course: Order the runs by the questions of the course, and name those that no run answers.
+        course: Order the runs by the questions of the course, and name those that no run answers. As PDF it has at most
+            ten pages: for each question its settings, the main figure and the answer.
+        questions: Only these of the course: chapters (``1-2``), questions (``1-2-3``) or experiments.
+        figures: Of the course: these figures first, each ``EXPERIMENT/FIGURE``, and alone in the short PDF.
+        comments: Of the course: a folder of Markdown files, ``EXPERIMENT.md`` each, with comments of one's own in any
+            language, and ``title.md`` for words beneath the title.
+        whole: Print everything of the course, as the page for the browser has it.
 
     Returns:
         The path of the report.
@@ -82,8 +99,8 @@ def write(
     if isinstance(first, str | os.PathLike):
         from thalweg.report.own import collected
 
-        if findings is not None or course:
-            raise InputError("findings and course must be left out where the first argument is a path")
+        if findings is not None or course or questions or figures or comments or whole:
+            raise InputError("findings, course and its options must be left out where the first argument is a path")
         target = _target(Path(first))
         document = collected(more, target, title=title, text=text)
     else:
@@ -91,14 +108,24 @@ def write(
             raise InputError(f"after runs must come the path alone, found {len(more)} arguments")
         if text:
             raise InputError(f"text must be left out for runs, which tell their own story, found {brief(text)}")
-        target, document = _of_runs(first, more[0] if more else None, findings, title, course)
-    write_bytes(target, _content(document, target))
+        if not course and (questions or figures or comments or whole):
+            raise InputError("questions, figures, comments and whole must be left out without course=True")
+        chapters = questions_of(questions) if course else ()
+        target, document = _of_runs(first, more[0] if more else None, findings, title, chapters)
+        document = choose(document, figures)
+        document = document if comments is None else commented(document, comments)
+    write_bytes(target, _content(document, target, whole=whole))
     return target
 
 
-def _content(document: Document, target: Path) -> str | bytes:
+def _content(document: Document, target: Path, *, whole: bool) -> str | bytes:
     if target.suffix.lower() == ".pdf":
         from thalweg.report.printing import printed
+
+        if document.course and not whole:
+            from thalweg.report.handin import handed_in
+
+            return handed_in(document)
 
         return printed(document)
     from thalweg.report.page import rendered
@@ -117,7 +144,7 @@ def _of_runs(
     path: str | os.PathLike[str] | None,
     findings: Findings | Sequence[Findings] | None,
     title: str,
-    course: bool,
+    chapters: Sequence[Chapter],
 ) -> tuple[Path, Document]:
     """Where the report of runs goes, and what it says."""
     from thalweg.report.drawing import drawn
@@ -139,7 +166,7 @@ def _of_runs(
     if len(found) != len(chosen):
         raise InputError(f"findings must be one for each of the {len(chosen)} runs, found {len(found)}")
     around = chosen[0].path.parent
-    default = around / "course.html" if course else around / "report.html"
-    default = chosen[0].files.report if len(chosen) == 1 and not course else default
+    default = around / "course.html" if chapters else around / "report.html"
+    default = chosen[0].files.report if len(chosen) == 1 and not chapters else default
     target = Path(path) if path is not None else default
-    return target, drawn(chosen, found, target, title=title, course=course)
+    return target, drawn(chosen, found, target, title=title, chapters=chapters)

@@ -39,11 +39,20 @@ class Answer:
         sections: The runs.
         comparisons: Those of them that belong to one experiment, side by side.
         question: The course's question; None where the runs stand for themselves.
+        comment: Of one's own.
+        chosen: Names of the figures that were chosen for a short document; empty for the main one.
     """
 
     sections: tuple[Section, ...]
     comparisons: tuple[Comparison, ...]
     question: Question | None = None
+    comment: Markup = dataclasses.field(default_factory=Markup)
+    chosen: frozenset[str] = frozenset()
+
+    @property
+    def experiment(self) -> str:
+        """Which experiment gives the answer; the first, where several stand together."""
+        return self.question.experiment if self.question else self.sections[0].experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +99,22 @@ class Document:
 
 
 def document(
-    sections: Sequence[tuple[str, Section]], comparisons: Mapping[str, Comparison], *, course: bool, title: str = ""
+    sections: Sequence[tuple[str, Section]],
+    comparisons: Mapping[str, Comparison],
+    *,
+    chapters: Sequence[Chapter] = (),
+    title: str = "",
 ) -> Document:
     """Put runs into order.
 
     Args:
         sections: The runs, each with the experiment that it is of.
         comparisons: By experiment, where there are several runs of one.
-        course: By the course's questions, those without a run included; else in the order given.
+        chapters: Those of the course by whose questions the runs are ordered, questions without a run included; without
+            any in the order given.
         title: The heading; default the summary of the only run, or how many there are.
     """
-    if not course:
+    if not chapters:
         every = tuple(section for _, section in sections)
         only = every[0] if len(every) == 1 else None
         default = (only.summary.rstrip(".") or only.experiment) if only else f"{len(every)} runs"
@@ -111,10 +125,10 @@ def document(
         beside = (comparisons[experiment],) if experiment in comparisons else ()
         return Answer(own, beside, question)
 
-    parts = [Part(tuple(answer(q.experiment, q) for q in chapter.questions), chapter) for chapter in COURSE]
+    parts = [Part(tuple(answer(q.experiment, q) for q in chapter.questions), chapter) for chapter in chapters]
     asked = {question.experiment for chapter in COURSE for question in chapter.questions}
     others = list(dict.fromkeys(name for name, _ in sections if name not in asked))
-    if others:
+    if others and len(chapters) == len(COURSE):
         beyond = Chapter("", BEYOND, ())
         parts.append(Part(tuple(answer(name, None) for name in others), beyond))
     return Document(title or "How neural networks learn: the course", tuple(parts))

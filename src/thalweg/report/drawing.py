@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.progress import track
 from thalweg.report.comparison import curves, labels, side_by_side
+from thalweg.report.course import Chapter
 from thalweg.report.document import Comparison, Document, document
 from thalweg.report.pictures import Picture, draw
 from thalweg.report.section import section, table
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["drawn"]
 
 
-def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: str, course: bool) -> Document:
+def drawn(
+    runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: str, chapters: Sequence[Chapter]
+) -> Document:
     """Draw all figures into the folders of their runs, and put the runs into the order of the document.
 
     A report of a single run draws its figures anew; one of several takes those that are drawn already. For a PDF,
@@ -32,7 +35,7 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
         found: See there.
         page: Where the document will be; charts of several runs go into the folder ``NAME-figures`` beside it.
         title: Its heading, "" for the default.
-        course: By the course's questions.
+        chapters: Of the course, by whose questions the runs are ordered; none for the order given.
 
     Raises:
         WriteError: A file cannot be written.
@@ -68,7 +71,7 @@ def drawn(runs: Sequence[Run], found: Sequence[Findings], page: Path, *, title: 
             comparisons[name] = Comparison(name, len(places), picture, beside)
             done += 1
             advance(done)
-    return document(sections, comparisons, course=course, title=title)
+    return document(sections, comparisons, chapters=chapters, title=title)
 
 
 def _picture(figure: Figure, folder: Path, page: Path, *, keep: bool) -> Picture:

@@ -64,7 +64,7 @@ def _of_run(run: Run, target: Path, key: str) -> Section:
     from thalweg.experiments.framework.execution import load_findings
     from thalweg.report.drawing import drawn
 
-    (section,) = drawn([run], [load_findings(run)], target, title="", course=False).sections
+    (section,) = drawn([run], [load_findings(run)], target, title="", chapters=()).sections
     return dataclasses.replace(section, key=key)
 
 
