@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from thalweg.cli.common import open_run, watched
-from thalweg.cli.printing import WIDEST, say
+from thalweg.cli.printing import WIDEST, complain, say
 from thalweg.errors import InputError, one_line
 
 __all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_report"]
@@ -55,6 +55,7 @@ def write_report(options: argparse.Namespace) -> None:
     from pypdf import PdfReader
 
     from thalweg import report
+    from thalweg.report.handin import PAGES
 
     runs = [open_run(name, options.root) for name in options.runs]
     chosen = {name: getattr(options, name) for name in ("course", "questions", "figures", "comments")}
@@ -65,8 +66,10 @@ def write_report(options: argparse.Namespace) -> None:
     say(f"report: {page}")
     if options.pdf:
         printed = report.write(runs, page.with_suffix(".pdf"), **chosen, whole=options.whole)
-        pages = len(PdfReader(printed).pages)
-        say(f"printed: {printed} ({'1 page' if pages == 1 else f'{pages} pages'})")
+        say(f"printed: {printed}")
+        pages = len(PdfReader(printed).pages) if options.course and not options.whole else 0
+        if pages > PAGES:
+            complain(f"it has {pages} pages, more than {PAGES}: shorten the comments, or choose fewer questions")
 
 
 def write_export(options: argparse.Namespace) -> None:

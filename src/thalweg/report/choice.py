@@ -9,11 +9,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from thalweg._files.reading import read_bytes
 from thalweg.errors import InputError, brief, nearest
 from thalweg.report.course import COURSE, Chapter
 from thalweg.report.document import Answer, Document
 from thalweg.report.story import markup
-from thalweg.runs.reading import read_bytes
 
 __all__ = ["choose", "commented", "questions_of"]
 
