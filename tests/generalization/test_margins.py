@@ -15,7 +15,7 @@ from thalweg.generalization import margin_percentile, margins, normalized_margin
 def test_margins_by_a_loop(name: str) -> None:
     objective = CASES[name].build()
     theta = torch.stack([objective.theta, -objective.theta])[None]
-    found = margins(objective, theta)
+    found = margins(objective, theta).values
     assert found.shape == (1, 2, objective.samples)
     for r in range(2):
         model, expected = objective.module(theta[0, r]), []
@@ -41,7 +41,7 @@ def test_normalised_margin_knows_no_scale_of_the_last_layer() -> None:
     for name in objective.layout.names[-2:]:
         theta[objective.layout.slices[name]] *= 5.0
     both = torch.stack([objective.theta, theta])
-    raw = margin_percentile(margins(objective, both))
+    raw = margins(objective, both).percentile()
     assert raw[1].item() == pytest.approx(5 * raw[0].item(), rel=1e-12)
     one, other = normalized_margin(objective, both).tolist()
     assert one == pytest.approx(other, rel=1e-12)

@@ -139,7 +139,7 @@ def rows(measured: Measured, view: View, apart: Apart) -> list[dict[str, Any]]:
 
 def view_row(view: View) -> dict[str, Any]:
     share = view.found.off_plane_share(2).numpy()[:, list(view.found.replicas)]
-    row: dict[str, Any] = {"view": view.name, "parameters": view.found.points.size, "rank": view.found.rank}
+    row: dict[str, Any] = {"view": view.name, "parameters": view.found.size, "rank": view.found.rank}
     for k in range(3):
         row[f"component {k + 1}"] = float(view.ratio[k])
         row[f"random walk {k + 1}"] = float(np.median(view.control_ratio[:, k]))

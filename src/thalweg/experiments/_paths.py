@@ -75,7 +75,7 @@ class View:
     @property
     def title(self) -> str:
         """Name and size, as a panel is titled."""
-        return f"{self.name} ({counted(self.found.points.size, 'parameter')})"
+        return f"{self.name} ({counted(self.found.size, 'parameter')})"
 
     @property
     def ratio(self) -> np.ndarray:

@@ -142,7 +142,7 @@ def _parts(config: Config, setup: Setup, objective: Objective, theta: Tensor) ->
         if not config.model.batchnorm:
             found["path_norm"] = measures.path_norm(objective, theta)
         if setup.task.kind == "classification" and objective.loss_kind == "cross_entropy":
-            found["margin"] = measures.margin_percentile(measures.margins(objective, theta))
+            found["margin"] = measures.margins(objective, theta).percentile()
         return found
 
     return {

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from thalweg.generalization.box import BoxSharpness, keskar_sharpness
 from thalweg.generalization.correlation import RankCorrelation, granulated_correlation, rank_correlation
-from thalweg.generalization.margins import margin_percentile, margins, normalized_margin
+from thalweg.generalization.jacobians import input_norms
+from thalweg.generalization.margins import Margins, margin_percentile, margins, normalized_margin
 from thalweg.generalization.neighbourhood import AverageSharpness, asam_sharpness, average_sharpness, sam_sharpness
-from thalweg.generalization.norms import distance, frobenius_product, path_norm, spectral_product
+from thalweg.generalization.norms import Norms, distance, frobenius_product, norms, path_norm, spectral_product
 from thalweg.generalization.reparametrization import Pair, multipliers, rescalable_pairs, rescaled_hessian
-from thalweg.generalization.sensitivity import Sensitivity, batch_mean_norm, input_norms, sensitivity
+from thalweg.generalization.sensitivity import Sensitivity, batch_mean_norm, sensitivity
 from thalweg.generalization.sharpness import HessianSharpness, epsilon_sharpness, hessian_sharpness
 
 __all__ = [
     "AverageSharpness",
     "BoxSharpness",
     "HessianSharpness",
+    "Margins",
+    "Norms",
     "Pair",
     "RankCorrelation",
     "Sensitivity",
@@ -35,6 +38,7 @@ __all__ = [
     "margin_percentile",
     "margins",
     "multipliers",
+    "norms",
     "normalized_margin",
     "path_norm",
     "rank_correlation",

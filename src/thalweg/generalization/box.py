@@ -18,16 +18,22 @@ from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
 from thalweg.progress import Advance, track
+from thalweg.results import BaseResult
+from thalweg.results.networks import Quantity, flat, pictured, tabled
+from thalweg.results.words import counted, range_words
 
 if TYPE_CHECKING:
+    import polars as pl
     from scipy.optimize import Bounds
+
+    from thalweg.figures import Figure
 
 __all__ = ["BoxSharpness", "keskar_sharpness"]
 
 
 @short
-@dataclass(frozen=True)
-class BoxSharpness:
+@dataclass(frozen=True, eq=False)
+class BoxSharpness(BaseResult):
     """The largest loss found in a box around every θ (…), as a share of 1 + L.
 
     Args:
@@ -46,6 +52,29 @@ class BoxSharpness:
     dimension: int
     evaluations: Tensor
     status: tuple[str, ...]
+
+    def plot(self) -> Figure:
+        """The largest rise of the loss of every network."""
+        column = Quantity("largest rise in the box (% of 1 + loss)", flat(self.value))
+        caption = (
+            f"The largest loss found in a box of ε = {self.epsilon:g} in {counted(self.dimension, 'dimension')} around "
+            "every network: a lower bound."
+        )
+        return pictured("box-sharpness", "Sharpness in a box (Keskar et al. 2017)", caption, [column])
+
+    def table(self) -> pl.DataFrame:
+        """One row per network."""
+        columns = {"rise (%)": self.value, "gradients": self.evaluations, "status": list(self.status)}
+        return tabled(columns)
+
+    def summary(self) -> str:
+        """The largest rise found, and how many searches came to their end."""
+        done = self.status.count("converged")
+        return (
+            f"In a box of ε = {self.epsilon:g} in {counted(self.dimension, 'dimension')} the loss rises by at least "
+            f"{range_words(flat(self.value))} % of 1 + loss ({counted(len(self.status), 'network')}; "
+            f"{done} of {len(self.status)} searches converged)."
+        )
 
 
 class _NotFinite(Exception):

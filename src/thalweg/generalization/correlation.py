@@ -10,20 +10,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure, Panel, Scatter
+from thalweg.figures.scales import number
+from thalweg.results import BaseResult
+from thalweg.results.words import counted
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["RankCorrelation", "granulated_correlation", "rank_correlation"]
 
 
 @short
-@dataclass(frozen=True)
-class RankCorrelation:
+@dataclass(frozen=True, eq=False)
+class RankCorrelation(BaseResult):
     """Kendall's τ-b between a measure and a gap.
 
     Args:
@@ -33,6 +41,9 @@ class RankCorrelation:
         networks: Networks that counted: both numbers finite.
         groups: Groups that the bootstrap drew.
         status: "measured", "constant" or "too few".
+        measure: (n,) what was ranked, for the picture; ``gap`` and ``labels`` (which group) likewise.
+        gap: See there.
+        labels: See there.
     """
 
     tau: float
@@ -41,6 +52,46 @@ class RankCorrelation:
     networks: int
     groups: int
     status: str
+    measure: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    gap: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64), repr=False)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def interval(self) -> str:
+        """The value with its interval, in words."""
+        if self.low == self.high:  # no draw from a perfect order is less perfect
+            return f"{number(self.tau)} (no two settings out of order, so that resampling shows no uncertainty)"
+        return f"{number(self.tau)} ({number(self.low)} to {number(self.high)})"
+
+    def plot(self) -> Figure:
+        """The gap of every network against its measure; networks of one group have one colour."""
+        groups = tuple(f"group {label}" for label in self.labels)
+        few = self.groups <= 8
+        points = Scatter(self.measure, self.gap, categories=groups if few else (), size=6.0)
+        caption = f"Every point is a network. {self.summary()}"
+        panel = Panel(Axis("measure"), Axis("generalization gap"), (points,))
+        return Figure("rank-correlation", "Rank correlation with the gap", caption, (panel,))
+
+    def table(self) -> pl.DataFrame:
+        """One row: the value, its interval, and how many networks and groups it comes from."""
+        import polars as pl
+
+        row = {"Kendall τ": self.tau, "low": self.low, "high": self.high}
+        return pl.DataFrame(row | {"networks": self.networks, "groups": self.groups, "status": self.status})
+
+    def summary(self) -> str:
+        """Kendall's τ with its interval, and whether its sign is settled."""
+        count = f"{counted(self.networks, 'network')} in {counted(self.groups, 'group')}"
+        if self.status != "measured":
+            why = {"constant": "one of both is constant", "too few": "fewer than two networks have finite numbers"}
+            return f"There is no rank correlation of {count}: {why[self.status]}."
+        settled = "its sign is settled" if self.sure else "these networks do not settle its sign"
+        return f"Kendall's τ of {count} is {self.interval}; {settled}."
 
 
 @declared
@@ -88,18 +139,18 @@ def rank_correlation(
     x, y, labels = x[finite], y[finite], np.unique(labels[finite], return_inverse=True)[1]
     count = int(labels.max()) + 1 if len(labels) else 0
     if len(x) < 2:
-        return RankCorrelation(math.nan, math.nan, math.nan, len(x), count, "too few")
+        return RankCorrelation(math.nan, math.nan, math.nan, len(x), count, "too few", x, y, labels)
     pairs = _Pairs(x, y)
     tau = float(pairs.tau(np.ones((1, len(x))))[0])
     if math.isnan(tau):
-        return RankCorrelation(tau, math.nan, math.nan, len(x), count, "constant")
+        return RankCorrelation(tau, math.nan, math.nan, len(x), count, "constant", x, y, labels)
     low = high = math.nan
     if count > 2:  # two settings have one order only: there is nothing to draw
         drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
         taus = pairs.tau(drawn[:, labels].astype(np.float64))
         tail = 50 * (1 - confidence)
         low, high = (float(end) for end in np.nanpercentile(taus, [tail, 100 - tail]))
-    return RankCorrelation(tau, low, high, len(x), count, "measured")
+    return RankCorrelation(tau, low, high, len(x), count, "measured", x, y, labels)
 
 
 class _Pairs:

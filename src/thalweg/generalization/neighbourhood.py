@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,14 @@ from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.seeds import generator
 from thalweg.progress import each
+from thalweg.results import BaseResult
+from thalweg.results.networks import Quantity, flat, pictured, tabled
+from thalweg.results.words import counted, estimated
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
 
 __all__ = ["AverageSharpness", "StepScale", "asam_sharpness", "average_sharpness", "sam_sharpness"]
 
@@ -23,8 +31,8 @@ StepScale = Literal["coordinate", "relative"]
 
 
 @short
-@dataclass(frozen=True)
-class AverageSharpness:
+@dataclass(frozen=True, eq=False)
+class AverageSharpness(BaseResult):
     """Mean rise of the loss over random steps from every θ (…).
 
     Args:
@@ -40,6 +48,27 @@ class AverageSharpness:
     sigma: float
     scale: StepScale
     pairs: int
+
+    def plot(self) -> Figure:
+        """The mean rise of the loss of every network, with its error."""
+        column = Quantity("mean rise of the loss", flat(self.mean), flat(self.standard_error))
+        caption = f"The mean rise of the loss over Gaussian steps, {self._steps}."
+        return pictured("average-sharpness", "Average sharpness", caption, [column])
+
+    def table(self) -> pl.DataFrame:
+        """One row per network."""
+        return tabled({"mean rise": self.mean, "standard error": self.standard_error})
+
+    def summary(self) -> str:
+        """The mean rise with its standard error."""
+        rise = estimated(flat(self.mean), flat(self.standard_error))
+        count = counted(len(flat(self.mean)), "network")
+        return f"Over Gaussian steps, {self._steps}, the loss rises by {rise} on average ({count})."
+
+    @property
+    def _steps(self) -> str:
+        size = "of every weight" if self.scale == "relative" else "in every parameter"
+        return f"σ = {self.sigma:g} {size}, {counted(self.pairs, 'pair')} ±δ"
 
 
 @declared

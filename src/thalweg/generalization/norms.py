@@ -9,18 +9,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta, as_thetas
 from thalweg.objective.normalization import layers
+from thalweg.results import BaseResult
+from thalweg.results.networks import Quantity, flat, pictured, tabled
+from thalweg.results.words import counted, range_words
 
-__all__ = ["distance", "frobenius_product", "path_norm", "spectral_product"]
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
+
+__all__ = ["Norms", "distance", "norms", "frobenius_product", "path_norm", "spectral_product"]
+
+
+@short
+@dataclass(frozen=True, eq=False)
+class Norms(BaseResult):
+    """Norms of networks at every θ (…), float64.
+
+    Args:
+        frobenius_product: (…), see the function of this name, as for the others.
+        spectral_product: (…).
+        path_norm: (…); None for networks where it means nothing (normalization layers, inputs that are not one tensor).
+        distance: (…), from where training began; None where that was not given.
+    """
+
+    frobenius_product: Tensor
+    spectral_product: Tensor
+    path_norm: Tensor | None = None
+    distance: Tensor | None = None
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """Those that there are, by their words."""
+        named = {"distance from the start": self.distance, "product of spectral norms": self.spectral_product}
+        named |= {"product of Frobenius norms": self.frobenius_product, "path norm": self.path_norm}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def plot(self) -> Figure:
+        """Every norm of every network."""
+        quantities = [Quantity(name, flat(value)) for name, value in self.known.items()]
+        return pictured("norms", "Norms of the weights", "Norms of the weights of every network.", quantities)
+
+    def table(self) -> pl.DataFrame:
+        """One row per network."""
+        return tabled(self.known)
+
+    def summary(self) -> str:
+        """Every norm; of several networks the median and the range."""
+        told = ", ".join(f"{name} {range_words(flat(value))}" for name, value in self.known.items())
+        return f"{told[:1].upper()}{told[1:]} ({counted(self.spectral_product.numel(), 'network')})."
+
+
+@declared
+def norms(objective: Objective, theta: Tensor, initial: Any = None) -> Norms:
+    """All norms of this module that exist for a network.
+
+    Args:
+        objective: Says which network.
+        theta: (…, P); or what `Objective.as_theta` takes: a model, a state_dict, an array, a list of these.
+        initial: Where training began, as theta; None leaves the distance out.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> objective = Objective(model, torch.nn.MSELoss(), (torch.ones(1, 2), torch.ones(1, 1)))
+        >>> norms(objective, torch.tensor([3.0, 4.0]), torch.zeros(2)).summary()
+        'Distance from the start 5, product of spectral norms 5, product of Frobenius norms 5, path norm 5 (1 network).'
+    """
+    theta = as_theta(as_objective(objective), theta)
+    try:
+        paths = path_norm(objective, theta)
+    except InputError:  # it means nothing for this network
+        paths = None
+    start = None if initial is None else distance(theta, initial, objective=objective)
+    return Norms(frobenius_product(objective, theta), spectral_product(objective, theta), paths, start)
 
 
 @declared

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,13 +23,21 @@ from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
 from thalweg.objective.seeds import replica_seed
 from thalweg.progress import each
+from thalweg.results import BaseResult
+from thalweg.results.networks import Quantity, flat, pictured, tabled
+from thalweg.results.words import counted, estimated, range_words
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
 
 __all__ = ["HessianSharpness", "epsilon_sharpness", "hessian_sharpness"]
 
 
 @short
-@dataclass(frozen=True)
-class HessianSharpness:
+@dataclass(frozen=True, eq=False)
+class HessianSharpness(BaseResult):
     """Curvature of L, l2 included, at every θ (…), float64.
 
     Args:
@@ -50,6 +59,33 @@ class HessianSharpness:
     trace_error: Tensor
     loss: Tensor
     status: tuple[str, ...]
+
+    def plot(self) -> Figure:
+        """Largest and smallest eigenvalue and the trace of every network, with their errors."""
+        columns = [
+            Quantity("λmax", flat(self.largest), flat(self.residual) / 2),
+            Quantity("λmin", flat(self.smallest), flat(self.residual) / 2),
+            Quantity("trace", flat(self.trace), flat(self.trace_error)),
+        ]
+        caption = "Curvature of the loss; of the eigenvalues the bars are the residuals of their Ritz pairs."
+        return pictured("hessian-sharpness", "Sharpness by the Hessian", caption, columns)
+
+    def table(self) -> pl.DataFrame:
+        """One row per network."""
+        names = ("largest", "smallest", "residual", "spectral", "trace", "trace_error", "loss")
+        columns = {name.replace("_", " "): getattr(self, name) for name in names}
+        return tabled(columns | {"status": list(self.status)})
+
+    def summary(self) -> str:
+        """λmax with its residual, λmin, and the trace with its standard error."""
+        rough = len(self.status) - self.status.count("converged")
+        cautions = f" {rough} of {counted(len(self.status), 'network')} short of the tolerance." if rough else ""
+        top = estimated(flat(self.largest), flat(self.residual), "residual")
+        total = estimated(flat(self.trace), flat(self.trace_error))
+        return (
+            f"The largest eigenvalue of the Hessian is {top}, the smallest {range_words(flat(self.smallest))}, "
+            f"the trace {total} ({counted(len(self.status), 'network')}).{cautions}"
+        )
 
 
 @declared

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
+from thalweg.figures import Axis, Bars, Figure, Mark, Panel, Scatter
 from thalweg.landscape.matching import activation_matching, weight_matching
 from thalweg.landscape.permutations import Group, indices, permute_buffers, unit_groups
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating, same_shape
 from thalweg.progress import each
+from thalweg.results import BaseResult
+from thalweg.results.networks import flat, tabled
+from thalweg.results.words import counted, percent, range_words
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Alignment", "align"]
 
@@ -30,7 +38,7 @@ METHODS = ("weights", "activations")
 
 @short
 @dataclass(frozen=True, eq=False)
-class Alignment:
+class Alignment(BaseResult):
     """The permutations that bring the units of one network into the order of another, for every pair.
 
     Args:
@@ -50,6 +58,54 @@ class Alignment:
     before: Tensor
     after: Tensor
     sweeps: Tensor
+
+    @property
+    def moved(self) -> dict[str, np.ndarray]:
+        """Layer -> (pairs,), the share of its units that change places."""
+        found = {}
+        for group, order in zip(self.groups, self.permutations, strict=True):
+            rows = order.reshape(-1, group.size).cpu()
+            found[group.layer] = (rows != torch.arange(group.size)).double().mean(1).numpy()
+        return found
+
+    def plot(self) -> Figure:
+        """The distance of every pair before and after, and the share of every layer's units that change places."""
+        before, after = flat(self.before), flat(self.after)
+        x = np.arange(len(before), dtype=np.float64)
+        ticks = tuple((float(k), f"{k:g}") for k in x) if len(x) <= 12 else ()
+        distances: list[Mark] = [
+            Scatter(x, before, label="as they are", size=6.0),
+            Scatter(x, after, label="after alignment", size=6.0, symbol="square"),
+        ]
+        panels = [Panel(Axis("pair", ticks=ticks), Axis("distance ‖θ_a − θ_b‖"), tuple(distances))]
+        if self.moved:
+            share = [(float(np.min(m)), float(np.median(m)), float(np.max(m))) for m in self.moved.values()]
+            low, middle, high = (np.array(ends) for ends in zip(*share, strict=True))
+            bars = Bars(tuple(self.moved), middle, low, high, group="moved", horizontal=True)
+            panels.append(Panel(Axis("share of units that change places", limits=(0.0, 1.05)), Axis("layer"), (bars,)))
+        caption = (
+            "Left: the distance between the networks of every pair, before and after the hidden units of the second "
+            "are put into the order of the first. Right: how many units of each layer change places (median and range "
+            "over the pairs)."
+        )
+        return Figure("alignment", "Hidden units in one order", caption, tuple(panels))
+
+    def table(self) -> pl.DataFrame:
+        """One row per pair: both distances, sweeps, and the share of units of each layer that change places."""
+        columns = {"distance before": self.before, "distance after": self.after, "sweeps": self.sweeps}
+        return tabled(columns | {f"moved, {layer}": share for layer, share in self.moved.items()}, "pair")
+
+    def summary(self) -> str:
+        """How far alignment brings the networks together, and how many units it moves."""
+        before, after = flat(self.before), flat(self.after)
+        units = sum(group.size for group in self.groups)
+        moved = sum((share * group.size for share, group in zip(self.moved.values(), self.groups, strict=True)))
+        several = f" (of {len(before)} pairs median, lowest to highest)" if len(before) > 1 else ""
+        return (
+            f"The distance between the networks falls from {range_words(before)} to {range_words(after)}{several}, to "
+            f"{range_words(after / before, percent)} of what it was: {range_words(flat(moved))} of "
+            f"{counted(units, 'hidden unit')} change places."
+        )
 
     def theta(self, theta_b: Tensor) -> Tensor:
         """The second network, (…, P), with its units in the order of the first: the same function."""

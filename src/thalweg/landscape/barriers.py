@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg._short import short
 from thalweg.landscape.evaluating import Evaluator
-from thalweg.results import Stored
+from thalweg.results import BaseResult
+from thalweg.results.networks import Quantity, flat, pictured, tabled
+from thalweg.results.words import counted, estimated, range_words
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from thalweg.figures import Figure
 
 __all__ = ["Barrier", "barrier"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class Barrier(Stored):
+class Barrier(BaseResult):
     """The barrier of a loss on a path, for every pair of the leading axes; NaN where the loss is not finite.
 
     Three definitions are in use; `height` is meant where none is named.
@@ -44,6 +53,31 @@ class Barrier(Stored):
     over_mean: Tensor
     over_larger: Tensor
     subsets: int
+
+    def plot(self) -> Figure:
+        """The barrier of every pair with two standard errors, by all three definitions."""
+        known = flat(self.error)
+        names = {"over the straight connection": self.height, "over the mean of the ends": self.over_mean}
+        names |= {"over the larger end": self.over_larger}
+        columns = [Quantity(f"barrier {name}", flat(value), known) for name, value in names.items()]
+        caption = "How far the loss between two solutions rises above its ends, by three definitions."
+        return pictured("barriers", "Barriers", caption, columns, "pair")
+
+    def table(self) -> pl.DataFrame:
+        """One row per pair."""
+        names = ("height", "error", "position", "over_mean", "over_larger")
+        return tabled({name.replace("_", " "): getattr(self, name) for name in names}, "pair")
+
+    def summary(self) -> str:
+        """The height with its standard error, and where it is; of several pairs the median and the range."""
+        height = flat(self.height)
+        if not np.isfinite(height).any():
+            return "The barrier is not known: the loss is not finite."
+        several = f" in {counted(len(height), 'pair')} (median, lowest to highest)" if len(height) > 1 else ""
+        return (
+            f"The barrier is {estimated(height, flat(self.error))}{several} at t = {range_words(flat(self.position))}; "
+            f"over the larger of both ends it is {range_words(flat(self.over_larger))}."
+        )
 
 
 def barrier(evaluate: Evaluator, name: str, t: Tensor, arc: Tensor, loss: Tensor, subsets: int, seed: int) -> Barrier:

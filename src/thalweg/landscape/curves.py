@@ -9,8 +9,9 @@ batch statistics, memory budget) serves a curve as it stands.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,21 +19,30 @@ from thalweg import progress
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure, Panel
+from thalweg.figures.choosing import chosen_axis
 from thalweg.landscape.paths import Path
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, same_shape
 from thalweg.objective.seeds import generator
+from thalweg.results import BaseResult
+from thalweg.results.networks import flat, tabled
+from thalweg.results.words import counted, range_words
+from thalweg.runs.curves import spread_over
 from thalweg.training.feed import make_feed
 from thalweg.training.preparation import prepare
 from thalweg.training.recipe import Recipe
 from thalweg.training.stack import Stack, make_optimizer
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Connection", "connect"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class Connection:
+class Connection(BaseResult):
     """A trained curve between two solutions.
 
     Args:
@@ -43,6 +53,49 @@ class Connection:
 
     path: Path
     loss: Tensor
+
+    @property
+    def stretch(self) -> Tensor:
+        """(…), the length of the curve over that of the straight line."""
+        return self.path.length / self.path.distance
+
+    @property
+    def last_loss(self) -> Tensor:
+        """(…) float64, the mean loss over the last tenth of the steps."""
+        return self.loss[-max(1, len(self.loss) // 10) :].double().mean(0)
+
+    def plot(self) -> Figure:
+        """The loss over the steps of its training; of several pairs median, range and every one."""
+        losses = self._rows
+        names = tuple(f"pair {r}" for r in range(losses.shape[1]))
+        marks = spread_over(np.arange(len(losses), dtype=np.float64), losses, "loss on the curve", names)
+        caption = (
+            "The loss at one random place of the curve and on one batch, step by step: noisy; of use to see whether "
+            "the training has come to rest. `follow` evaluates the curve itself."
+        )
+        panel = Panel(Axis("step"), chosen_axis("loss", losses), tuple(marks))
+        return Figure("connection", "Training of a curve between two solutions", caption, (panel,))
+
+    def table(self) -> pl.DataFrame:
+        """One row per pair: the stretch and the losses at the beginning and at the end of training."""
+        first = self.loss[: max(1, len(self.loss) // 10)].double().mean(0)
+        return tabled({"stretch": self.stretch, "first loss": first, "last loss": self.last_loss}, "pair")
+
+    def summary(self) -> str:
+        """How long the curve is, and the loss that its training came to."""
+        pairs = self._rows.shape[1]
+        kind = {"bezier": "Bézier curve", "polygon": "polygonal chain"}.get(self.path.kind, "line")
+        return (
+            f"A {kind} with {counted(len(self.path.points) - 2, 'bend')}, {range_words(flat(self.stretch))} times as "
+            f"long as the straight line{f' (of {pairs} pairs median, lowest to highest)' if pairs > 1 else ''}: its "
+            f"mean loss over the last tenth of {counted(len(self.loss), 'step')} is "
+            f"{range_words(flat(self.last_loss))}."
+        )
+
+    @property
+    def _rows(self) -> np.ndarray:
+        """(T, pairs)."""
+        return self.loss.detach().double().cpu().numpy().reshape(len(self.loss), -1)
 
 
 @declared

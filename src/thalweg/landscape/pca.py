@@ -16,23 +16,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Figure, Panel
+from thalweg.figures.scales import number
 from thalweg.landscape.blocks import Points
 from thalweg.landscape.gram import SAME, gathered
+from thalweg.landscape.path_figures import SQUARE, Labels, component_names, drawn, off_plane, path_panel, space
+from thalweg.results import BaseResult
+from thalweg.results.words import counted, listed, percent
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["PCA", "explained_ratio", "pca"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class PCA:
+class PCA(BaseResult):
     """Trajectories in the frame of their common principal components.
 
     The frame is complete: `scores` holds *all* components that rise above rounding, so that distances between scores
@@ -49,7 +58,7 @@ class PCA:
         replicas: The replicas used, ascending.
         excluded: The replicas left out because a snapshot of theirs is NaN or infinite.
         floor: Variance below which a component is rounding of the weights or of the arithmetic, and is not reported.
-        points: Where the snapshots came from; read again only for `components`.
+        points: Where the snapshots came from; read again only for `components`, and neither saved nor compared.
     """
 
     scores: Tensor
@@ -60,7 +69,12 @@ class PCA:
     replicas: tuple[int, ...]
     excluded: tuple[int, ...]
     floor: float
-    points: Points = field(repr=False)
+    points: Points | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters looked at."""
+        return len(self.mean)
 
     @property
     def rank(self) -> int:
@@ -117,14 +131,86 @@ class PCA:
         lost = last.isnan().any(dim=-1)
         return out.masked_fill(lost[:, None] | lost[None, :], torch.nan)
 
+    def panel(self, labels: Labels | None = None, title: str = "") -> Panel:
+        """All paths in the plane of the first two components.
+
+        Args:
+            labels: What is written at the points; default the numbers of the replicas.
+            title: Above the panel.
+        """
+        labels = Labels.plain(self.scores.shape[1]) if labels is None else labels
+        names = component_names(self.ratio(2).numpy())
+        return path_panel(self.coordinates(2).numpy(), self.replicas, labels, names, title=title)
+
+    def hidden(self, labels: Labels | None = None, title: str = "") -> Panel:
+        """How far every snapshot lies off the plane of the first two components; arguments as :meth:`panel`."""
+        labels = Labels.plain(self.scores.shape[1]) if labels is None else labels
+        return off_plane(self.off_plane(2).numpy(), self.distance.numpy(), self.replicas, labels, title)
+
+    def space(self, labels: Labels | None = None, *, name: str = "model", title: str = "") -> Figure:
+        """All paths in their first three components, to be turned.
+
+        Args:
+            labels: As :meth:`panel`, like the title.
+            name: Of what moved, in words.
+            title: See there.
+        """
+        labels = Labels.plain(self.scores.shape[1]) if labels is None else labels
+        points, ratio = self.coordinates(3).numpy(), self.ratio(3).numpy()
+        return space(points, ratio, self.replicas, labels, name=name, title=title)
+
+    def plot(self, labels: Labels | None = None) -> Figure:
+        """All paths in the plane of the first two components, and how far they lie off it.
+
+        Args:
+            labels: What is written at the points; default the numbers of the replicas.
+        """
+        labels = Labels.plain(self.scores.shape[1]) if labels is None else labels
+        caption = (
+            "Left: all paths in the frame of their common first two principal components, with equal scales; squares "
+            "are starts, stars ends. Right: the distance of every snapshot from that plane (median and range), beside "
+            f"its distance from the mean.{drawn(self.replicas, len(self.scores))[2]}"
+        )
+        panels = self.panel(labels, "principal components"), self.hidden(labels, "what the plane hides")
+        return Figure("pca", "Paths in their principal components", caption, panels, size=SQUARE)
+
+    def table(self) -> pl.DataFrame:
+        """One row per snapshot and replica: three coordinates, the distances off the plane and from the mean."""
+        import polars as pl
+
+        length, replicas, _ = self.scores.shape
+        places = self.coordinates(3).reshape(-1, 3).numpy()
+        columns = {"snapshot": np.repeat(np.arange(length), replicas), "replica": np.tile(np.arange(replicas), length)}
+        columns |= {f"c{k + 1}": places[:, k] for k in range(3)}
+        columns |= {"off plane": self.off_plane(2).numpy().ravel(), "from mean": self.distance.numpy().ravel()}
+        return pl.DataFrame(columns)
+
+    def summary(self) -> str:
+        """How much two components show, what they hide, and how much of the variance lies between the paths."""
+        used = list(self.replicas)
+        hidden, share = (value[:, used].median() for value in (self.off_plane(2), self.off_plane_share(2)))
+        between = f"; {percent(self.between)} of the variance lies between the paths" if len(used) > 1 else ""
+        lost = f" Left out, because weights are not finite: replicas {listed([str(r) for r in self.excluded])}."
+        return (
+            f"The first two principal components explain {percent(float(self.ratio(2).sum()))} of the variance of "
+            f"{counted(len(used), 'path')} of {counted(len(self.scores), 'snapshot')} in {self.size:,} dimensions"
+            f"{between}. The median snapshot lies {number(float(hidden))} off their plane, {percent(float(share))} of "
+            f"its distance from the mean.{lost if self.excluded else ''}"
+        )
+
     def components(self, count: int = 3, *, memory: int = 2**30) -> Tensor:
         """Reads the snapshots once more and returns (count, P), the orthonormal directions; zero rows where missing.
 
         Args:
             count: How many.
             memory: Bytes of working memory for a block of parameters.
+
+        Raises:
+            InputError: The result was loaded from a file, which holds no snapshots.
         """
         _check_count(count)
+        if self.points is None:
+            raise InputError("components need the snapshots, which a saved result does not hold: call pca again")
         kept = min(count, self.rank)
         used = self.scores[:, list(self.replicas), :kept].flatten(0, 1)  # (M, kept)
         # θ − mean = scores @ components, and the columns of scores are orthogonal with these squared lengths

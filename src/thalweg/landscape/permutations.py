@@ -21,6 +21,7 @@ from thalweg.errors import InputError
 from thalweg.objective import ParameterLayout
 from thalweg.objective.activations import of_function, of_module
 from thalweg.objective.structure import trace
+from thalweg.results import Stored
 
 __all__ = ["Group", "Member", "indices", "permute_buffers", "permute_parameter", "unit_groups"]
 
@@ -29,8 +30,8 @@ _POOLS = ("avg_pool1d", "avg_pool2d", "adaptive_avg_pool2d", "max_pool1d", "max_
 _ELEMENTWISE = (nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.GELU, nn.Softplus, nn.SELU, nn.CELU, nn.Mish)
 
 
-@dataclass(frozen=True)
-class Member:
+@dataclass(frozen=True, eq=False)
+class Member(Stored):
     """One axis of one parameter or buffer along which the units of a group lie, `block` entries to each unit."""
 
     name: str
@@ -39,8 +40,8 @@ class Member:
 
 
 @short
-@dataclass(frozen=True)
-class Group:
+@dataclass(frozen=True, eq=False)
+class Group(Stored):
     """Units that can be permuted.
 
     Args:

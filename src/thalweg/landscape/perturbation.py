@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,18 +13,31 @@ from thalweg import progress
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure, Inset, Lines, Mark, Panel
+from thalweg.figures.scales import number
 from thalweg.landscape.paths import positions
 from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.arguments import as_theta
+from thalweg.results import BaseResult
+from thalweg.results.words import range_words
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Perturbation", "fine_offsets", "perturb"]
 
 LIMIT = 300  # curves; more cannot be told apart in a figure
 
+CLOSE = 0.1
+"""Half-width of the close-up as a share of the range shown."""
+
+LOWER = 1e-3
+"""Relative difference from which a loss beside θ counts as lower."""
+
 
 @short
 @dataclass(frozen=True, eq=False)
-class Perturbation:
+class Perturbation(BaseResult):
     """The loss along coordinate axes through θ.
 
     Args:
@@ -50,6 +65,89 @@ class Perturbation:
         if not self.sampled:
             return f"all {self.size:,} parameters"
         return f"{len(self.parameters):,} of {self.size:,} parameters"
+
+    @property
+    def known(self) -> np.ma.MaskedArray:
+        """(networks, K, M) float64, masked where a value is not finite."""
+        values = self.values.detach().double().cpu().numpy()
+        return np.ma.masked_invalid(values.reshape(-1, *values.shape[-2:]))
+
+    @property
+    def center(self) -> np.ndarray:
+        """(networks,), the value at offset 0, or at the offset nearest to it."""
+        return self.known[:, 0, int(self.offsets.abs().argmin())].filled(np.nan)
+
+    @property
+    def rise(self) -> np.ndarray:
+        """(networks, K), how far each parameter raises the value at most; NaN where none of its values is finite."""
+        return self.known.max(axis=2).filled(np.nan) - self.center[:, None]
+
+    @property
+    def gain(self) -> np.ndarray:
+        """(networks, K), how far each parameter lowers the value at most."""
+        lowest = self.known.min(axis=2)
+        return self.center[:, None] - np.where(np.ma.getmaskarray(lowest), self.center[:, None], lowest.data)
+
+    @property
+    def lower(self) -> np.ndarray:
+        """(networks, K), along which parameters the value is lower elsewhere, by more than a thousandth."""
+        return self.gain > LOWER * np.abs(self.center)[:, None]
+
+    def plot(self, network: int = 0) -> Figure:
+        """A curve for each parameter, coloured by the tensor that it belongs to, with a close-up near zero.
+
+        Args:
+            network: Which of several networks.
+        """
+        rows, x = self.known.filled(np.nan), self.offsets.numpy()
+        if not 0 <= network < len(rows):
+            raise InputError(f"network must be from 0 to {len(rows) - 1}, found {network}")
+        tensors = [name.partition("[")[0] for name in self.names]
+        marks: list[Mark] = []
+        for tensor in dict.fromkeys(tensors):
+            inside = np.array([name == tensor for name in tensors])
+            names = tuple(f"parameter {int(k)}" for k in self.parameters[torch.from_numpy(inside)])
+            marks.append(Lines(x, rows[network, inside], label=tensor, names=names, width=0.9, opacity=0.75))
+        reach = float(np.abs(x).max())
+        shown = self.note + (" (seeded)" if self.sampled else "")
+        which = f" of network {network} of {len(rows)}" if len(rows) > 1 else ""
+        caption = (
+            f"The loss{which} when one parameter is moved and all the others stay: {shown}, one curve each, coloured "
+            "by the tensor that it belongs to. The close-up shows the middle tenth."
+        )
+        inset = Inset((-CLOSE * reach, CLOSE * reach), corner="upper centre", size=(0.36, 0.44), title="near zero")
+        panel = Panel(Axis("offset of one parameter"), Axis("loss"), tuple(marks), inset=inset)
+        return Figure("parameters", "Each parameter alone", caption, (panel,), size=(7.0, 4.6))
+
+    def table(self) -> pl.DataFrame:
+        """One row per network and parameter: its name, and how far it raises and lowers the loss at most."""
+        import polars as pl
+
+        networks = len(self.center)
+        columns = {"network": np.repeat(np.arange(networks), len(self.names)), "parameter": list(self.names) * networks}
+        return pl.DataFrame(columns | {"greatest rise": self.rise.ravel(), "greatest fall": self.gain.ravel()})
+
+    def summary(self) -> str:
+        """How far single parameters raise the loss, and whether one lowers it."""
+        rise, gain, reach = self.rise, self.gain, float(self.offsets.abs().max())
+        finite = rise[np.isfinite(rise)]
+        if not finite.size:
+            return "No loss beside θ is finite."
+        steepest = np.max(np.where(np.isfinite(rise), rise, 0.0), axis=1, keepdims=True)
+        flat, lower = int((rise <= 0.01 * steepest).sum()), int(self.lower.sum())
+        text = (
+            f"Each parameter alone, moved within ±{number(reach)}: {self.note} raise the loss from "
+            f"{range_words(self.center)} by {range_words(finite)} at most (median, and smallest to largest), {flat} of "
+            "them by less than a hundredth of the steepest. "
+        )
+        if not lower:
+            return f"{text}None of them lowers it by more than a thousandth."
+        network, parameter = np.unravel_index(int(gain.argmax()), gain.shape)
+        place = float(self.offsets[int(self.known[network, parameter].argmin())])
+        return (
+            f"{text}Along {lower} of them the loss is lower elsewhere, by up to {number(float(gain.max()))} at offset "
+            f"{number(place)}: this is no minimum."
+        )
 
 
 @declared

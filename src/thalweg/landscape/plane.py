@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,18 +14,27 @@ from thalweg import progress
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure
+from thalweg.figures.scales import number
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.directions import Directions, as_directions
 from thalweg.landscape.measures import columns, measure
+from thalweg.landscape.plane_figures import Track, path_figure
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objectives, as_vector
+from thalweg.results import BaseResult
+from thalweg.results.words import percent, range_words
+from thalweg.runs.recording import Recording
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["PathOnPlane", "path_on_plane"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class PathOnPlane:
+class PathOnPlane(BaseResult):
     """A trajectory in the coordinates of a picture, with what the picture gets wrong.
 
     Args:
@@ -33,6 +43,7 @@ class PathOnPlane:
         distance: (S, R), distance of the weights from the centre of the picture.
         true: name -> (S, R) float64 at the weights themselves.
         plane: name -> (S, R) at the nearest point, where a picture draws them.
+        epochs: (S,) of the snapshots, where a recording knows them; None counts the snapshots.
     """
 
     coordinates: Tensor
@@ -40,6 +51,72 @@ class PathOnPlane:
     distance: Tensor
     true: dict[str, Tensor]
     plane: dict[str, Tensor]
+    epochs: Tensor | None = None
+
+    @property
+    def ratio(self) -> Tensor:
+        """(S, R), the first metric where the picture draws it over that at the weights themselves."""
+        name = next(iter(self.true))
+        return self.plane[name] / self.true[name]
+
+    @property
+    def worst(self) -> tuple[int, ...]:
+        """Which snapshot (and replica) the picture shows most wrongly, by the ratio of both values either way."""
+        apart = self.ratio.log().abs().nan_to_num(nan=-1.0)
+        return tuple(int(k) for k in np.unravel_index(int(apart.argmax()), tuple(apart.shape)))
+
+    @property
+    def along(self) -> tuple[Axis, np.ndarray]:
+        """The axis of the snapshots, and their places on it (S,)."""
+        if self.epochs is None:
+            return Axis("snapshot"), np.arange(len(self.off_plane), dtype=np.float64)
+        return Axis("epoch"), self.epochs.double().numpy()
+
+    def plot(self) -> Figure:
+        """True values beside those that the picture shows, and the distance from the picture, by snapshot."""
+        return path_figure(self.track())
+
+    def track(self, metric: str | None = None) -> Track:
+        """The numbers of one metric, the first by default, as pictures need them."""
+        name = metric if metric in self.true else next(iter(self.true))
+        axis, at = self.along
+        length = len(at)
+
+        def rows(value: Tensor) -> np.ndarray:
+            return value.double().cpu().numpy().reshape(length, -1)
+
+        points = self.coordinates.cpu().numpy().reshape(length, -1, self.coordinates.shape[-1])
+        values = (self.true[name], self.plane[name], self.off_plane, self.distance)
+        return Track(axis, at, name.replace("_", " "), points, *map(rows, values))
+
+    def table(self) -> pl.DataFrame:
+        """One row per snapshot and replica: coordinates, distances, and every metric, true and in the plane."""
+        import polars as pl
+
+        length, replicas = len(self.off_plane), self.off_plane[0].numel()
+        axis, places = self.along
+        columns: dict[str, Any] = {axis.label: np.repeat(places, replicas)}
+        columns["replica"] = np.tile(np.arange(replicas), length)
+        points = self.coordinates.reshape(length * replicas, -1)
+        columns |= {f"c{k + 1}": points[:, k].cpu().numpy() for k in range(points.shape[1])}
+        named = {"off plane": self.off_plane, "from center": self.distance}
+        named |= {f"true {name}": value for name, value in self.true.items()}
+        named |= {f"{name} in the plane": value for name, value in self.plane.items()}
+        return pl.DataFrame(columns | {name: value.cpu().numpy().ravel() for name, value in named.items()})
+
+    def summary(self) -> str:
+        """How far the path lies off the picture, and how wrong the picture is in the worst case."""
+        name, place = next(iter(self.true)), self.worst
+        share = self.off_plane_share[self.distance > 0]
+        axis, places = self.along
+        words, middle = name.replace("_", " "), float(share.median()) if len(share) else 0.0
+        ratio, shadow, true = (number(float(value[place])) for value in (self.ratio, self.plane[name], self.true[name]))
+        return (
+            f"The snapshots lie {range_words(self.off_plane.flatten().tolist())} off the plane (median, least to "
+            f"greatest), in the median {percent(middle)} of their distance from its center. The {words} drawn below "
+            f"them is {ratio} times their true {words} in the worst case ({axis.label} {places[place[0]]:g}: {shadow} "
+            f"against {true})."
+        )
 
     @property
     def off_plane_share(self) -> Tensor:
@@ -85,6 +162,7 @@ def path_on_plane(
     """
     named = {f"{key}_" if key else "": one for key, one in as_objectives(objective, "").items()}
     first = next(iter(named.values()))
+    epochs = path.epochs if isinstance(path, Recording) else None
     path, directions = as_snapshots(path, "path"), as_directions(directions)
     center = center if isinstance(center, Tensor) else as_vector(first, center, "center")
     shape = tuple(path.shape)
@@ -108,7 +186,8 @@ def path_on_plane(
         kind: {name.removeprefix(kind): value for name, value in joined.items() if name.startswith(kind)}
         for kind in ("true/", "plane/")
     }
-    return PathOnPlane(joined["coordinates"], joined["off_plane"], joined["distance"], kinds["true/"], kinds["plane/"])
+    distances = joined["off_plane"], joined["distance"]
+    return PathOnPlane(joined["coordinates"], *distances, kinds["true/"], kinds["plane/"], epochs)
 
 
 def _look(

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, ColourScale, Figure, Line, Panel, Scatter
+from thalweg.figures.choosing import chosen_scale
+from thalweg.figures.scales import number
 from thalweg.landscape.blocks import as_snapshots
 from thalweg.landscape.measures import columns, measure
 from thalweg.landscape.pca import pca
@@ -22,13 +26,18 @@ from thalweg.landscape.tsne import tsne
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
 from thalweg.objective.seeds import generator
+from thalweg.results import BaseResult
+from thalweg.results.words import percent, range_words, typeset
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["ScatterSurface", "scatter_surface"]
 
 
 @short
 @dataclass(frozen=True, eq=False)
-class ScatterSurface:
+class ScatterSurface(BaseResult):
     """M points in a plane with their losses: first the snapshots, then the neighbours of the last of them.
 
     Args:
@@ -39,7 +48,7 @@ class ScatterSurface:
         neighbour: (M,), whether the point is a random one.
         method: "tsne" or "pca".
         notes: Sentences on what the picture hides: how the neighbours were drawn, then on the embedding.
-        points: (M, P), the weights themselves.
+        points: (M, P), the weights themselves; neither saved nor compared.
     """
 
     coordinates: Tensor
@@ -49,14 +58,89 @@ class ScatterSurface:
     neighbour: Tensor
     method: str
     notes: tuple[str, ...]
-    points: Tensor = field(repr=False)
+    points: Tensor | None = field(default=None, repr=False, compare=False)
 
     def embedded(
         self, method: Literal["tsne", "pca"], *, perplexity: float | None = None, seed: int = 0
     ) -> ScatterSurface:
-        """The same points and losses in another plane: nothing is evaluated again."""
+        """The same points and losses in another plane: nothing is evaluated again.
+
+        Raises:
+            InputError: The result was loaded from a file, which holds no weights.
+        """
+        if self.points is None:
+            raise InputError("another plane needs the weights, which a saved result does not hold")
         coordinates, note = _embedded(self.points, method, perplexity, seed)
         return replace(self, coordinates=coordinates, method=method, notes=(self.notes[0], note, *self.notes[2:]))
+
+    @property
+    def leading(self) -> tuple[str, np.ndarray]:
+        """The first metric: its words, and (M,) values."""
+        name, values = next(iter(self.values.items()))
+        return name.replace("_", " "), values.numpy()
+
+    @property
+    def lower(self) -> float:
+        """Share of the neighbours whose first metric lies below that of the snapshot that they surround."""
+        values, near = self.leading[1], self.neighbour.numpy()
+        owners = list(zip(self.snapshot.tolist(), self.replica.tolist(), strict=True))
+        own = {owner: value for owner, value, other in zip(owners, values, near, strict=True) if not other}
+        below = [value < own[owner] for owner, value, other in zip(owners, values, near, strict=True) if other]
+        return float(np.mean(below)) if below else float("nan")
+
+    def panel(self, scale: ColourScale, title: str = "") -> Panel:
+        """The points in their plane, coloured by the first metric; every path is joined by a line."""
+        values, places, near = self.leading[1], self.coordinates.numpy(), self.neighbour.numpy()
+        order = np.concatenate([np.flatnonzero(near), np.flatnonzero(~near)])  # the paths lie above the neighbours
+        first, last = self.snapshot[~self.neighbour].min(), self.snapshot[~self.neighbour].max()
+        texts = {int(first): "start", int(last): "end"}
+        x, y = places[order].T
+        points = Scatter(
+            x,
+            y,
+            values[order],
+            scale=scale,
+            markers=tuple("neighbour" if other else "visited" for other in near[order]),
+            texts=tuple("" if near[k] else texts.get(int(self.snapshot[k]), "") for k in order),
+            size=tuple(3.4 if other else 4.4 for other in near[order]),
+            hover=tuple(f"{self.leading[0]} {number(value)}" for value in values[order].tolist()),
+        )
+        paths = [places[~near & (self.replica.numpy() == r)] for r in self.replica.unique().tolist()]
+        ways = [Line(*path.T, label="path of training", colour="ink", width=0.8) for path in paths]
+        name = "component" if self.method == "pca" else "t-SNE"
+        return Panel(Axis(f"{name} 1"), Axis(f"{name} 2"), (*ways, points), title=title)
+
+    def plot(self) -> Figure:
+        """The points in their plane, coloured by the first metric."""
+        name, values = self.leading
+        scale, why = chosen_scale(name, values)
+        caption = (
+            f"Weights visited (joined by a line) and random ones near the last of them, coloured by their true {name}. "
+            f"{why} {typeset(' '.join(self.notes))}"
+        )
+        title = f"{name[:1].upper()}{name[1:]} at the weights visited and near them"
+        return Figure("visited", title, caption, (self.panel(scale),), size=(6.0, 4.8))
+
+    def table(self) -> pl.DataFrame:
+        """One row per point: whose it is, whether it was visited, its place and every metric."""
+        import polars as pl
+
+        columns = {"snapshot": self.snapshot, "replica": self.replica, "neighbour": self.neighbour}
+        columns |= {f"c{k + 1}": self.coordinates[:, k] for k in range(2)} | self.values
+        return pl.DataFrame({name: value.numpy() for name, value in columns.items()})
+
+    def summary(self) -> str:
+        """The first metric along the path and beside it, and how many neighbours lie lower."""
+        name, values = self.leading
+        near = self.neighbour.numpy()
+        visited, beside = values[~near], values[near]
+        text = f"The {name} of {len(visited)} snapshots is {range_words(visited)} (median, lowest to highest)"
+        if not len(beside):
+            return f"{text}."
+        return (
+            f"{text}; at {len(beside)} random weights near the last ones it is {range_words(beside)}, and "
+            f"{percent(self.lower)} of these lie below the snapshot that they surround."
+        )
 
 
 @declared

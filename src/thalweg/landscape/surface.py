@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
-from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.landscape.cells import Cells
@@ -24,107 +23,17 @@ from thalweg.landscape.directions import Directions, as_directions
 from thalweg.landscape.flatness import why_flat
 from thalweg.landscape.grid import Axes, Grid, given_axes, refined, risen_range
 from thalweg.landscape.store import Store, digest
-from thalweg.landscape.surface_figures import curve, flat
+from thalweg.landscape.surface_result import Surface
 from thalweg.objective import Objective, normalization
 from thalweg.objective.arguments import as_objectives, as_vector
-from thalweg.results import BaseResult
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from thalweg.figures import Figure
     from thalweg.runs import Run
 
 __all__ = ["Surface", "surface"]
 
 SAVE_SECONDS = 2.0
 """At most this much work is lost by a kill, but for the piece in hand."""
-
-
-@short
-@dataclass(frozen=True, eq=False)
-class Surface(BaseResult):
-    """Values on a grid in the coordinates of K directions.
-
-    Args:
-        axes: K ascending arrays of coordinates, in units of the lengths of the directions; zero is one of each.
-        values: name -> (len(axes[0]), len(axes[1]), …) float64, indexed by the first direction first; NaN and infinite
-            where the loss is.
-        directions: Along which.
-        center: (P,), θ at the coordinates zero.
-        notes: Sentences: what the directions hide, how the range was found, where the grid was refined, how many values
-            are not finite.
-    """
-
-    axes: Axes
-    values: dict[str, np.ndarray]
-    directions: Directions
-    center: Tensor = field(repr=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of points along each axis."""
-        return tuple(len(axis) for axis in self.axes)
-
-    @property
-    def center_index(self) -> tuple[int, ...]:
-        """Where the centre lies on the grid."""
-        return tuple(int(np.flatnonzero(axis == 0)[0]) for axis in self.axes)
-
-    def at_center(self, name: str) -> float:
-        """The value at θ itself."""
-        return float(self.values[name][self.center_index])
-
-    def coordinates(self) -> np.ndarray:
-        """All cells, (len(axes[0]), len(axes[1]), …, K)."""
-        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1)
-
-    def plot(self, metric: str | None = None) -> Figure:
-        """The values of one metric: a curve along one direction, levels and cells along two.
-
-        Args:
-            metric: Which; default the first.
-
-        Raises:
-            InputError: There is no such metric, or the surface has three directions (`export_surface` writes it for
-                ParaView).
-        """
-        name = next(iter(self.values)) if metric is None else metric
-        if name not in self.values:
-            raise InputError(f"metric must be one of {', '.join(self.values)}, found '{name}'")
-        if len(self.axes) > 2:
-            raise InputError("a surface of three directions cannot be plotted: export it with export_surface")
-        said = name.replace("_", " ")
-        words: dict[str, Any] = {"name": "surface", "title": f"The {said} along {self.directions.kind}"}
-        labels, values = self.directions.labels, self.values[name]
-        if len(self.axes) == 1:
-            return curve(self.axes[0], labels[0], values, said, notes=self.notes, **words)
-        return flat(self.axes, labels, values, said, notes=self.notes, **words)
-
-    def table(self) -> pl.DataFrame:
-        """One row per cell: the coordinates "c1", "c2", …, then every metric."""
-        import polars as pl
-
-        places = self.coordinates().reshape(-1, len(self.axes))
-        columns = {f"c{k + 1}": places[:, k] for k in range(len(self.axes))}
-        return pl.DataFrame(columns | {name: value.ravel() for name, value in self.values.items()})
-
-    def summary(self) -> str:
-        """The first metric at the centre, its range, and how many cells are finite."""
-        name, values = next(iter(self.values.items()))
-        finite = values[np.isfinite(values)]
-        cells = " × ".join(map(str, self.shape))
-        if not finite.size:
-            return f"None of {cells} cells has a finite {name}."
-        lowest = np.unravel_index(np.nanargmin(np.where(np.isfinite(values), values, np.nan)), values.shape)
-        place = ", ".join(f"{axis[k]:.3g}" for axis, k in zip(self.axes, lowest, strict=True))
-        lost = values.size - finite.size
-        bad = f" {lost} of {values.size} cells are not finite." if lost else ""
-        return (
-            f"The {name} is {self.at_center(name):.4g} at the center; in {cells} cells it goes from {finite.min():.4g} "
-            f"(at {place}) to {finite.max():.4g}.{bad}"
-        )
 
 
 @declared

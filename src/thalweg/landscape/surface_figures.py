@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from thalweg.figures import Axis, ColourScale, Contour, Figure, Heatmap, Line, Mark, Panel, Scatter
+from thalweg.figures import (
+    Axis,
+    ColourScale,
+    Contour,
+    Figure,
+    Heatmap,
+    Line,
+    Mark,
+    Panel,
+    Path3D,
+    Scatter,
+    Scatter3D,
+    Surface3D,
+)
 from thalweg.figures.choosing import chosen_axis, chosen_scale
+from thalweg.landscape.plane_figures import Track
 
-__all__ = ["SQUARE", "curve", "drawn", "flat"]
+__all__ = ["SQUARE", "curve", "drawn", "flat", "space"]
 
 SQUARE = (5.0, 4.4)
 """Inches of a panel that shows a plane."""
@@ -91,3 +105,48 @@ def curve(
         marks.append(Scatter(places, true, label="true loss of the snapshots", colour="accent"))
     axis = chosen_axis(metric, values, *([] if true is None else [true]))
     return Figure(name, title, " ".join(notes), (Panel(Axis(label), axis, tuple(marks)),))
+
+
+def space(
+    axes: Sequence[np.ndarray],
+    labels: Sequence[str],
+    values: np.ndarray,
+    metric: str,
+    *,
+    name: str,
+    title: str,
+    path: Track | None = None,
+    places: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """The values as a surface that can be turned, with the path on it and its true values beside.
+
+    Args:
+        axes: As :func:`flat`, like the next five.
+        labels: See there.
+        values: See there.
+        metric: See there.
+        name: See there.
+        title: See there.
+        path: A path over the surface.
+        places: Name -> coordinates of places that are marked where there is no path.
+    """
+    x, y = axes
+    z, scale, why = drawn(metric, values)
+    marks: list[Mark] = [Surface3D(x, y, z, scale=scale, floor=True)]
+    caption, heights = f"The {metric} as height. {why}", [values]
+    if path is not None:
+        shadow, true = path.shadow, path.true
+        heights += [shadow, true]
+        for r in range(shadow.shape[1]):
+            px, py = path.coordinates[:, r].T
+            look = {"label": "path, loss in the plane", "colour": "accent", "symbol": "circle"}
+            marks.append(Path3D(px, py, shadow[:, r], **look))
+            words = "path, true loss"
+            marks.append(Path3D(px, py, true[:, r], label=words, colour="ink", style="dotted", width=1.4))
+        caption += " The red line lies on the surface, below the snapshots; the dotted one has their true loss."
+    else:
+        for words, (px, py) in (places or {}).items():
+            cell = tuple(int(np.abs(axis - value).argmin()) for axis, value in zip(axes, (px, py), strict=True))
+            marks.append(Scatter3D([px], [py], [values[cell]], colour="accent", texts=(words,), size=6.0))
+    across, up = (Axis(label.split(" (")[0]) for label in labels)  # long words do not fit along a turned axis
+    return Figure(name, title, caption, (Panel(across, up, tuple(marks), z=chosen_axis(metric, *heights)),))

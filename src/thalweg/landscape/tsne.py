@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +12,14 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Figure, Panel
+from thalweg.landscape.path_figures import SQUARE, Labels, drawn, path_panel
 from thalweg.landscape.pca import PCA
+from thalweg.results import BaseResult
+from thalweg.results.words import percent
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["TSNE", "tsne"]
 
@@ -28,7 +36,7 @@ SAME = 1e-7
 
 @short
 @dataclass(frozen=True, eq=False)
-class TSNE:
+class TSNE(BaseResult):
     """A t-SNE picture of trajectories.
 
     Only neighbourhoods are kept: distances between clusters, their sizes and the straightness of a path mean nothing.
@@ -50,6 +58,46 @@ class TSNE:
     dimensions: int
     kept: float
     places: int
+
+    def panel(self, labels: Labels | None = None, title: str = "") -> Panel:
+        """All paths in the plane; see :meth:`thalweg.landscape.PCA.panel`."""
+        labels = Labels.plain(self.coordinates.shape[1]) if labels is None else labels
+        return path_panel(self.coordinates.numpy(), self._replicas, labels, ("t-SNE 1", "t-SNE 2"), title=title)
+
+    def plot(self, labels: Labels | None = None) -> Figure:
+        """All paths in the plane.
+
+        Args:
+            labels: What is written at the points; default the numbers of the replicas.
+        """
+        caption = (
+            f"All snapshots of all paths, embedded jointly by t-SNE (perplexity {self.perplexity:.3g}, divergence "
+            f"{self.divergence:.3g}). Only neighbourhoods mean something here: lengths, gaps and sizes of clusters do "
+            f"not. Squares are starts, stars ends.{drawn(self._replicas, len(self.coordinates))[2]}"
+        )
+        return Figure("tsne", "Paths by their neighbourhoods", caption, (self.panel(labels),), size=SQUARE)
+
+    def table(self) -> pl.DataFrame:
+        """One row per snapshot and replica, with its two coordinates."""
+        import polars as pl
+
+        length, replicas, _ = self.coordinates.shape
+        columns = {"snapshot": np.repeat(np.arange(length), replicas), "replica": np.tile(np.arange(replicas), length)}
+        return pl.DataFrame(columns | {f"c{k + 1}": self.coordinates[..., k].numpy().ravel() for k in range(2)})
+
+    def summary(self) -> str:
+        """How it was made, and what it does not show."""
+        return (
+            f"t-SNE of {self.places:,} different points in {self.dimensions} principal components, which hold "
+            f"{percent(self.kept)} of their variance: perplexity {self.perplexity:.3g}, divergence "
+            f"{self.divergence:.3g}. Only neighbourhoods mean something."
+        )
+
+    @property
+    def _replicas(self) -> tuple[int, ...]:
+        """Those that have places."""
+        there = self.coordinates.isfinite().all(-1).all(0)
+        return tuple(there.nonzero().flatten().tolist())
 
 
 @declared

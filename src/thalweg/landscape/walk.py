@@ -95,7 +95,7 @@ def matched_walk(found: PCA, *, seed: int = 0) -> Tensor:
     starts = found.scores[0, used].cpu()  # (R, rank), exact distances in rank dimensions
     # R points span R dimensions: rotated into them (starts = triangle.T @ basis.T), the walk needs no more of the frame
     triangle = torch.linalg.qr(starts.T, mode="r").R
-    return random_walk(found.steps[:, used], found.points.size, starts=triangle.T, seed=seed)
+    return random_walk(found.steps[:, used], found.size, starts=triangle.T, seed=seed)
 
 
 @declared

@@ -13,7 +13,7 @@ from thalweg.figures import Axis, ErrorBars, Figure, HLine, Mark, Panel, Scatter
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Column", "flat", "panel", "pictured", "tabled"]
+__all__ = ["Quantity", "flat", "panel", "pictured", "tabled"]
 
 
 def flat(values: Any) -> np.ndarray:
@@ -22,7 +22,7 @@ def flat(values: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class Quantity:
     """One quantity of R networks.
 
     Args:
@@ -36,7 +36,7 @@ class Column:
     errors: np.ndarray | None = None
 
 
-def panel(column: Column, axis: str = "replica") -> Panel:
+def panel(column: Quantity, axis: str = "replica") -> Panel:
     """The values side by side; logarithmic if they are positive and span more than a factor of 100."""
     values, x = column.values, np.arange(len(column.values), dtype=np.float64)
     marks: list[Mark] = []
@@ -49,12 +49,12 @@ def panel(column: Column, axis: str = "replica") -> Panel:
         marks.append(ErrorBars(x, values, values - spread, values + spread, symbol="circle", group="value", size=6.0))
     if len(known) > 1:
         marks.append(HLine(float(np.median(known)), text="median", style="dotted", colour="muted"))
-    ticks = tuple((float(k), str(k)) for k in x) if len(x) <= 12 else ()
+    ticks = tuple((float(k), f"{k:g}") for k in x) if len(x) <= 12 else ()
     across = Axis(axis, ticks=ticks, limits=(-0.5, len(x) - 0.5))
     return Panel(across, Axis(column.label, scale="log" if wide else "linear"), tuple(marks))
 
 
-def pictured(name: str, title: str, caption: str, columns: Sequence[Column], axis: str = "replica") -> Figure:
+def pictured(name: str, title: str, caption: str, columns: Sequence[Quantity], axis: str = "replica") -> Figure:
     """A figure with one panel for each quantity that is known somewhere; of all if none is."""
     known = [column for column in columns if np.isfinite(column.values).any()] or list(columns)
     bars = any(column.errors is not None for column in known)

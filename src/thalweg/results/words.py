@@ -38,19 +38,19 @@ def range_words(values: Iterable[float], words: Callable[[float], str] = number)
     return middle if finite.size == 1 or low == high else f"{middle} ({low} to {high})"
 
 
-def estimated(values: Iterable[float], errors: Iterable[float], words: Callable[[float], str] = number) -> str:
-    """Values with their standard errors: of one the error beside it, of several the largest of all.
+def estimated(values: Iterable[float], errors: Iterable[float], error: str = "standard error") -> str:
+    """Values with their errors: of one the error beside it, of several the largest of all.
 
     >>> estimated([2.0], [0.1]), estimated([1.0, 2.0, 4.0], [0.1, 0.2, 0.1]), estimated([2.0], [float("nan")])
     ('2 ± 0.1', '2 (1 to 4; standard error at most 0.2)', '2')
     """
-    text = range_words(values, words)
-    known = [error for error in errors if np.isfinite(error)]
+    text = range_words(values)
+    known = [value for value in errors if np.isfinite(value)]
     if not known or text == "nan":
         return text
-    largest = words(max(known))
+    largest = number(max(known))
     if "(" in text:
-        return f"{text[:-1]}; standard error at most {largest})"
+        return f"{text[:-1]}; {error} at most {largest})"
     return f"{text} ± {largest}"
 
 
