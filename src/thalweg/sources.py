@@ -8,18 +8,42 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from thalweg.errors import InputError, brief, one_line
 
-__all__ = ["PYTHON", "Source", "is_code", "local_files", "stamped"]
+__all__ = ["PYTHON", "Arguments", "Source", "is_code", "is_stamped", "local_files", "stamped", "without_unset"]
 
 PYTHON = "python"
 """Path of a source that is an object of the running program, and lies in no file that can be read again."""
+
+
+class Arguments(dict[str, Any]):
+    """Keyword arguments of something of the user's: never changed, so that a configuration that holds them is hashable.
+
+    >>> hash(Arguments(width=3, layers=[1, 2])) == hash(Arguments(layers=[1, 2], width=3))
+    True
+    """
+
+    def __hash__(self) -> int:  # type: ignore[override] -- a dict is not hashable
+        return hash(json.dumps(self, sort_keys=True, default=str))
+
+
+def without_unset(data: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The content of a configuration without fields of sources that are not set: runs without are named as ever.
+
+    >>> without_unset({"kind": "mlp", "source": None, "args": {}}, ("source", "args"))
+    {'kind': 'mlp'}
+    """
+    return {name: value for name, value in data.items() if name not in names or value not in (None, {})}
+
 
 _CODE = re.compile(r"(?P<path>.+\.py|python):(?P<name>[A-Za-z_]\w*)")
 _MARK = "#sha256="
@@ -49,8 +73,8 @@ class Source:
         """The source that a text names."""
         text, _, digest = text.partition(_MARK)
         if found := _CODE.fullmatch(text):
-            return cls(found["path"], found["name"], digest)
-        return cls(text, "", digest)
+            return cls(os.path.normpath(found["path"]), found["name"], digest)
+        return cls(os.path.normpath(text), "", digest)
 
     def __str__(self) -> str:
         """As a configuration has it."""
@@ -102,6 +126,15 @@ def is_code(text: object) -> bool:
     (True, False)
     """
     return isinstance(text, str) and bool(_CODE.fullmatch(text.partition(_MARK)[0]))
+
+
+def is_stamped(text: str) -> bool:
+    """Whether a text is a source with its checksum.
+
+    >>> is_stamped("mine.py:loss"), is_stamped(f"mine.py:loss#sha256={'0' * 64}")
+    (False, True)
+    """
+    return bool(re.fullmatch(rf".+{_MARK}[0-9a-f]{{64}}", text, re.DOTALL))
 
 
 def stamped(text: str, what: str, *, data: bool = False) -> str:

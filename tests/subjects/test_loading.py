@@ -110,7 +110,7 @@ def test_the_checksum_is_that_of_the_file_and_of_the_files_beside_it(mine: Path)
 
 def test_code_that_was_not_named_is_not_run(mine: Path) -> None:
     mine.write_text(f"open({str(mine.parent / 'ran')!r}, 'w')\nnet = 1\n")
-    with pytest.raises(InputError, match=r"mine.py:net is code that was not named here and is not run"):
+    with pytest.raises(InputError, match=r"mine.py:net is code that was not named on this command line and is not run"):
         resolve(Source.of(f"{mine}:net").stamped(), "model")
     assert not (mine.parent / "ran").exists()
 

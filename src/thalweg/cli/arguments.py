@@ -67,6 +67,8 @@ def commands() -> argparse.ArgumentParser:
 
     sub = add("resume", running.resume, "Continue an interrupted or failed run where it stopped.")
     sub.add_argument("run", metavar="RUN", help="run folder, or its name below --root")
+    text = "file of your own that the run uses: code that is not named is not run; may be given several times"
+    sub.add_argument("--source", action="append", default=[], metavar="FILE", help=text)
     _add_root(sub)
 
     sub = add(

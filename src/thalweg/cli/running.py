@@ -56,14 +56,15 @@ def run(options: argparse.Namespace) -> None:
 
 def resume(options: argparse.Namespace) -> None:
     """Continue a run, or a sweep."""
+    from thalweg.experiments.framework.execution import admit, reopen
+
     run = open_run(options.run, options.root)
+    admit(run, options.source)
     if "sweep" in run.config:
         from thalweg.cli import sweeping
 
         sweeping.resume(run)
         return
-    from thalweg.experiments.framework.execution import reopen
-
     finish(reopen(run.path))
 
 
@@ -73,16 +74,20 @@ def check_fields(experiment: Experiment, given: Iterable[str], options: str, com
     Raises:
         InputError: A name that does not exist.
     """
-    from thalweg.experiments.framework.fields import closest, rows
+    from thalweg.experiments.framework.fields import closest, named, rows
 
-    fields = [row.name for row in rows(experiment.config)]
+    known = {row.name: row for row in rows(experiment.config)}
+    fields = list(known)
     for name in given:
-        if (plain := name.replace("-", "_")) in fields:
+        plain = name.replace("-", "_")
+        head, dot, rest = plain.partition(".")
+        whole = f"{experiment.config.SHORT[head]}{dot}{rest}" if head in experiment.config.SHORT else plain
+        if named(plain, known) or named(whole, known):
             continue
         if plain in FOLDERS:
             raise InputError(f"unknown option '--{name}': --root names the folder that keeps the runs")
-        known = [*fields, *re.findall(r"^  (--\w+) ", options, re.MULTILINE)]
-        hint = closest(plain, fields) or closest(f"--{plain}", known)
+        all_names = [*fields, *re.findall(r"^  (--\w+) ", options, re.MULTILINE)]
+        hint = closest(plain, fields) or closest(f"--{plain}", all_names)
         raise InputError(f"unknown field '{name}'{hint or f', see `thalweg {command} {experiment.name} --help`'}")
 
 

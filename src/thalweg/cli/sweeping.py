@@ -41,6 +41,7 @@ def sweep(options: argparse.Namespace) -> None:
         return
 
     from thalweg.experiments.framework.options import read_arguments
+    from thalweg.subjects.code import allow
     from thalweg.sweeps.planning import plan, read_settings
 
     changes = read_arguments(rest)
@@ -53,6 +54,7 @@ def sweep(options: argparse.Namespace) -> None:
     numbers = [name for name in chosen.plot.split(",") if name]
     made = plan(experiment.name, config, sweeps | typed, numbers)
     for task in made.tasks:
+        allow(task.config.sources)
         try:
             task.config.check_sizes(chosen.root)
         except InputError as error:

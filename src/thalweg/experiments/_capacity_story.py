@@ -13,6 +13,7 @@ from thalweg.experiments.shared.training import recipe_words
 from thalweg.experiments.shared.words import counted, percent
 from thalweg.figures import Axis, Figure, Panel, VLine
 from thalweg.figures.scales import number
+from thalweg.sources import Source
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,10 +75,10 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
     parameters = [int(part["parameters"][0]) for part in sizes.values()]
     samples, outputs = int(table["samples"][0]), int(table["outputs"][0])
     noise = f", {percent(config.data.label_noise)} of the labels redrawn" if config.data.label_noise else ""
-    loss = "" if config.loss == "auto" else f", loss {config.loss}"
+    loss = "" if config.loss == "auto" else f", loss {Source.of(config.loss).label}"
     settings = (
-        f"{counted(len(sizes), 'size')} from {parameters[0]:,} to {parameters[-1]:,} parameters on {config.data.name} "
-        f"({samples:,} training samples, {counted(outputs, 'output')}{noise}){loss}, "
+        f"{counted(len(sizes), 'size')} from {parameters[0]:,} to {parameters[-1]:,} parameters on "
+        f"{config.data.called} ({samples:,} training samples, {counted(outputs, 'output')}{noise}){loss}, "
         f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} each."
     )
     statements = [settings]

@@ -30,7 +30,7 @@ def tell(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
         "pairs, in brackets lowest and highest."
     )
     statements = [*_headline(compared), what]
-    if config.model.batchnorm:
+    if setup.normalized:
         statements.append(f"Batch normalisation on the straight lines: {_STATISTICS[config.batchnorm]}.")
     rows: list[dict[str, Number]] = []
     numbers: dict[str, Number] = {}

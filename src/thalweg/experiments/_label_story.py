@@ -66,7 +66,7 @@ def tell(config: Config, table: pl.DataFrame) -> Findings:
         figures.append(_against(config, cases, chance))
     parameters = int(table["parameters"][0])
     settings = (
-        f"{config.data.name}, {counted(samples, 'image')}, {counted(parameters, 'parameter')}, "
+        f"{config.data.called}, {counted(samples, 'image')}, {counted(parameters, 'parameter')}, "
         f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} for each kind of data."
     )
     every = max(case.every for case in cases)

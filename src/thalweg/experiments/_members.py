@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import field_validator, model_validator
 
 from thalweg.errors import InputError, nearest
+from thalweg.experiments.framework.fields import named as row_of
 from thalweg.experiments.framework.fields import rows, value
 from thalweg.experiments.framework.options import override, toml_value
 from thalweg.experiments.framework.stages import Stage, Training
-from thalweg.experiments.shared import training
+from thalweg.experiments.shared import subjects, training
 from thalweg.experiments.shared.training import Setup, TrainingConfig
 from thalweg.figures.scales import number
 from thalweg.progress import track
@@ -61,8 +62,9 @@ class Varied(TrainingConfig):
 
     @model_validator(mode="after")
     def _can_vary(self) -> Varied:
-        known = {row.name for row in rows(type(self)) if not row.tables} - {"vary", "values"}
-        if self.vary not in known:
+        fields = {row.name: row for row in rows(type(self)) if not row.tables and row.name not in ("vary", "values")}
+        known = list(fields)
+        if row_of(self.vary, fields) is None:
             raise InputError(f"vary must be a field with a plain value, found {self.vary!r}{nearest(self.vary, known)}")
         if len(set(self.values)) < len(self.values):
             raise InputError(f"values must differ from each other, found {self.values}")
@@ -146,14 +148,12 @@ class Members:
     """
 
     def __init__(self, members: Sequence[Member], run: Run, start: Start | None = None) -> None:
-        from thalweg import models
-
         self.members, self.run, self.start = tuple(members), run, start
         self._held: tuple[TaskConfig, str, Task] | None = None  # one task at a time: members mostly share it
         checksums = {}
         for member in self.members:
             task = self.task(member.config)
-            models.describe(member.config.model, task.input_shape, task.outputs)
+            subjects.described(member.config.model, task)
             checksums[task.checksum] = None
         run.set_environment(data_checksum="+".join(checksums))
 
@@ -179,12 +179,8 @@ class Members:
 
     def task(self, config: TrainingConfig) -> Task:
         """Data of a member, read anew only if the member before had others."""
-        import torch
-
-        from thalweg import tasks
-
         if self._held is None or self._held[:2] != (config.data, config.dtype):
-            self._held = (config.data, config.dtype, tasks.load(config.data, getattr(torch, config.dtype)))
+            self._held = (config.data, config.dtype, subjects.task(config.data, config.dtype))
         return self._held[2]
 
 

@@ -145,6 +145,8 @@ def _way(view: View) -> str:
 
 def _stuck(setup: Setup, measured: Measured) -> list[str]:
     """Runs that learnt no more than a constant: dead networks travel too, and their paths look like any other."""
+    if setup.task.kind == "other" or setup.objective.loss_kind is None:
+        return []  # which constant is best is known for cross-entropy and squared error only
     targets = setup.task.train[1]
     if setup.task.kind == "classification":
         shares = targets.bincount() / len(targets)

@@ -72,7 +72,7 @@ def measured_on(config: Config, setup: Setup) -> Objective:
     if config.samples is not None and config.samples < objective.samples:
         order = torch.randperm(objective.samples, generator=generator(config.seed, 0, "sharpness:samples"))
         objective = objective.subset(order[: config.samples].sort().values)
-    if config.model.batchnorm:
+    if setup.normalized:
         objective = objective.with_batchnorm("recomputed")
     return objective.double()
 
@@ -139,7 +139,7 @@ def _parts(config: Config, setup: Setup, objective: Objective, theta: Tensor) ->
     def norms() -> dict[str, Any]:
         found = {"frobenius_product": measures.frobenius_product(objective, theta)}
         found["spectral_product"] = measures.spectral_product(objective, theta)
-        if not config.model.batchnorm:
+        if not setup.normalized:
             found["path_norm"] = measures.path_norm(objective, theta)
         if setup.task.kind == "classification" and objective.loss_kind == "cross_entropy":
             found["margin"] = measures.margins(objective, theta).percentile()

@@ -99,7 +99,7 @@ def tell(
 
 def _variance(setup: Setup) -> float:
     """The loss of the best constant output, for a mean squared error; NaN for others."""
-    if setup.task.kind == "classification":
+    if setup.task.kind != "regression" or setup.objective.loss_kind != "mse":
         return float("nan")
     return float(setup.task.train[1].double().var(dim=0, correction=0).mean())
 

@@ -30,8 +30,9 @@ without biases has only kinks at 0, so on x > 0 it can only be f(x) = c·x, howe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "Config", "run"]
 
+OWN = "data"
+"""What data of the user's are called among the functions."""
+
 
 class Config(Compared):
     """Settings of `function-fit`."""
@@ -63,8 +67,11 @@ class Config(Compared):
     data: TaskConfig = TaskConfig(name="function", points=256, test_points=1000)
     """Points, interval and noise; which functions is said by `functions`."""
 
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {**Compared.RESETS, "data": {"functions": (OWN,)}}
+
     functions: tuple[str, ...] = ("sinc", "sign-sin")
-    """The targets: names such as sinc, sign-sin, sines, step, chirp, or expressions of x."""
+    """The targets: names such as sinc, sign-sin, sines, step, chirp, or expressions of x. Data of your own are one
+    target, called "data"; their fit is drawn where they have one input and one output."""
 
     biases: Literal["drawn", "zero"] = "drawn"
     """How biases start: drawn like the weights (PyTorch's default), or 0 (Keras's): then all kinks begin at x = 0."""
@@ -80,6 +87,10 @@ class Config(Compared):
     def _functions_only(self) -> Config:
         from thalweg.tasks.functions import target
 
+        if self.data.source is not None:
+            if self.functions != (OWN,):
+                raise InputError(f"functions must be left out for data of your own, found {self.functions}")
+            return self
         if self.data.name != "function":
             raise InputError(f"data.name must be function (images are for image-fit), found {self.data.name}")
         if self.data.expression != TaskConfig().expression:
@@ -96,7 +107,9 @@ class Config(Compared):
 
     def check_data(self) -> None:
         """Refuse functions that cannot be evaluated on the interval."""
-        check_data(self.data.model_copy(update={"expression": text}) for text in self.functions)
+        super().check_data()
+        if self.data.source is None:
+            check_data(self.data.model_copy(update={"expression": text}) for text in self.functions)
 
 
 def _rejoined(texts: list[str]) -> list[str]:
@@ -163,7 +176,7 @@ def run(config: Config, run: Run) -> Findings:
 
 def _pairs(config: Config) -> list[tuple[str, str, ModelConfig]]:
     """Every target with every network and its label."""
-    networks = counted_labels(config, (1,), 1)
+    networks = counted_labels(config, config.data)
     return [(text, label, model) for text in config.functions for label, model in networks.items()]
 
 
@@ -182,4 +195,5 @@ def _without_biases(setup: Setup, theta: Tensor) -> Tensor:
 
 
 def _one(config: Config, text: str, model: ModelConfig) -> TrainingConfig:
-    return alone(config, data=config.data.model_copy(update={"expression": text}), model=model)
+    data = config.data if text == OWN else config.data.model_copy(update={"expression": text})
+    return alone(config, data=data, model=model)

@@ -23,17 +23,21 @@ which one is drawn. A small norm is no proof of a critical point: see `zero-grad
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments.framework.config import ExperimentConfig
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.sizes import check_data, check_precision, check_training, named_in, snapshots, trained
+from thalweg.experiments.shared.subjects import task
 from thalweg.models.config import ModelConfig
+from thalweg.sources import is_stamped, stamped, without_unset
+from thalweg.subjects.names import loss_text
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
@@ -74,12 +78,41 @@ class Case(BaseModel):
     training: Recipe = Recipe()
     """How it is trained; every iteration is recorded, whatever `training.metrics` says."""
 
+    loss: str = "auto"
+    """Loss: a name, or FILE.py:NAME of one of your own; auto: by the targets."""
+
+    metrics: str | None = None
+    """Measures beside loss and accuracy: FILE.py:NAME."""
+
     l2: float = Field(default=0.0, ge=0)
     """Weight of the penalty ½·l2·‖θ‖², part of the objective and of its gradient."""
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, loss: str) -> str:
+        return loss_text(loss)
+
+    @field_validator("metrics")
+    @classmethod
+    def _stamped(cls, metrics: str | None) -> str | None:
+        return None if metrics is None else stamped(metrics, "metrics")
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        data = without_unset(plain(self), ("metrics",))
+        return data if self.loss != "auto" else {name: value for name, value in data.items() if name != "loss"}
+
+
+_FIRST = {name: f"first.{name}" for name in Case.model_fields}
+_ALONE = {"second": None, "third": None, "fourth": None}
+_RESETS = {"first.model": _ALONE, "first.data": _ALONE}
 
 
 class Config(ExperimentConfig):
     """Settings of `gradient-norm`."""
+
+    SHORT: ClassVar[Mapping[str, str]] = _FIRST
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = _RESETS
 
     p: float = Field(default=2.0, ge=1, allow_inf_nan=True)
     """Which norm of the gradient: (Σ|gᵢ|ᵖ)^(1/p); inf is the largest component."""
@@ -128,7 +161,7 @@ class Config(ExperimentConfig):
 
         found: list[Stage] = []
         for name, case in self.cases.items():
-            given = {field: getattr(case, field) for field in ("replicas", "data", "model", "l2")}
+            given = {field: getattr(case, field) for field in ("replicas", "data", "model", "loss", "metrics", "l2")}
             recipe = case.training.model_copy(update=_cadences(case))
             config = TrainingConfig(**given, training=recipe, dtype=self.dtype, device=self.device)
             recording = _recording(name)
@@ -142,6 +175,8 @@ class Config(ExperimentConfig):
         """Refuse data that are not there."""
         for name, case in self.cases.items():
             check_data([case.data], f"{name}.")
+            if any(map(is_stamped, (case.model.source or "", case.data.source or "", case.loss, case.metrics or ""))):
+                _prepared(self, case, name)
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -213,16 +248,17 @@ def run(config: Config, run: Run) -> Findings:
 
 def _prepared(config: Config, case: Case, name: str) -> Setup:
     """Loads data and builds the network and the loss of a case."""
-    import torch
-
-    from thalweg import tasks
     from thalweg.experiments.shared.training import TrainingConfig, build
 
-    own = {"data": case.data, "model": case.model, "l2": case.l2, "dtype": config.dtype, "device": config.device}
+    own = {field: getattr(case, field) for field in ("data", "model", "loss", "metrics", "l2")}
     with named_in(f"{name}.data", TaskConfig):
-        task = tasks.load(case.data, getattr(torch, config.dtype))
+        data = task(case.data, config.dtype)
     with named_in(name, Case):
-        return build(TrainingConfig.model_validate(own), task)
+        setup = build(TrainingConfig(**own, dtype=config.dtype, device=config.device), data)
+    if config.of == "full" and case.model.source is not None and setup.normalized:
+        words = "networks that are the same in training and in evaluation"
+        raise InputError(f"of 'full' needs {words}, found batch normalization in {setup.network}")
+    return setup
 
 
 def _trained(config: Config, case: Case, setup: Setup, label: str, run: Run, name: str) -> Course:

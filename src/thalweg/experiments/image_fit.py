@@ -32,8 +32,8 @@ from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._members import Member, Members, histories, named
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared import subjects
 from thalweg.experiments.shared.networks import Compared, alone, counted_labels
-from thalweg.experiments.shared.sizes import shapes
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, ErrorBars, Figure, Panel
@@ -62,14 +62,13 @@ class Config(Compared):
 
     @model_validator(mode="after")
     def _images_only(self) -> Config:
-        if self.data.name == "function":
+        if self.data.source is None and self.data.name == "function":
             raise InputError("data.name must name images (functions are for function-fit), found function")
         return self
 
     def stages(self) -> list[Stage]:
         """The training of every network."""
-        shape, outputs, _ = shapes(self.data)
-        given = _members(self, counted_labels(self, shape, outputs))
+        given = _members(self, counted_labels(self, self.data))
         return [Training(member.name, member.config) for member in given]
 
 
@@ -139,14 +138,10 @@ PRESETS = {
 
 def run(config: Config, run: Run) -> Findings:
     """Trains every network and compares them."""
-    import torch
-
-    from thalweg import models, tasks
-
-    task = tasks.load(config.data, getattr(torch, config.dtype))
-    networks = counted_labels(config, task.input_shape, task.outputs)
+    task = subjects.task(config.data, config.dtype)
+    networks = counted_labels(config, config.data)
     history = histories(Members(_members(config, networks), run))
-    structures = {label: models.describe(model, task.input_shape, task.outputs) for label, model in networks.items()}
+    structures = {label: subjects.described(model, task) for label, model in networks.items()}
     return _tell(config, task, structures, history)
 
 

@@ -35,6 +35,8 @@ from pydantic import Field, model_validator
 from thalweg.errors import InputError
 from thalweg.experiments._members import Member, Members, Varied, histories, members
 from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.sizes import is_classification
+from thalweg.experiments.shared.subjects import test_count
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -42,6 +44,7 @@ from thalweg.training.recipe import Cadence, Recipe
 if TYPE_CHECKING:
     import polars as pl
 
+    from thalweg.experiments.shared.training import TrainingConfig
     from thalweg.runs import Run
 
 __all__ = ["PRESETS", "Config", "measure", "run", "merge"]
@@ -82,12 +85,22 @@ class Config(Varied):
 
     @model_validator(mode="after")
     def _classes_only(self) -> Config:
-        if self.data.name == "function" or self.data.target != "labels":
+        if self.data.source is None and (self.data.name == "function" or self.data.target != "labels"):
             raise InputError("data must have labels that can be random, found a task of values")
         changed = self.data.label_noise or self.data.shuffle_labels or self.data.pixels != "true"
         if changed and (self.vary == "corruption" or self.corruption != "as given"):
             raise InputError("corruption says what is done to the data, leave data.label_noise, shuffle_labels, pixels")
         return self
+
+    def check_data(self) -> None:
+        """Refuse also data of the user's whose targets are no classes."""
+        if not is_classification(self.data):
+            raise InputError("data must have labels that can be random, found a task of values")
+        super().check_data()
+
+    def trainings(self) -> list[TrainingConfig]:
+        """One for every kind of data."""
+        return [_corrupted(member).config for member in members(self)]
 
 
 def _log(points: int, **recipe: Any) -> Recipe:
@@ -179,7 +192,7 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
 
     trained = Members([_corrupted(member) for member in members(config)], run)
     task = trained.task(trained.members[0].config)
-    counts = {"samples": task.samples, "test_samples": len(task.test[0]) if task.test else 0, "classes": task.outputs}
+    counts = {"samples": task.samples, "test_samples": test_count(task), "classes": task.outputs}
     return histories(trained).with_columns(**{name: pl.lit(count) for name, count in counts.items()})
 
 

@@ -43,9 +43,12 @@ from thalweg.experiments._members import METRICS, Member, Members, Varied, membe
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.sizes import has_test, test_samples, trained
+from thalweg.experiments.shared.subjects import task
+from thalweg.experiments.shared.training import build
 from thalweg.figures import Axis, Figure, HLine, Line, Mark, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
+from thalweg.sources import Source
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
@@ -80,9 +83,24 @@ class Config(Varied):
 
     @model_validator(mode="after")
     def _there(self) -> Config:
+        if self.data.source is None:
+            self._check_samples()
+        return self
+
+    def _check_samples(self) -> None:
         if self.measured_on == "test" and not all(has_test(one.data) for one in self.trainings()):
             raise InputError("measured_on must be 'train' for a task without a test set, found 'test'")
-        return self
+
+    def check_data(self) -> None:
+        """Refuse also data of the user's without what is measured."""
+        super().check_data()
+        self._check_samples()
+        for one in self.trainings()[:1] if self.sources else []:
+            if build(one, task(one.data, one.dtype)).objective.loss_on == "batch":
+                raise InputError(
+                    "loss must be one of (outputs, targets) for the sensitivity to inputs, which a loss of "
+                    f"(model, batch) does not tell from targets, found {Source.of(one.loss).label}"
+                )
 
     def stages(self) -> list[Stage]:
         """Every training, and the derivatives of its networks."""

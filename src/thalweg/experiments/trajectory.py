@@ -75,15 +75,20 @@ class Config(TrainingConfig):
         for name in ("epochs", "steps"):
             if getattr(self.training, name) == 0:
                 raise InputError(f"training.{name} must be at least 1, for a path has two ends, found 0")
+        if self.data.source is None:
+            self._check_labels()
+        return self
+
+    def _check_labels(self) -> None:
         if self.labels == "test" and not has_test(self.data):
             raise InputError("labels must be 'train' for a task without a test set, found 'test'")
-        return self
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also a layer that there is not, and more points than principal components have memory for."""
         from thalweg.objective import ParameterLayout
 
         super().check_sizes(root)
+        self._check_labels()
         if self.layer is not None:
             _matching(self.layer, ParameterLayout.of(built(self.data, self.model)))
         parameters, samples = trained(self.data, self.model)

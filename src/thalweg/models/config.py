@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from thalweg.configured import Configured
 from thalweg.errors import InputError
+from thalweg.sources import Arguments, stamped, without_unset
 
 __all__ = ["ActivationName", "ModelConfig"]
 
@@ -102,15 +104,38 @@ class ModelConfig(Configured):
     blocks: int = Field(default=1, ge=1, le=DEEPEST)
     """Residual blocks of two convolutions in each stage (resnet)."""
 
+    source: str | None = None
+    """A network of your own in place of a family: FILE.py:NAME of a class of modules or a function that returns one."""
+
+    args: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default_factory=Arguments)
+    """Keyword arguments of `source`: args.width 32."""
+
     @property
     def homogeneous(self) -> bool:
         """Whether f(c·x) = c·f(x) for every c ≥ 0: with one input x > 0, the network is a straight line through 0."""
         linear_pieces = self.activation in ("relu", "leaky_relu", "identity")
-        return linear_pieces and not self.bias and not self.batchnorm
+        return linear_pieces and not self.bias and not self.batchnorm and self.source is None
+
+    @field_validator("source")
+    @classmethod
+    def _stamped(cls, source: str | None) -> str | None:
+        return None if source is None else stamped(source, "model")
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return without_unset(plain(self), ("source", "args"))
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
         fields = type(self).model_fields
+        if self.source is not None:
+            for field, given in fields.items():
+                if field not in ("source", "args") and getattr(self, field) != given.default:
+                    found = getattr(self, field)
+                    raise InputError(f"source and {field} both choose the network: give one, found {field} {found}")
+            return self
+        if self.args:
+            raise InputError(f"args goes with a network of your own, found no source and args {', '.join(self.args)}")
         special = set().union(*_USED.values()) - _USED[self.kind]
         for field in sorted(special):
             if getattr(self, field) != fields[field].default:

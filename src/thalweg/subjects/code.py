@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,25 +23,32 @@ import torch
 from thalweg.errors import InputError, first_line, nearest
 from thalweg.sources import PYTHON, Source
 
-__all__ = ["allow", "allowed", "explaining", "keep", "resolve", "seeded"]
+__all__ = ["allow", "allowed", "explaining", "keep", "located", "resolve", "seeded"]
 
-_ALLOWED: set[str] = set()  # checksums of code that was named in this process
+_ALLOWED: dict[str, str] = {}  # checksum of what was named in this process -> its path
 _MODULES: dict[tuple[Path, str], ModuleType] = {}  # file and checksum -> the module that was run
 _OBJECTS: dict[str, Any] = {}  # sources in Python -> the objects
 
 
 def allow(sources: Iterable[Source]) -> None:
-    """Note that the user has named this code here: it may run.
+    """Note that the user has named these files here: they may be run and read.
 
     Args:
-        sources: With their checksums; those of data need nothing.
+        sources: With their checksums.
     """
-    _ALLOWED.update(source.sha256 for source in sources if source.name)
+    _ALLOWED.update((source.sha256, source.path) for source in sources if source.path != PYTHON)
 
 
 def allowed(source: Source) -> bool:
     """Whether a source may be read: data always, code if it was named here."""
-    return not source.name or (source.sha256 in _ALLOWED if source.path != PYTHON else str(source) in _OBJECTS)
+    if source.path == PYTHON:
+        return str(source) in _OBJECTS
+    return not source.name or source.sha256 in _ALLOWED
+
+
+def located(source: Source) -> Source:
+    """The source at the path where it was named here."""
+    return replace(source, path=_ALLOWED.get(source.sha256, source.path))
 
 
 def keep(source: Source, value: Any) -> None:
@@ -65,11 +73,12 @@ def resolve(source: Source, what: str) -> Any:
                 "call thalweg.experiments.run with it again"
             )
         raise InputError(
-            f"{what} {source.label} is code that was not named here and is not run: "
-            f"name it with --source {source.path}, or give the command of the run again"
+            f"{what} {source.label} is code that was not named on this command line and is not run: "
+            f"add --source {source.path}"
         )
     if source.path == PYTHON:
         return _OBJECTS[str(source)]
+    source = located(source)
     key = Path(source.path).resolve(), source.sha256
     if key not in _MODULES:
         source.check()

@@ -42,22 +42,19 @@ class Loose(Task):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Empty: there is not one input."""
-        return ()
+        """Shape of one input; empty where there is not one tensor of inputs."""
+        inputs = self.train[0] if isinstance(self.train, tuple) else None
+        return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
 
     @property
     def samples(self) -> int:
         """Number of training samples N."""
-        return _count(self.train)
+        return self.count(self.train)
 
-    @property
-    def test_samples(self) -> int:
-        """Number of test samples."""
-        return 0 if self.test is None else _count(self.test)
-
-
-def _count(data: Any) -> int:
-    return sum(map(sample_count, data)) if isinstance(data, list) else sample_count(data)
+    @staticmethod
+    def count(data: Any) -> int:
+        """Number of samples of one set."""
+        return sum(map(sample_count, data)) if isinstance(data, list) else sample_count(data)
 
 
 def parts(given: Any) -> Split:
@@ -108,18 +105,17 @@ def as_task(given: Any, name: str, *, dtype: torch.dtype = torch.float32, seed: 
     if len(set(kinds)) > 1:
         raise InputError(f"train and test data must be of one kind, found {kinds[0]} and {kinds[1]}")
     kind = kinds[0]
-    held = f" and {_count(sets[1]):,} test" if len(sets) > 1 else ""
-    words = f"{name}: {_count(sets[0]):,} training{held} samples"
-    pair = isinstance(sets[0], tuple) and len(sets[0]) == 2 and all(isinstance(part, Tensor) for part in sets[0])
+    held = f" and {Loose.count(sets[1]):,} test" if len(sets) > 1 else ""
+    words = f"{name}: {Loose.count(sets[0]):,} training{held} samples"
     outputs = 0
     if kind == "classification":
         outputs = 1 + max(int(data[1].max()) for data in sets)
-    elif kind == "regression" and pair:
-        sets = [(x, y.reshape(len(y), -1)) for x, y in sets]
-        outputs = sets[0][1].shape[1]
-    tensors = pair and kind != "other" and all(type(part) is Tensor for data in sets for part in data)
-    task = Task if tensors else Loose
-    return task(name, name, kind, sets[0], sets[1] if len(sets) > 1 else None, outputs, f"{words}.")
+    elif kind == "regression":
+        outputs = sets[0][1][0].numel()
+    plain = kind == "classification" or (kind == "regression" and sets[0][1].dim() == 2)
+    tensors = plain and all(type(part) is Tensor for data in sets for part in data)
+    made = Task if tensors else Loose
+    return made(name, name, kind, sets[0], sets[1] if len(sets) > 1 else None, outputs, f"{words}.")
 
 
 def _kind(data: Any) -> Literal["classification", "regression", "other"]:

@@ -14,7 +14,7 @@ from torch import nn
 from thalweg.errors import InputError, brief
 from thalweg.sources import Source, is_code, stamped
 from thalweg.subjects import files
-from thalweg.subjects.code import allow, explaining, resolve, seeded
+from thalweg.subjects.code import allow, explaining, located, resolve, seeded
 from thalweg.subjects.subject import Subject
 
 __all__ = ["data_of", "load", "loss_of", "maker_of", "metrics_of"]
@@ -126,6 +126,7 @@ def data_of(
         return found if test_share is None else _held_out(found, test_share, seed)
     if given:
         raise InputError(f"data.args goes with a function in a file of code, found {source.label}")
+    source = located(source)
     source.check()
     arrays = files.read(Path(source.path), target)
     if test_share is not None and arrays.test is not None:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thalweg.errors import InputError, brief, nearest
+from thalweg.errors import InputError, brief
 from thalweg.objective.targets import accuracy
+from thalweg.subjects.names import check_name
 
-__all__ = ["LOSSES", "check_name", "called", "fitted", "functions", "loss_on", "named"]
+__all__ = ["LOSSES", "called", "fitted", "functions", "loss_on", "named"]
 
-LOSSES: Mapping[str, Callable[[], nn.Module]] = {
+LOSSES: Mapping[str, Callable[[], nn.Module]] = {  # by the names of `names.NAMES`
     "cross-entropy": nn.CrossEntropyLoss,
     "nll": nn.NLLLoss,
     "mse": nn.MSELoss,
@@ -24,22 +25,8 @@ LOSSES: Mapping[str, Callable[[], nn.Module]] = {
     "huber": nn.HuberLoss,
     "bce": nn.BCEWithLogitsLoss,
 }
-"""Name -> loss; bce takes scores (logits), as cross-entropy does."""
-
 _CLASSES = ("cross-entropy", "nll")  # compare scores with class numbers; the others compare number with number
 _MODELS = ("model", "module", "net", "network")
-
-
-def check_name(text: str) -> str:
-    """The name of a loss, or the source of one.
-
-    Raises:
-        InputError: Neither.
-    """
-    if text in LOSSES or text == "auto":
-        return text
-    hint = nearest(text, LOSSES)
-    raise InputError(f"loss must be auto, {', '.join(LOSSES)} or FILE.py:NAME, found {brief(text)}{hint}")
 
 
 def named(name: str, kind: str) -> tuple[nn.Module, bool]:

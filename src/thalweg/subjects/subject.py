@@ -22,6 +22,7 @@ from thalweg.sources import Source
 from thalweg.subjects import losses
 from thalweg.subjects.code import explaining, seeded
 from thalweg.subjects.data import as_task
+from thalweg.subjects.names import check_name
 from thalweg.tasks.task import Task
 
 __all__ = ["Subject"]
@@ -78,7 +79,7 @@ class Subject:
         if self.data is None:
             raise InputError("data must be given, found None")
         if isinstance(self.loss, str):
-            losses.check_name(self.loss)
+            check_name(self.loss)
         else:
             losses.called(self.loss)
         if self.metrics is not None:

@@ -14,7 +14,7 @@ from thalweg._short import short
 from thalweg.errors import InputError, brief
 from thalweg.experiments.framework.config import ExperimentConfig
 from thalweg.experiments.framework.discovery import find
-from thalweg.experiments.framework.fields import closest, rows
+from thalweg.experiments.framework.fields import closest, named, rows
 from thalweg.experiments.framework.options import flatten, override, read_toml, validated
 from thalweg.runs.layout import folder_name
 from thalweg.sweeps.values import spread
@@ -109,13 +109,14 @@ def plan(experiment: str, config: ExperimentConfig, sweeps: Mapping[str, object]
     given: dict[str, list[object]] = {}
     for key, values in sweeps.items():
         name = key.replace("-", "_")
-        if name not in known:
+        row = named(name, known)
+        if row is None:
             raise InputError(f"unknown field '{key}'{closest(name, list(known))}")
-        if known[name].tables:
+        if row.tables:
             raise InputError(f"sweep must name a field with a value, found the table '{key}'")
         if name in given:
             raise InputError(f"field '{name}' must be swept once, found it twice")
-        given[name] = spread(name, values, known[name].annotation)
+        given[name] = spread(name, values, row.annotation)
     return _product(experiment, config, given, tuple(plot))
 
 

@@ -139,6 +139,8 @@ def _spaced(key: str, part: str, annotation: Any, kind: str, low: str, high: str
         raise _refused(key, "have two different ends and a COUNT of at least 2", part)
     _check_count(key, points, part)
     taken = _members(annotation)
+    if annotation is Any:  # a keyword argument of the user's: an integer between integers
+        taken = {int} if low.isdigit() and high.isdigit() else {float}
     if not taken & {int, float}:
         raise _refused(key, "be a list of values, not of numbers", part)
     values = np.geomspace(first, last, points) if kind == "log" else np.linspace(first, last, points)

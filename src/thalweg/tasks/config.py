@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from thalweg.configured import Configured
-from thalweg.errors import InputError
+from thalweg.errors import InputError, nearest
+from thalweg.sources import Arguments, Source, stamped, without_unset
 
 __all__ = ["DataName", "TaskConfig"]
 
@@ -16,6 +18,8 @@ DataName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "function"]
 
 _FUNCTION_FIELDS = ("expression", "interval", "points", "test_points", "grid", "noise")
 _IMAGE_FIELDS = ("path", "samples", "test_samples", "label_noise", "shuffle_labels", "pixels", "target")
+
+_OWN_FIELDS = ("source", "args", "test_share")
 
 
 class TaskConfig(Configured):
@@ -79,8 +83,9 @@ class TaskConfig(Configured):
     pixels: Literal["true", "shuffled", "shuffled-per-image", "gaussian"] = "true"
     """images: true, in one random order, in another order for each image, or noise of the same mean and variance."""
 
-    target: Literal["labels", "inputs"] = "labels"
-    """images: what to predict; "inputs" is the image itself, flattened, for autoencoders."""
+    target: str = "labels"
+    """images: what to predict: labels; or inputs, the image itself, flattened, for autoencoders. Of a table of your
+    own: the column that is predicted."""
 
     standardize: Literal["none", "pixel-range", "zscore"] | None = None
     """Raw values, [0, 1], or mean 0 and variance 1 in the training set; default pixel-range for images, else none."""
@@ -88,16 +93,56 @@ class TaskConfig(Configured):
     seed: int = Field(default=0, ge=0)
     """Seed of every random choice made here; the split of digits does not depend on it."""
 
+    source: str | None = None
+    """Data of your own: FILE.py:NAME of a function that returns them; an .npz, .csv or .parquet file; or a folder with
+    a folder of images for each class."""
+
+    args: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default_factory=Arguments)
+    """Keyword arguments of a function of `source`: args.samples 100."""
+
+    test_share: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the samples that are held out as test set, of data of your own without one; drawn from `seed`."""
+
+    @property
+    def called(self) -> str:
+        """What sentences call the data."""
+        return self.name if self.source is None else Source.of(self.source).label
+
     @property
     def scaling(self) -> Literal["none", "pixel-range", "zscore"]:
         """The standardisation that `standardize` stands for, with its default filled in."""
         if self.standardize is not None:
             return self.standardize
+        if self.source is not None:
+            return "none"
         return "none" if self.name == "function" else "pixel-range"
+
+    @field_validator("source")
+    @classmethod
+    def _stamped(cls, source: str | None) -> str | None:
+        return None if source is None else stamped(source, "data", data=True)
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return without_unset(plain(self), _OWN_FIELDS)
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskConfig:
         fields = type(self).model_fields
+        if self.source is not None:
+            for field in ("name", "path", *_FUNCTION_FIELDS):
+                if getattr(self, field) != fields[field].default:
+                    found = getattr(self, field)
+                    raise InputError(f"source and {field} both choose the data: give one, found {field} {found}")
+            if self.label_noise and self.shuffle_labels:
+                raise InputError("label_noise and shuffle_labels both change the labels: give one, found both")
+            return self
+        for field in ("args", "test_share"):
+            if (found := getattr(self, field)) not in (None, {}):
+                raise InputError(f"{field} goes with data of your own, found no source and {field} {found}")
+        if self.target not in ("labels", "inputs"):
+            hint = nearest(self.target, ("labels", "inputs"))
+            raise InputError(f"target must be 'labels' or 'inputs', found {self.target!r}{hint}")
         foreign, where = (
             (_IMAGE_FIELDS, "images") if self.name == "function" else (_FUNCTION_FIELDS, "the task 'function'")
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments.framework.stages import Stage
+from thalweg.sources import Source, is_stamped
 
-__all__ = ["ExperimentConfig"]
+__all__ = ["ExperimentConfig", "sources_in"]
 
 
 class ExperimentConfig(BaseModel):
@@ -30,6 +32,12 @@ class ExperimentConfig(BaseModel):
         protected_namespaces=(),  # `model` is the field's natural name for the network
     )
 
+    SHORT: ClassVar[Mapping[str, str]] = {}
+    """Short for a table in another place: ``--model`` of an experiment that has one for each of its cases."""
+
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    """Table -> fields that speak of what is built in, and their values where the user names a source of their own."""
+
     seed: int = Field(default=0, ge=0, lt=2**32)  # what NumPy's older generators take, t-SNE's among them
     """Seed of everything random: data, initial weights, batch order, dropout, probes."""
 
@@ -41,6 +49,11 @@ class ExperimentConfig(BaseModel):
 
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads of torch; None chooses by the size of the operations: one for small networks."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is of the user's own, with the checksums of its content."""
+        return sources_in(self.model_dump())
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse what cannot fit into memory or onto the disk, before a run is made; by default nothing is asked.
@@ -69,3 +82,17 @@ class ExperimentConfig(BaseModel):
         if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
             raise InputError(f"device must be cpu, cuda, cuda:N or mps, found {device!r}")
         return device
+
+
+def sources_in(config: Mapping[str, object]) -> tuple[Source, ...]:
+    """The different sources in a configuration, as data."""
+    return tuple(dict.fromkeys(Source.of(text) for text in _texts(config) if is_stamped(text)))
+
+
+def _texts(found: object) -> Iterator[str]:
+    """All texts in tables and lists."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, Mapping | list | tuple):
+        for inner in found.values() if isinstance(found, Mapping) else found:
+            yield from _texts(inner)

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from thalweg.experiments.framework.stages import Other, Passes, Stage, Training
-from thalweg.experiments.shared.sizes import IMAGES, is_classification, recorded, shapes, trained
+from thalweg.experiments.shared.sizes import is_classification, recorded, shapes, test_samples, trained
+from thalweg.experiments.shared.subjects import task
 from thalweg.experiments.shared.training import Setup, TrainingConfig, build
 from thalweg.progress import hidden
 from thalweg.runs import MemoryRecording
@@ -115,10 +116,7 @@ def _batch(config: TrainingConfig, samples: int) -> int:
 
 
 def _test_samples(config: TrainingConfig) -> int:
-    data = config.data
-    if data.name == "function":
-        return data.test_points
-    return IMAGES[data.name][3] if data.test_samples is None else data.test_samples
+    return test_samples(config.data)
 
 
 class _Prices:
@@ -176,14 +174,14 @@ class _Prices:
 def _kind(config: TrainingConfig) -> tuple[Any, ...]:
     """Networks that differ in sizes only."""
     names = ("device", "dtype", "loss", "replicas")
-    model = config.model.kind, config.model.batchnorm, config.model.dropout
-    return *(getattr(config, name) for name in names), config.data.name, config.training.optimizer, model
+    model = config.model.kind, config.model.batchnorm, config.model.dropout, config.model.source
+    return *(getattr(config, name) for name in names), config.data.called, config.training.optimizer, model
 
 
 def _same(config: TrainingConfig) -> tuple[Any, ...]:
     """What decides the time of a step."""
     samples = trained(config.data, config.model)[1]
-    return config.model, config.data.name, _kind(config), _batch(config, samples), config.training.compile
+    return config.model, config.data.called, _kind(config), _batch(config, samples), config.training.compile
 
 
 def _work(config: TrainingConfig) -> float:
@@ -192,7 +190,9 @@ def _work(config: TrainingConfig) -> float:
 
 
 def throwaway(config: TrainingConfig) -> Setup:
-    """Network and loss on random data of the right shapes."""
+    """Network and loss on random data of the right shapes; on data of the user's as they are."""
+    if config.data.source is not None:
+        return build(config, task(config.data, config.dtype))
     shape, outputs, samples = shapes(config.data)
     count = min(samples, THROWAWAY)
     random, dtype = torch.Generator().manual_seed(0), getattr(torch, config.dtype)
@@ -203,8 +203,8 @@ def throwaway(config: TrainingConfig) -> Setup:
         if classes
         else torch.randn(count, outputs, generator=random, dtype=dtype)
     )
-    task = Task(config.data.name, "", "classification" if classes else "regression", (x, y), None, outputs, "")
-    return build(config, task)
+    data = Task(config.data.name, "", "classification" if classes else "regression", (x, y), None, outputs, "")
+    return build(config, data)
 
 
 def _step(setup: Setup, config: TrainingConfig) -> float:

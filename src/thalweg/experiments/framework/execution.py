@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from thalweg import threads
-from thalweg._files.writing import temporary_folder, writing_to
+from thalweg._files.writing import temporary_folder, write_bytes, writing_to
 from thalweg.errors import InputError
-from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.config import ExperimentConfig, sources_in
 from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.options import validated
@@ -21,8 +23,10 @@ from thalweg.runs.environment import RECORDED
 from thalweg.runs.layout import RunFiles, folder_name
 from thalweg.runs.lock import locked
 from thalweg.runs.unsealed import doubting
+from thalweg.sources import PYTHON
+from thalweg.subjects.code import allow, allowed, located
 
-__all__ = ["compute", "execute", "load_findings", "reopen", "start"]
+__all__ = ["admit", "compute", "execute", "load_findings", "reopen", "start"]
 
 
 def execute(name: str, config: ExperimentConfig, root: str | Path = "runs", command: str = "") -> Run:
@@ -67,6 +71,7 @@ def start(
     if type(config) is not experiment.config:
         raise InputError(f"config must be a Config of {name}, found {type(config).__module__}.{type(config).__name__}")
     _check_device(config.device)
+    allow(config.sources)  # whoever begins a run has named them
     config.check_sizes(root)
     path = Path(root) / folder_name(name, config.model_dump(mode="json"))
     if fresh or not os.path.lexists(path):  # what a run has computed needs no data any more
@@ -114,6 +119,7 @@ def compute(run: Run) -> Findings:
     experiment, config = find(run.experiment), _configuration(run)
     _check_device(config.device)
     with run.writing(), _threads(config.threads):
+        _keep_sources(config, run)
         with doubting(run.ledger):
             found = experiment.run(config, run)
         run.save("findings", found.to_json())
@@ -137,6 +143,44 @@ def load_findings(run: Run) -> Findings:
     except InputError as error:
         file = run.files.results / "findings.json"
         raise error if str(file) in str(error) else InputError(f"{file} is corrupt: {error}") from None
+
+
+def admit(run: Run, files: Iterable[str | Path]) -> None:
+    """Let a run that was begun before use the user's files that are named now: code that is not named is not run.
+
+    Args:
+        run: The run, also one that somebody else has made, or a sweep.
+        files: Files of code and of data.
+
+    Raises:
+        InputError: A file that the run does not use, as it is now; or code of the run that is not among them.
+    """
+    used = sources_in(run.config)
+    for file in map(str, files):
+        mine = [one for one in used if replace(one, path=file).stamped().sha256 == one.sha256]
+        if not mine:
+            raise InputError(f"source {file} must be a file that the run uses, unchanged, found another")
+        allow(replace(one, path=file) for one in mine)
+    for one in used:
+        if one.name and not allowed(one):
+            if one.path == PYTHON:
+                words = "was an object of the program that began it: call thalweg.experiments.run again"
+                raise InputError(f"run {run.path} cannot be continued here, {one.name} {words}")
+            raise InputError(
+                f"run {run.path} runs code of {one.path}, which must be named to be run: "
+                f"`thalweg resume {run.path} --source {one.path}`"
+            )
+
+
+def _keep_sources(config: ExperimentConfig, run: Run) -> None:
+    """Copies of the texts of the user's code beside the run; data stay where they are, their checksums are recorded."""
+    for one in config.sources:
+        found = located(one)
+        for file in found.files if one.name else ():
+            copy = run.files.folder / "sources" / file.relative_to(Path(found.path).parent)
+            if not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(copy, file.read_bytes())
 
 
 def _discard(path: Path) -> None:

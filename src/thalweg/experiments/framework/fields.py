@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,10 @@ from pydantic.fields import FieldInfo
 
 from thalweg.errors import nearest
 
-__all__ = ["FieldRow", "closest", "rows", "tables", "value"]
+__all__ = ["FieldRow", "closest", "named", "rows", "tables", "value"]
+
+ARGUMENTS = "args"
+"""Last part of the name of a field that holds keyword arguments, each of which is a field of its own to the user."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,22 @@ def rows(config: type[BaseModel], prefix: str = "") -> Iterator[FieldRow]:
                     yield inner
 
 
+def named(name: str, known: Mapping[str, FieldRow]) -> FieldRow | None:
+    """The row of a dotted field; also of a name within a field of keyword arguments, such as ``model.args.width``.
+
+    >>> from thalweg.models.config import ModelConfig
+    >>> known = {row.name: row for row in rows(ModelConfig)}
+    >>> named("args.width", known).text, named("width.args", known)
+    ('Keyword argument of your own.', None)
+    """
+    if name in known:
+        return known[name]
+    table, _, key = name.rpartition(".")
+    if table in known and table.rpartition(".")[2] == ARGUMENTS and key.isidentifier():
+        return FieldRow(name, Any, None, "Keyword argument of your own.", ())
+    return None
+
+
 def tables(annotation: Any) -> tuple[type[BaseModel], ...]:
     """The pydantic models in an annotation such as ``Training`` or ``Training | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -78,7 +97,7 @@ def value(config: BaseModel, name: str) -> object:
     """
     found: object = config
     for part in name.split("."):
-        found = getattr(found, part, None)
+        found = found.get(part) if isinstance(found, Mapping) else getattr(found, part, None)
     return found
 
 

@@ -18,11 +18,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from thalweg._files.reading import regular
 from thalweg.errors import InputError, brief
-from thalweg.experiments.framework.fields import FieldRow, closest, rows
+from thalweg.experiments.framework.config import ExperimentConfig
+from thalweg.experiments.framework.fields import FieldRow, closest, named, rows, value
 from thalweg.experiments.framework.sentences import sentence
 
 if TYPE_CHECKING:
-    from thalweg.experiments.framework.config import ExperimentConfig
     from thalweg.experiments.framework.discovery import Experiment
 
 __all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "toml_value", "validated"]
@@ -87,15 +87,24 @@ def override(config: C, changes: Mapping[str, object]) -> C:
     if not changes:
         return config
     known = {row.name: row for row in rows(type(config))}
+    spelled: dict[str, str] = {}
+    for key, given in changes.items():
+        name = _spelled_out(key, given, known, config)
+        if name in spelled:
+            raise InputError(f"field '{name}' must be given once, found {spelled[name]} and {key}")
+        spelled[name] = key
     data = config.model_dump()
-    for key, value in changes.items():
-        name = key.replace("-", "_")
-        if name not in known:
+    for name, key in sorted(spelled.items(), key=lambda pair: not pair[0].endswith(f".{SOURCE}")):  # sources first
+        row = named(name, known)
+        if row is None:
             raise InputError(
                 f"unknown field '{key}'{closest(name, list(known)) or ', see `thalweg run EXPERIMENT --help`'}"
             )
-        _assign(data, name.split("."), _converted(value, known[name], key))
-    return validated(type(config), data, {key.replace("-", "_"): key for key in changes})
+        found = _converted(changes[key], row, key)
+        if name.endswith(f".{SOURCE}") and found is not None:
+            _replace(data, name.removesuffix(f".{SOURCE}"), config, spelled)
+        _assign(data, name.split("."), found)
+    return validated(type(config), data, spelled)
 
 
 def validated(kind: type[C], data: Mapping[str, object], spelled: Mapping[str, str] | None = None) -> C:
@@ -125,12 +134,12 @@ def flatten(data: Mapping[str, object], kind: type[BaseModel]) -> dict[str, obje
     known = {row.name for row in rows(kind) if row.tables}
 
     def walk(table: Mapping[str, object], prefix: str) -> Iterable[tuple[str, object]]:
-        for key, value in table.items():
+        for key, found in table.items():
             name = prefix + key.replace("-", "_")
-            if isinstance(value, Mapping) and name in known:
-                yield from walk(value, f"{name}.")
+            if isinstance(found, Mapping) and name in known:
+                yield from walk(found, f"{name}.")
             else:
-                yield name, value
+                yield name, found
 
     return dict(walk(data, ""))
 
@@ -198,6 +207,32 @@ def read_arguments(arguments: Sequence[str]) -> dict[str, str | list[str]]:
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
+SOURCE = "source"
+"""Last part of the name of a field that names something of the user's in place of the table that it stands in."""
+
+
+def _spelled_out(key: str, given: object, known: Mapping[str, FieldRow], config: BaseModel) -> str:
+    """The dotted name that a key stands for: a table given as a text is its source; what is short for others."""
+    name = key.replace("-", "_")
+    head, dot, rest = name.partition(".")
+    if head not in known and isinstance(config, ExperimentConfig) and head in config.SHORT:
+        name = f"{config.SHORT[head]}{dot}{rest}"
+    if isinstance(given, str) and given != "None" and f"{name}.{SOURCE}" in known and name in known:
+        return f"{name}.{SOURCE}"
+    return name
+
+
+def _replace(data: dict[str, Any], table: str, config: BaseModel, given: Mapping[str, str]) -> None:
+    """Take out what a preset says of a table that the user replaces, and of what is made for it alone."""
+    if value(config, f"{table}.{SOURCE}") is not None:
+        return
+    _assign(data, table.split("."), {})
+    resets = config.RESETS.get(table, {}) if isinstance(config, ExperimentConfig) else {}
+    for name, default in resets.items():
+        if not any(one == name or one.startswith(f"{name}.") for one in given):
+            _assign(data, name.split("."), default)
+
+
 def _assign(data: dict[str, Any], path: list[str], value: object) -> None:
     table = data
     for depth, key in enumerate(path[:-1], 1):
@@ -216,6 +251,8 @@ def _converted(value: object, row: FieldRow, key: str) -> object:
     """Text in the type of its field, if any reading of it fits; else unchanged, for validation to refuse."""
     if not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))):
         return value
+    if row.annotation is Any:  # a keyword argument: TOML says what it is
+        return [_plain(item) for item in value] if isinstance(value, list) else _plain(value)
     adapter = TypeAdapter(row.annotation)
     for reading in _readings(value) if isinstance(value, str) else [value]:
         with suppress(ValidationError):
@@ -224,6 +261,20 @@ def _converted(value: object, row: FieldRow, key: str) -> object:
         raise InputError(f"field '{key}' must be given a value")
     # No reading fits. Of a sequence, what is wrong is an item, not that the text is no sequence.
     return list(_readings(value))[-1] if isinstance(value, str) and _is_sequence(row.annotation) else value
+
+
+def _plain(text: str) -> object:
+    """A value as TOML writes it, or the text itself.
+
+    >>> _plain("8"), _plain("[1, 2]"), _plain("None"), _plain("relu")
+    (8, [1, 2], None, 'relu')
+    """
+    if text == "None":
+        return None
+    try:
+        return toml_value(text)
+    except ValueError:
+        return text
 
 
 def _is_sequence(annotation: Any) -> bool:

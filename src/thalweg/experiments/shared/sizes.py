@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from thalweg.errors import InputError
+from thalweg.experiments.shared.subjects import counted, own_network, task, test_count
 from thalweg.limits import check_disk, check_memory
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -75,11 +76,15 @@ def named_in(table: str, kind: type[BaseModel]) -> Iterator[None]:
 
 def has_test(data: TaskConfig) -> bool:
     """Whether the task has a test set."""
+    if data.source is not None:
+        return task(data).test is not None
     return data.name != "function" or data.test_points > 0
 
 
 def test_samples(data: TaskConfig) -> int:
     """Number of test samples (at most)."""
+    if data.source is not None:
+        return test_count(task(data))
     if data.name == "function":
         return data.test_points
     there = IMAGES[data.name][3]
@@ -88,6 +93,8 @@ def test_samples(data: TaskConfig) -> int:
 
 def is_classification(data: TaskConfig) -> bool:
     """Whether the targets are classes."""
+    if data.source is not None:
+        return task(data).kind == "classification"
     return data.name != "function" and data.target == "labels"
 
 
@@ -102,7 +109,7 @@ def check_data(tasks: Iterable[TaskConfig], table: str = "") -> None:
 
     for data in dict.fromkeys(tasks):
         with named_in(f"{table}data", TaskConfig):
-            check_there(data)
+            task(data) if data.source is not None else check_there(data)
 
 
 def built(data: TaskConfig, model: ModelConfig) -> nn.Module:
@@ -111,6 +118,8 @@ def built(data: TaskConfig, model: ModelConfig) -> nn.Module:
 
     from thalweg import models
 
+    if model.source is not None:
+        return own_network(model)
     shape, outputs, _ = shapes(data)
     with torch.random.fork_rng(devices=[]):
         return models.build(model, shape, outputs)
@@ -122,9 +131,9 @@ def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int,
     Raises:
         InputError: The data or the network cannot fit into memory, or there are fewer samples than asked for.
     """
-    from thalweg.models import parameter_count
-
-    if data.name == "function":
+    if data.source is not None:
+        pass  # their samples are counted when they are read
+    elif data.name == "function":
         for name in ("points", "test_points"):  # as when they are loaded
             check_memory(f"{table}data.{name}", f"{getattr(data, name):,}", 32 * getattr(data, name))
     else:
@@ -133,11 +142,15 @@ def trained(data: TaskConfig, model: ModelConfig, table: str = "") -> tuple[int,
                 raise InputError(f"{table}data.{name} must be at most the {there:,} there are, found {asked:,}")
     shape, outputs, samples = shapes(data)
     with named_in(f"{table}model", ModelConfig):
-        return parameter_count(model, shape, outputs), samples
+        return counted(model, shape, outputs), samples
 
 
 def shapes(data: TaskConfig) -> tuple[tuple[int, ...], int, int]:
     """Shape of an input, number of outputs, and of training samples (at most)."""
+    if data.source is not None:
+        with named_in("data", TaskConfig):
+            own = task(data)
+        return own.input_shape, own.outputs, own.samples
     if data.name == "function":
         return (1,), 1, data.points
     shape, outputs, samples, _ = IMAGES[data.name]

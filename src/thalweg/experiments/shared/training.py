@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments.framework.config import ExperimentConfig
@@ -20,14 +22,15 @@ from thalweg.experiments.shared.sizes import (
     named_in,
     trained,
 )
+from thalweg.experiments.shared.subjects import described, subject, task
 from thalweg.experiments.shared.words import counted
 from thalweg.models.config import ModelConfig
+from thalweg.sources import stamped, without_unset
+from thalweg.subjects.names import loss_text
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from thalweg.objective import Objective
     from thalweg.runs import Run
     from thalweg.tasks import Task
@@ -52,11 +55,29 @@ class TrainingConfig(ExperimentConfig):
     training: Recipe = Recipe()
     """How it is trained, and when its weights are recorded."""
 
-    loss: Literal["auto", "cross-entropy", "mse"] = "auto"
-    """Loss; auto: cross-entropy for classes, mean squared error for values. With mse, classes are targets 0 and 1."""
+    loss: str = "auto"
+    """Loss: auto (cross-entropy for classes, mean squared error for values), cross-entropy, nll, mse, l1, huber, bce,
+    or FILE.py:NAME of one of your own. With mse, l1, huber and bce, classes are targets 0 and 1."""
+
+    metrics: str | None = None
+    """Measures beside loss and accuracy: FILE.py:NAME of a function with the loss's arguments, or of a dict of some."""
 
     l2: float = Field(default=0.0, ge=0)
     """Weight of the penalty ½·l2·‖θ‖², part of the objective."""
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, loss: str) -> str:
+        return loss_text(loss)
+
+    @field_validator("metrics")
+    @classmethod
+    def _stamped(cls, metrics: str | None) -> str | None:
+        return None if metrics is None else stamped(metrics, "metrics")
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return without_unset(plain(self), ("metrics",))
 
     @model_validator(mode="after")
     def _representable(self) -> TrainingConfig:
@@ -66,14 +87,14 @@ class TrainingConfig(ExperimentConfig):
 
     @model_validator(mode="after")
     def _stop_of_classes(self) -> TrainingConfig:
-        if self.training.stop == "fitted" and not is_classification(self.data):
+        if self.data.source is None and self.training.stop == "fitted" and not is_classification(self.data):
             raise InputError("training.stop must be 'loss' or None for a task whose targets are values, found 'fitted'")
         return self
 
     @model_validator(mode="after")
     def _loss_of_classes(self) -> TrainingConfig:
-        if self.loss == "cross-entropy" and not is_classification(self.data):
-            raise InputError("loss must be mse or auto for a task whose targets are values, found cross-entropy")
+        if self.data.source is None and self.loss in ("cross-entropy", "nll") and not is_classification(self.data):
+            raise InputError(f"loss must be mse or auto for a task whose targets are values, found {self.loss}")
         return self
 
     def trainings(self) -> list[TrainingConfig]:
@@ -95,8 +116,12 @@ class TrainingConfig(ExperimentConfig):
             check_numbers(self, self.numbers(trained(one.data, one.model)[0]))
 
     def check_data(self) -> None:
-        """Refuse data that are not there."""
-        check_data(one.data for one in self.trainings())
+        """Refuse data that are not there, and what is of the user's own and does not fit together."""
+        given = self.trainings()
+        check_data(one.data for one in given)
+        alike = {(one.data, one.model, one.loss, one.metrics): one for one in given if one.sources}
+        for one in alike.values():
+            build(one, task(one.data, one.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +140,13 @@ class Setup:
     evaluate: dict[str, Objective]
     network: str
 
+    @cached_property
+    def normalized(self) -> bool:
+        """Whether the network keeps running statistics of its batches."""
+        from thalweg.objective.normalization import layers
+
+        return bool(layers(self.objective.module(self.objective.theta)))
+
 
 def set_up(config: TrainingConfig, run: Run) -> Setup:
     """Loads the task, builds the network and notes the checksum of the data in the run.
@@ -122,52 +154,25 @@ def set_up(config: TrainingConfig, run: Run) -> Setup:
     Raises:
         InputError: Data that cannot be found, or a network or loss that does not fit them.
     """
-    import torch
-
-    from thalweg import tasks
-
     with named_in("data", TaskConfig):
-        task = tasks.load(config.data, getattr(torch, config.dtype))
-    run.set_environment(data_checksum=task.checksum)
-    return build(config, task)
+        data = task(config.data, config.dtype)
+    run.set_environment(data_checksum=data.checksum)
+    return build(config, data)
 
 
-def build(config: TrainingConfig, task: Task) -> Setup:
+def build(config: TrainingConfig, data: Task) -> Setup:
     """Builds the network and the loss of a configuration on a task that is already loaded, in the same precision.
 
     Raises:
         InputError: A network or loss that does not fit the task.
     """
     import torch
-    from torch import nn
 
-    from thalweg import models
-    from thalweg.objective import Objective
-
-    dtype = getattr(torch, config.dtype)
+    options = {"l2": config.l2, "dtype": getattr(torch, config.dtype), "device": config.device, "memory": MEMORY}
     with named_in("model", ModelConfig):
-        model = models.build(config.model, task.input_shape, task.outputs).eval()  # training switches dropout on itself
-    classes = task.kind == "classification"
-    squared = config.loss == "mse" or not classes
-    metrics = {"accuracy": _same_class} if squared and classes else None
-
-    def pairs(data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return (data[0], nn.functional.one_hot(data[1], task.outputs).to(dtype)) if squared and classes else data
-
-    loss = nn.MSELoss() if squared else nn.CrossEntropyLoss()
-    options = {"metrics": metrics, "l2": config.l2, "dtype": dtype, "device": config.device, "memory": MEMORY}
-    objective = Objective(model, loss, pairs(task.train), **options)
-    evaluate = {"train": objective}
-    if task.test is not None:
-        evaluate["test"] = objective.with_data(pairs(task.test))
-    return Setup(task, objective, evaluate, models.describe(config.model, task.input_shape, task.outputs))
-
-
-def _same_class(output: Tensor, target: Tensor) -> Tensor:
-    """Accuracy of scores (N, C) against targets that are 1 at the class and 0 elsewhere (N, C)."""
-    from thalweg.objective.targets import accuracy
-
-    return accuracy(output, target.argmax(1))
+        made = subject(data, config.model, config.loss, config.metrics, config.data.source or "")
+    evaluate = made.objectives(**options)
+    return Setup(data, evaluate["train"], evaluate, described(config.model, data))
 
 
 def stop_words(recipe: Recipe) -> str:
