@@ -11,8 +11,6 @@ from thalweg.experiments.shared.networks import counted_labels, network
 from thalweg.models import describe, parameter_count
 from thalweg.models.config import ModelConfig
 
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "function": (1,)}
-
 
 @pytest.mark.parametrize(
     ("words", "structure"),
@@ -43,17 +41,16 @@ def test_names_of_the_course_have_the_sizes_of_the_course():
 @pytest.mark.parametrize("experiment", [function_fit, image_fit])
 def test_networks_of_every_preset_fit_its_data(experiment):
     for config in experiment.PRESETS.values():
-        outputs = 1 if config.data.name == "function" else 10
-        labels = counted_labels(config, SHAPES[config.data.name], outputs)
+        labels = counted_labels(config, config.data)
         assert len(labels) == len(config.networks)
 
 
 def test_unequal_networks_are_refused_with_their_counts_unless_asked_for():
     config = override(function_fit.PRESETS["quick"], {"networks": ["deep", "10-10"]})
     with pytest.raises(InputError, match=r"equal numbers of parameters within 0.02, found deep 571, 10-10 141"):
-        counted_labels(config, (1,), 1)
+        counted_labels(config, config.data)
     free = override(config, {"tolerance": "None"})
-    assert list(counted_labels(free, (1,), 1)) == ["deep (571)", "10-10 (141)"]
+    assert list(counted_labels(free, free.data)) == ["deep (571)", "10-10 (141)"]
 
 
 @pytest.mark.parametrize(

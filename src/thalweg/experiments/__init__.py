@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from thalweg.experiments.framework.discovery import Experiment, discover, find
     from thalweg.experiments.framework.execution import execute
     from thalweg.experiments.framework.findings import Findings
+    from thalweg.experiments.framework.foreign import run
     from thalweg.experiments.framework.options import configure, override
 
-__all__ = ["Experiment", "ExperimentConfig", "Findings", "configure", "discover", "execute", "find", "override"]
+__all__ = ["Experiment", "ExperimentConfig", "Findings", "configure", "discover", "execute", "find", "override", "run"]
 
 __path__ = [*__path__, *filter(None, os.environ.get("THALWEG_EXPERIMENTS", "").split(os.pathsep))]
 
@@ -46,5 +47,6 @@ __getattr__, __dir__ = lazy(
         "framework.findings": "Findings",
         "framework.options": "configure override",
         "framework.execution": "execute",
+        "framework.foreign": "run",
     },
 )

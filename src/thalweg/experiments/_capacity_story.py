@@ -75,10 +75,11 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
     parameters = [int(part["parameters"][0]) for part in sizes.values()]
     samples, outputs = int(table["samples"][0]), int(table["outputs"][0])
     noise = f", {percent(config.data.label_noise)} of the labels redrawn" if config.data.label_noise else ""
+    width = f", {counted(outputs, 'output')}" if outputs else ""
     loss = "" if config.loss == "auto" else f", loss {Source.of(config.loss).label}"
     settings = (
         f"{counted(len(sizes), 'size')} from {parameters[0]:,} to {parameters[-1]:,} parameters on "
-        f"{config.data.called} ({samples:,} training samples, {counted(outputs, 'output')}{noise}){loss}, "
+        f"{config.data.called} ({samples:,} training samples{width}{noise}){loss}, "
         f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} each."
     )
     statements = [settings]

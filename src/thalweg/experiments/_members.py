@@ -66,6 +66,10 @@ class Varied(TrainingConfig):
         known = list(fields)
         if row_of(self.vary, fields) is None:
             raise InputError(f"vary must be a field with a plain value, found {self.vary!r}{nearest(self.vary, known)}")
+        head, _, rest = self.vary.partition("model.")
+        if self.model.source is not None and not head and rest.partition(".")[0] not in ("args", "source"):
+            words = "a keyword argument of your own network, such as model.args.width"
+            raise InputError(f"vary must be {words}, found {self.vary}")
         if len(set(self.values)) < len(self.values):
             raise InputError(f"values must differ from each other, found {self.values}")
         members(self)  # every value must be one that the field accepts

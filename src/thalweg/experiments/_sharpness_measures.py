@@ -145,7 +145,7 @@ def _parts(config: Config, setup: Setup, objective: Objective, theta: Tensor) ->
             found["margin"] = measures.margins(objective, theta).percentile()
         return found
 
-    return {
+    found = {
         "hessian": hessian,
         "box": partial(box, "keskar"),
         "subspace": partial(box, "keskar_subspace", dimension=small),
@@ -153,6 +153,10 @@ def _parts(config: Config, setup: Setup, objective: Objective, theta: Tensor) ->
         "asam": lambda: {"asam": measures.asam_sharpness(objective, theta, radius=config.asam_radius, seed=seed)},
         "average": partial(average, "average", "coordinate", config.sigma),
         "relative": partial(average, "average_relative", "relative", config.relative_sigma),
+    }
+    if objective.loss_on == "batch":  # which tells neither inputs nor outputs from the rest
+        return found
+    return found | {
         "inputs-loss": partial(sensitivity, "loss"),
         "inputs-outputs": partial(sensitivity, "outputs"),
         "norms": norms,

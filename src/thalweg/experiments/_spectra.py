@@ -19,6 +19,8 @@ def largest_figure(tops: dict[str, np.ndarray]) -> Figure:
         ("hessian", "Hessian", -0.1, "circle"),
         ("ggn", "Gauss–Newton matrix", 0.1, "square"),
     ):
+        if f"{key}_values" not in tops:  # of a loss on batches
+            continue
         values, error = tops[f"{key}_values"], tops[f"{key}_residuals"]
         rank = np.arange(1, len(values) + 1) + shift
         marks.append(ErrorBars(rank, values, values - error, values + error, label=name, symbol=symbol))
@@ -28,7 +30,8 @@ def largest_figure(tops: dict[str, np.ndarray]) -> Figure:
 
 
 def _positive(tops: dict[str, np.ndarray]) -> bool:
-    return all((tops[f"{key}_values"] - tops[f"{key}_residuals"]).min() > 0 for key in ("hessian", "ggn"))
+    keys = [key for key in ("hessian", "ggn") if f"{key}_values" in tops]
+    return all((tops[f"{key}_values"] - tops[f"{key}_residuals"]).min() > 0 for key in keys)
 
 
 def signs_figure(fine: list[int], signs: dict[str, np.ndarray]) -> Figure:

@@ -33,8 +33,9 @@ sixteenth of the steps; the report says how many.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -86,7 +87,8 @@ class Config(TrainingConfig):
     """Disjoint parts of the data from which the standard errors of the barriers come."""
 
     align: bool = True
-    """Whether the second network is also compared with its hidden units in the order of the first."""
+    """Whether the second network is also compared with its hidden units in the order of the first. With
+    a network of your own only where it is asked for: in many no units can change places."""
 
     matching: Literal["weights", "activations"] = "weights"
     """What the alignment compares."""
@@ -99,6 +101,8 @@ class Config(TrainingConfig):
 
     curve_training: Recipe = Recipe(lr=1e-2, steps=1000, batch_size=128, schedule="linear", final=0.01)
     """How the bends are trained."""
+
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"model": {"align": False}}
 
     @model_validator(mode="after")
     def _two_solutions(self) -> Config:

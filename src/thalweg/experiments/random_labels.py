@@ -28,6 +28,7 @@ loss on the test set rises without bound while the accuracy stays: say which one
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -92,11 +93,11 @@ class Config(Varied):
             raise InputError("corruption says what is done to the data, leave data.label_noise, shuffle_labels, pixels")
         return self
 
-    def check_data(self) -> None:
+    def check_sizes(self, root: str | Path) -> None:
         """Refuse also data of the user's whose targets are no classes."""
         if not is_classification(self.data):
-            raise InputError("data must have labels that can be random, found a task of values")
-        super().check_data()
+            raise InputError(f"data must have classes, which can be random labels, found others in {self.data.called}")
+        super().check_sizes(root)
 
     def trainings(self) -> list[TrainingConfig]:
         """One for every kind of data."""

@@ -171,14 +171,11 @@ def _arrays(saved: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 def _spectra(config: Config, objective: Objective, theta: Tensor, place: str, run: Run) -> list[Spectrum]:
     """Densities of the Hessian and, where the loss allows it, of the Gauss–Newton matrix."""
-    from thalweg.curvature import exact_curvature, ggn_operator, hessian_operator
+    from thalweg.curvature import exact_curvature
 
     exact = objective.size <= config.exact_up_to
     out = []
-    for name, operator, kind in (
-        ("Hessian", hessian_operator, "hessian"),
-        ("Gauss–Newton matrix", ggn_operator, "ggn"),
-    ):
+    for kind, (name, operator) in _operators(objective).items():
 
         def compute(operator: Any = operator, kind: Any = kind) -> dict[str, np.ndarray]:
             matrix = exact_curvature(objective, theta, kind=kind).matrix if exact else None
@@ -187,6 +184,14 @@ def _spectra(config: Config, objective: Objective, theta: Tensor, place: str, ru
         saved = _arrays(run.cached(f"density-{kind}-{place}", compute))
         out.append(_read(name, saved))
     return out
+
+
+def _operators(objective: Objective) -> dict[str, tuple[str, Any]]:
+    """The matrices that the loss has: a loss of (model, batch) does not say what the model's outputs are."""
+    from thalweg.curvature import ggn_operator, hessian_operator
+
+    found = {"hessian": ("Hessian", hessian_operator)}
+    return found if objective.loss_on == "batch" else found | {"ggn": ("Gauss–Newton matrix", ggn_operator)}
 
 
 def _layers(config: Config, objective: Objective, theta: Tensor, run: Run) -> list[Spectrum]:
@@ -233,10 +238,10 @@ def _read(name: str, saved: dict[str, np.ndarray]) -> Spectrum:
 def _largest(config: Config, objective: Objective, theta: Tensor) -> dict[str, Tensor]:
     import torch
 
-    from thalweg.curvature import eigenpairs, ggn_operator, hessian_operator
+    from thalweg.curvature import eigenpairs
 
     out = {}
-    for name, operator in (("hessian", hessian_operator), ("ggn", ggn_operator)):
+    for name, (_, operator) in _operators(objective).items():
         found = eigenpairs(
             operator(objective, theta), config.largest, tolerance=1e-3, relative_to="norm", seed=config.seed
         )
@@ -299,13 +304,14 @@ def _tell(
     end = {name: values[1] for name, values in signs.items() if values.ndim}
     start = {name: values[0] for name, values in signs.items() if values.ndim}
     estimated = bool(signs["estimated"])
-    top, ggn = tops["hessian_values"], tops["ggn_values"]
+    top, ggn = tops["hessian_values"], tops.get("ggn_values")
+    beside = "" if ggn is None else f", of the Gauss–Newton matrix {number(float(ggn[0]))}"
     statements = [
         f"{setup.network} on {setup.task.label}, {recipe_words(config.training, setup.objective.samples)}.",
         f"The densities and the largest eigenvalues are those of run {shown + 1}.",
         (
-            f"At the end the largest eigenvalue of the Hessian is {number(float(top[0]))}, of the Gauss–Newton matrix "
-            f"{number(float(ggn[0]))}; the {len(top)} largest are known to residuals of at most "
+            f"At the end the largest eigenvalue of the Hessian is {number(float(top[0]))}{beside}; "
+            f"the {len(top)} largest are known to residuals of at most "
             f"{number(float(tops['hessian_residuals'].max()))} ({int(tops['hessian_products'])} products)."
         ),
         f"Of {counted(size, 'eigenvalue')} certainly positive: {range_words(start['ratio'], percent)} at the start, "
@@ -335,7 +341,7 @@ def _tell(
     ]  # fmt: skip
     numbers = {
         "largest_eigenvalue": float(top[0]),
-        "largest_ggn_eigenvalue": float(ggn[0]),
+        **({} if ggn is None else {"largest_ggn_eigenvalue": float(ggn[0])}),
         "minimal_ratio": float(np.median(end["ratio"])),
         "negative_share": float(np.median(end["negative"])) / size,
         "undecided_share": float(np.median(end["undecided"])) / size,

@@ -51,7 +51,7 @@ def altered(task: Task, config: TaskConfig, dtype: torch.dtype) -> Task:
             kept = _some(task, data, count, name, config.seed)
             train, test = (kept, test) if name == "samples" else (train, kept)
     if config.label_noise or config.shuffle_labels:
-        train = train[0], _labels(task, train, config)
+        train = _relabelled(task, train, config)
     if config.pixels != "true":
         train, test = _pixels(task, train, test, config)
     if config.standardize is not None:
@@ -73,14 +73,14 @@ def _some(task: Task, data: Any, count: int, name: str, seed: int) -> Any:
     return taken(data, torch.from_numpy(order))
 
 
-def _labels(task: Task, train: Any, config: TaskConfig) -> Tensor:
+def _relabelled(task: Task, train: Any, config: TaskConfig) -> Any:
     if task.kind != "classification":
         name = "shuffle_labels" if config.shuffle_labels else "label_noise"
         raise InputError(f"{name} needs targets that are classes, found a task of {_kind(task)}")
     labels, rng = train[1].numpy(), stream(config.seed, "labels")
     if config.shuffle_labels:
-        return torch.from_numpy(shuffle_labels(labels, rng))
-    return torch.from_numpy(corrupt_labels(labels, config.label_noise, task.outputs, rng)[0])
+        return train[0], torch.from_numpy(shuffle_labels(labels, rng))
+    return train[0], torch.from_numpy(corrupt_labels(labels, config.label_noise, task.outputs, rng)[0])
 
 
 def _kind(task: Task) -> str:
