@@ -43,6 +43,7 @@ RANK = {
     "experiments": 5,
     "report": 6,
     "sweeps": 6,
+    "integrations": 6,
     "viewer": 7,
     "cli": 8,
 }

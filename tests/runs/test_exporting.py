@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
+import sqlite3
+import struct
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -77,8 +82,77 @@ def test_tensorboard_is_missing(filled: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert not filled.files.exports.exists()
 
 
+def records(file: Path) -> Iterator[bytes]:
+    """The records of a small file of W&B: after 7 bytes, (checksum, length, kind, content), as in a log of LevelDB."""
+    content, place = file.read_bytes(), 7
+    assert len(content) < 2**15  # one block
+    while place < len(content):
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        assert kind == 1  # whole
+        yield content[place + 7 : place + 7 + length]
+        place += 7 + length
+
+
+def test_wandb(filled: Run) -> None:
+    pytest.importorskip("wandb", reason="pip install 'thalweg[wandb]'")
+    from wandb.proto import wandb_internal_pb2 as proto
+
+    folder = export(filled, "wandb")
+    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    assert all(path.is_dir() or path.suffix == ".log" for path in (folder / "wandb").iterdir())
+    found = {}
+    for file in files:
+        name, rows = "", []
+        for data in records(file):
+            record = proto.Record.FromString(data)
+            name = record.run.display_name or name
+            if record.HasField("history"):
+                items = record.history.item
+                rows.append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in items})
+        found[name] = rows
+    assert sorted(found) == [f"{filled.name} training {replica}" for replica in range(2)]
+    first, second = (found[name] for name in sorted(found))
+    assert [row["_step"] for row in first] == [0, 1, 2]
+    assert [row["epoch"] for row in first] == [0, 0.5, 1]
+    assert [row["loss"] for row in first] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert all(math.isnan(row["loss"]) for row in second)
+    assert [row.get("accuracy") for row in second] == [None, None, 0.25]
+
+
+def test_mlflow(filled: Run) -> None:
+    for package in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(package, reason="pip install 'thalweg[mlflow]'")
+    folder = export(filled, "mlflow")
+    with warnings.catch_warnings(), sqlite3.connect(folder / "mlflow.db") as database:
+        warnings.simplefilter("error")
+        rows = database.execute(
+            "select r.name, m.key, m.step, m.value, m.is_nan from metrics m join runs r using (run_uuid) "
+            "order by r.name, m.key, m.step"
+        ).fetchall()
+        params = dict(database.execute("select key, value from params").fetchall())
+        statuses = {status for (status,) in database.execute("select status from runs").fetchall()}
+    database.close()
+    name = f"{filled.name} training 0"
+    assert [row[3] for row in rows if row[:2] == (name, "loss")] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert [row[2:4] for row in rows if row[:2] == (name, "epoch")] == [(0, 0), (1, 0.5), (2, 1)]
+    assert [row[4] for row in rows if row[0] == f"{filled.name} training 1" and row[1] == "loss"] == [1, 1, 1]
+    assert [row[2:4] for row in rows if row[1] == "accuracy"] == [(2, 0.5), (2, 0.25)]
+    assert params == {key: str(value) for key, value in filled.config.items()}
+    assert statuses == {"FINISHED"}
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "mlflow"])
+def test_a_tracker_is_missing(tracker: str, filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, tracker, None)
+    with pytest.raises(InputError, match=rf"needs the package {tracker}: pip install 'thalweg\[{tracker}\]'"):
+        export(filled, tracker)
+    assert not filled.files.exports.exists()
+
+
 def test_unknown_format(filled: Run) -> None:
     with pytest.raises(
-        InputError, match="to must be one of csv, tensorboard, found 'tensorbord', did you mean 'tensorboard'"
+        InputError,
+        match="to must be one of csv, tensorboard, wandb, mlflow, found 'tensorbord', did you mean 'tensorboard'",
     ):
         export(filled, "tensorbord")

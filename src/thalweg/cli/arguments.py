@@ -94,8 +94,8 @@ def commands() -> argparse.ArgumentParser:
 
     sub = add("export", showing.write_export, "Write what a run has recorded in another format.")
     sub.add_argument("run", metavar="RUN", help="run folder, or its name below --root")
-    formats = ("csv", "tensorboard", "vtk", "npz", "parquet")
-    text = "csv or tensorboard for metrics; vtk (ParaView), npz or parquet for surfaces"
+    formats = ("csv", "tensorboard", "wandb", "mlflow", "vtk", "npz", "parquet")
+    text = "csv, tensorboard, wandb (offline) or mlflow for metrics; vtk (ParaView), npz or parquet for surfaces"
     sub.add_argument("--to", required=True, choices=formats, help=text)
     _add_root(sub)
 

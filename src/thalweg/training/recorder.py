@@ -20,7 +20,7 @@ from thalweg.errors import InputError
 from thalweg.runs import Recording, Run
 from thalweg.runs.environment import RECORDED
 from thalweg.training.measuring import Measure
-from thalweg.training.track import Track, Value
+from thalweg.training.track import Silent, Track, Value
 from thalweg.training.watching import watch
 
 __all__ = ["Recorder", "Track"]
@@ -59,6 +59,8 @@ class Recorder:
             default those that require gradients now.
         data_checksum: SHA-256 of the data, for the record.
         overwrite: Remove an earlier training of the same path and config; default: refuse.
+        writes: Whether this process records: of several that train one model together, one should
+            (`writes=accelerator.is_main_process`, `writes=rank == 0`). In the others every call does nothing.
 
     Raises:
         InputError: The folder holds a training already, or the arguments contradict each other.
@@ -94,6 +96,7 @@ class Recorder:
         data_checksum: str | None = None,
         parameters: str | Sequence[str] | None = None,
         overwrite: bool = False,
+        writes: bool = True,
     ) -> None:
         if (model is None) == (replicas is None):
             raise InputError("exactly one of model and replicas must be given (replicas: then `replica(r, model)`)")
@@ -103,23 +106,51 @@ class Recorder:
         self._every, self._per_epoch, self._replicas = every, per_epoch, replicas
         self._parameters, self._measure = parameters, measure
         self._tracks: dict[int, Track] = {}
-        self._open: ExitStack | None = ExitStack()
+        self._open: ExitStack | None = None
+        self._run: Run | None = None
+        self._silent = not writes
+        if self._silent:
+            return
+        self._open = ExitStack()
         if model is not None:
             self._tracks[0] = Track(model, every, per_epoch, parameters, measure=measure)
         first = next(iter(model.parameters())) if model is not None else torch.empty(0)
         origin = {"seed": seed, "device": str(first.device), "data_checksum": data_checksum, "command": RECORDED}
-        self.run = _fresh(Path(path), dict(config or {}), origin, overwrite)
+        self._run = _fresh(Path(path), dict(config or {}), origin, overwrite)
         self._open.enter_context(self.run.writing())
         self._open.callback(finalize(self, watch(self._tracks)))  # also if it is dropped without being closed
         self._recording: Recording = self.run.recording()
         self._committed = time.monotonic()
         self._pending = 0
 
+    @property
+    def run(self) -> Run:
+        """What is recorded.
+
+        Raises:
+            InputError: This process does not write.
+        """
+        if self._run is None:
+            raise InputError("run is known to the process that writes, found a recorder with writes=False")
+        return self._run
+
+    def log(self, **metrics: Value) -> None:
+        """Adds metrics to the step at which the loop stands, such as those of a validation; see `Track.log`."""
+        if not self._silent:
+            self._single("log").log(**metrics)
+
+    def _single(self, call: str) -> Track:
+        if self._replicas is not None:
+            raise InputError(
+                f"{call} belongs to one training: use recorder.replica(r, model).{call}(…) with replicas given"
+            )
+        return self._tracks[0]
+
     def step(self, **metrics: Value) -> None:
         """Call this after every step of the optimiser; see `Track.step`."""
-        if self._replicas is not None:
-            raise InputError("step belongs to one training: use recorder.replica(r, model).step(…) with replicas given")
-        track = self._tracks[0]
+        if self._silent:
+            return
+        track = self._single("step")
         try:
             track.step(**metrics)
             self._take(track, before=track.steps)
@@ -145,6 +176,8 @@ class Recorder:
         if self._replicas is None or not 0 <= whole("r", r) < self._replicas:
             allowed = "given with replicas=… only" if self._replicas is None else f"in 0..{self._replicas - 1}"
             raise InputError(f"r must be {allowed}, found {r}")
+        if self._silent:
+            return Silent()
         if r in self._tracks:
             raise InputError(f"r must not be used twice, found {r} again")
         measure = self._measure if measure is None else measure

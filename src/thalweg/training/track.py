@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakMethod
 
@@ -18,7 +18,7 @@ from thalweg.objective.copying import plain
 from thalweg.training.coverage import Coverage, UncoveredError
 from thalweg.training.measuring import Measure, Measures
 
-__all__ = ["Track", "Value"]
+__all__ = ["Silent", "Track", "Value"]
 
 Value = Tensor | float
 Taken = tuple[int, Tensor | None, dict[str, Tensor], dict[str, Tensor] | None]
@@ -79,6 +79,28 @@ class Track:
                 recorded: some began to train, came, moved or are gone. What was recorded before is kept.
         """
         self.steps += 1
+        if row := self._row(metrics):
+            self.rows.append((self.steps, row))
+        if self.diverged is None and not all(math.isfinite(value) for value in row.values()):
+            self.diverged = self.steps
+        if self.steps % self.every == 0:
+            self.snapshot()
+        else:
+            self._check(numbers=False)
+        self.measure()
+
+    def log(self, **metrics: Value) -> None:
+        """Adds metrics to the step at which the loop stands, such as those of a validation after it.
+
+        Args:
+            **metrics: As for `step`.
+
+        Raises:
+            InputError: A metric that is no single number.
+        """
+        self._add(self._row(metrics))
+
+    def _row(self, metrics: Mapping[str, Value]) -> dict[str, Tensor]:
         row = {}
         for name, value in metrics.items():
             if name in self.measures:
@@ -93,21 +115,16 @@ class Track:
             if number.numel() != 1:
                 raise InputError(f"metric '{name}' must be a number, found a tensor of shape {tuple(number.shape)}")
             row[name] = number.reshape(()).cpu().clone()
-        if row:
-            self.rows.append((self.steps, row))
-        if self.diverged is None and not all(math.isfinite(value) for value in row.values()):
-            self.diverged = self.steps
-        if self.steps % self.every == 0:
-            self.snapshot()
-        else:
-            self._check(numbers=False)
-        self.measure()
+        return row
 
     def measure(self, *, last: bool = False) -> None:
         """Reads the instruments that are due; at the end of the training all of them, once at each step at most."""
-        found = self.measures.at(self.steps, self.model, last=last)
+        self._add(self.measures.at(self.steps, self.model, last=last))
+
+    def _add(self, found: dict[str, Tensor]) -> None:
+        """To the row of this step."""
         if found and self.rows and self.rows[-1][0] == self.steps:
-            self.rows[-1] = self.steps, {**found, **self.rows[-1][1]}
+            self.rows[-1] = self.steps, {**self.rows[-1][1], **found}
         elif found:
             self.rows.append((self.steps, found))
 
@@ -181,3 +198,16 @@ class Track:
             return {"status": "completed", "step": self.steps, "message": "; ".join(notes)}
         notes.insert(0, f"a metric or a parameter was no longer finite at step {self.diverged}")
         return {"status": "diverged", "step": self.diverged, "message": "; ".join(notes)}
+
+
+class Silent(Track):
+    """Stands for a track in a process that does not write: it takes every call and does nothing."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step(self, **metrics: Value) -> None:
+        """Nothing."""
+
+    def log(self, **metrics: Value) -> None:
+        """Nothing."""
