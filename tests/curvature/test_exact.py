@@ -148,10 +148,10 @@ def test_small_pieces_give_the_same(name, monkeypatch):
     objective = CASES[name].build()
     theta = at_random(objective)
     expected = {kind: exact_curvature(objective, theta, kind=kind).matrix for kind in ("hessian", "ggn", "fisher")}
-    monkeypatch.setattr("thalweg.curvature.stack_hessian.WORKING_SET", 1)
-    monkeypatch.setattr("thalweg.curvature.stack_hessian.LEAST_SAMPLES", 2)
-    monkeypatch.setattr("thalweg.curvature.stack_blocks.UNPACKED", 1)
-    monkeypatch.setattr("thalweg.curvature.rows.ROWS_WORKING_SET", 1)
+    monkeypatch.setattr("thalweg.objective.stack_hessian.WORKING_SET", 1)
+    monkeypatch.setattr("thalweg.objective.stack_hessian.LEAST_SAMPLES", 2)
+    monkeypatch.setattr("thalweg.objective.stack_blocks.UNPACKED", 1)
+    monkeypatch.setattr("thalweg.objective.rows.ROWS_WORKING_SET", 1)
     monkeypatch.setattr("thalweg.curvature.exact.TILE", 5)
     small = CASES[name].build(memory=60_000)
     for kind, matrix in expected.items():

@@ -166,7 +166,8 @@ def test_counting_in_the_memory_of_one_matrix_is_counting_with_all_of_them() -> 
 PEAK = """
 import resource, sys, torch
 from torch import nn
-from thalweg.curvature import exact_curvature, minimal_ratio, stack_blocks, stack_hessian
+from thalweg.curvature import exact_curvature, minimal_ratio
+from thalweg.objective import stack_blocks, stack_hessian
 from thalweg.objective import Objective
 
 stack_blocks.UNPACKED = stack_hessian.WORKING_SET = 2**20

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests import reference
+from thalweg import curvature
 from thalweg.errors import InputError
 from thalweg.objective import Objective, targets
 
@@ -622,3 +623,28 @@ def test_no_forward_pass_counts_in_a_value_or_in_buffers_that_were_given():
         torch.testing.assert_close(objective.value(theta[r]), nn.MSELoss()(linear(x), y).detach())
         torch.testing.assert_close(found[r], nn.MSELoss()(factor * linear(x), y).detach())
     assert buffers["calls"].tolist() == [0, 2]
+
+
+def test_other_metrics_replace_those_that_were_asked_for():
+    model, x = nn.Linear(2, 3), torch.randn(6, 2)
+    objective = Objective(model, nn.CrossEntropyLoss(), (x, torch.tensor([0, 1, 2, 0, 1, 2])))
+    theta = objective.theta
+    assert set(objective.metrics(theta)) == {"loss", "accuracy"}
+    changed = objective.with_metrics({"largest": lambda output, target: output.max()})
+    assert set(changed.metrics(theta)) == {"loss", "largest"}
+    torch.testing.assert_close(changed.metrics(theta)["largest"], model(x).max().detach())
+
+
+def test_hessian_is_that_of_curvature_and_of_differences():
+    """Both ways: the closed formulas of a stack, and rows of a graph."""
+    for model in (nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), nn.Bilinear(1, 1, 1)):
+        data = (torch.randn(7, 2), torch.randn(7, 1))
+        if isinstance(model, nn.Bilinear):
+            data = ((torch.randn(7, 1), torch.randn(7, 1)), torch.randn(7, 1))
+        objective = Objective(model, nn.MSELoss(), data, l2=0.1, dtype=torch.float64)
+        theta = objective.initial(replicas=2, seed=3)
+        found = objective.hessian(theta)
+        assert torch.equal(found, curvature.hessian(objective, theta))
+        steps = 1e-5 * torch.eye(objective.size, dtype=torch.float64)[:, None]  # (P, 1, P)
+        ends = [objective.gradient(theta + sign * steps) for sign in (1, -1)]
+        torch.testing.assert_close(found, ((ends[0] - ends[1]) / 2e-5).movedim(0, 1), rtol=1e-6, atol=1e-8)

@@ -1,7 +1,7 @@
 """Loss, gradient and Gauss–Newton matrix of a stack with few outputs in one pass, from its Jacobian.
 
 For few outputs the Jacobian J (C·N, P) is small, and G = Jᵀ Λ J is one matrix product a replica: several times cheaper
-than the layer-by-layer formulas of `curvature.stack_hessian`, which win where outputs are many. A search that only
+than the layer-by-layer formulas of `objective.stack_hessian`, which win where outputs are many. A search that only
 ever needs G and g needs nothing else.
 """
 

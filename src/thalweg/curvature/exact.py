@@ -1,14 +1,15 @@
 """Dense curvature matrices at any θ: Hessian, Gauss–Newton and empirical Fisher, exact to rounding.
 
-Stacks of linear layers take closed formulas (`stack_hessian`), every other model the general way: rows of a retained
-graph (`rows`) for the Hessian, products with unit vectors (`gauss_newton`) for the other two. The result says which.
+Stacks of linear layers take closed formulas (`objective.stack_hessian`), every other model the general way: rows of a
+retained graph (`objective.rows`) for the Hessian, products with unit vectors (`gauss_newton`) for the other two. The
+result says which.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,21 +17,18 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.gauss_newton import dense_factor_matrix
-from thalweg.curvature.inertia import all_finite
-from thalweg.curvature.rows import row_hessian
-from thalweg.curvature.stack_hessian import Curvature, stack_curvature, stack_supports
 from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective, checks
 from thalweg.objective.arguments import as_theta
-from thalweg.objective.derivatives import penalty
-from thalweg.objective.work import ARITHMETIC, sized_by
+from thalweg.objective.dense import MEMORY, Method, dense_curvature, seconds
+from thalweg.objective.rows import row_hessian
+from thalweg.objective.stack_hessian import Curvature
+from thalweg.objective.work import sized_by
 
 __all__ = ["ExactCurvature", "exact_curvature", "fisher", "ggn", "hessian", "layer_blocks"]
 
-Method = Literal["auto", "stack", "general"]
 KINDS: dict[Curvature, str] = {"hessian": "Hessian", "ggn": "Gauss–Newton matrix", "fisher": "empirical Fisher matrix"}
-TILE = 1024  # rows of the tiles in which a large matrix is symmetrised in place
 
 
 @short
@@ -58,14 +56,8 @@ class ExactCurvature:
     method: Literal["stack", "rows", "products"]
 
 
-def _seconds(objective: Objective, _rows: int) -> float:
-    """What the largest product takes with one thread: a block of the matrix from the derivatives of some samples."""
-    largest = max(place.stop - place.start for place in objective.layout.slices.values())
-    return 2.0 * largest**2 * min(objective.samples, 256) / ARITHMETIC
-
-
 @declared
-@sized_by(_seconds)
+@sized_by(seconds)
 def exact_curvature(
     objective: Objective,
     theta: Tensor,
@@ -73,7 +65,7 @@ def exact_curvature(
     kind: Curvature = "hessian",
     parameters: str | Sequence[str] = "*",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
     method: Method = "auto",
 ) -> ExactCurvature:
     """Evaluates a dense curvature matrix with loss and gradient at every θ.
@@ -118,7 +110,7 @@ def exact_with_distance(
     kind: Curvature = "hessian",
     parameters: str | Sequence[str] = "*",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
     method: Method = "auto",
     permuted: Objective | None = None,
 ) -> tuple[ExactCurvature, Tensor | None]:
@@ -128,50 +120,21 @@ def exact_with_distance(
     stacks of linear layers, and for data that several processes share.
     """
     theta = as_theta(objective, theta)
-    checks.vector(theta, "theta", torch.float64, objective.device)
-    objective = objective.to(dtype=dtype) if objective.dtype != checks.floating(dtype, "dtype") else objective
-    layout = objective.layout.only(parameters)
-    lead = theta.shape[:-1]
-    _check_memory(math.prod(lead), layout.size, dtype, memory, kind)
-    flat = theta.detach().to(dtype).reshape(-1, objective.size)
-    distance = None
-    use_stack = stack_supports(objective, layout) if method == "auto" else method == "stack"
-    if use_stack and not stack_supports(objective, layout):
-        raise InputError(
-            "method must be 'auto' or 'general' unless the model is a stack of linear layers under a mean "
-            "squared error or cross-entropy, found 'stack'"
-        )
-    if use_stack:
-        if permuted is not None:
-            permuted = permuted.to(dtype=dtype) if objective.batches.held_samples == objective.samples else None
-        value, gradient, matrix, distance = stack_curvature(objective, flat, layout, kind, permuted)
-        asymmetry, taken = torch.zeros_like(value), "stack"
-    else:
-        with objective.second_derivatives():
-            if kind == "hessian":
-                value, gradient, matrix = row_hessian(objective, flat, layout)
-            else:
-                value, gradient, matrix = dense_factor_matrix(objective, flat, layout, kind)
-        asymmetry, taken = _symmetrise(matrix), "rows" if kind == "hessian" else "products"
-    chosen = flat[:, objective.layout.select(parameters).to(flat.device)]
-    value = value + penalty(objective.l2, flat)
-    gradient = gradient + objective.l2 * chosen
-    if kind != "fisher":
-        matrix.diagonal(dim1=-2, dim2=-1).add_(objective.l2)
-    distance = None if distance is None else distance.reshape(lead)
-    finite = torch.isfinite(value) & torch.tensor([all_finite(one) for one in matrix], device=value.device)
-    matrix[~finite] = torch.nan
-    p = layout.size
-    found = ExactCurvature(
-        matrix.reshape(*lead, p, p),
-        value.reshape(lead),
-        gradient.reshape(*lead, p),
-        asymmetry.reshape(lead),
-        finite.reshape(lead),
+    general = row_hessian if kind == "hessian" else partial(dense_factor_matrix, kind=kind)
+    found = dense_curvature(
+        objective,
+        theta,
         kind,
-        taken,
+        general,
+        parameters=parameters,
+        dtype=dtype,
+        memory=memory,
+        method=method,
+        permuted=permuted,
     )
-    return found, distance
+    taken = "stack" if found.stack else "rows" if kind == "hessian" else "products"
+    parts = found.matrix, found.value, found.gradient, found.asymmetry, found.finite
+    return ExactCurvature(*parts, kind, taken), found.distance
 
 
 @declared
@@ -181,7 +144,7 @@ def hessian(
     *,
     parameters: str | Sequence[str] = "*",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
 ) -> Tensor:
     """Returns ∇²L(θ): (…, P) -> (…, p, p). See `exact_curvature`.
 
@@ -201,7 +164,7 @@ def ggn(
     *,
     parameters: str | Sequence[str] = "*",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
 ) -> Tensor:
     """Returns the generalised Gauss–Newton matrix of L: (…, P) -> (…, p, p). See `exact_curvature`."""
     return exact_curvature(objective, theta, kind="ggn", parameters=parameters, dtype=dtype, memory=memory).matrix
@@ -214,7 +177,7 @@ def fisher(
     *,
     parameters: str | Sequence[str] = "*",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
 ) -> Tensor:
     """Returns the empirical Fisher matrix (1/N) Σ_n g_n g_nᵀ: (…, P) -> (…, p, p). See `exact_curvature`."""
     return exact_curvature(objective, theta, kind="fisher", parameters=parameters, dtype=dtype, memory=memory).matrix
@@ -227,7 +190,7 @@ def layer_blocks(
     *,
     kind: Curvature = "hessian",
     dtype: torch.dtype = torch.float64,
-    memory: int = 8 * 2**30,
+    memory: int = MEMORY,
 ) -> dict[str, Tensor]:
     """Returns the diagonal block of every layer: name of the module -> (…, p, p).
 
@@ -253,35 +216,3 @@ def layer_blocks(
         layer: exact_curvature(objective, theta, kind=kind, parameters=names, dtype=dtype, memory=memory).matrix
         for layer, names in layers.items()
     }
-
-
-def _check_memory(replicas: int, size: int, dtype: torch.dtype, memory: int, kind: Curvature) -> None:
-    """One matrix more than the result: sums over samples come in another order than the entries."""
-    needed = (replicas + 1) * size * size * (torch.finfo(dtype).bits // 8)
-    if needed > memory:
-        call = {
-            "hessian": "objective.products(theta)",
-            "ggn": "curvature.ggn_operator",
-            "fisher": "curvature.fisher_operator",
-        }[kind]
-        raise InputError(
-            f"memory must hold the dense {KINDS[kind]}: {needed:,} bytes for {replicas} × {size}² numbers and one "
-            f"matrix of work, found {memory:,}; take {call}, which never forms it, or fewer theta at once"
-        )
-
-
-def _symmetrise(matrix: Tensor) -> Tensor:
-    """Averages a matrix (B, p, p) with its transpose in place; returns ‖H − Hᵀ‖_F / 2 before, (B,)."""
-    squares = matrix.new_zeros(len(matrix))
-    size = matrix.shape[-1]
-    for start in range(0, size, TILE):
-        rows = slice(start, start + TILE)
-        for other in range(start, size, TILE):
-            columns = slice(other, other + TILE)
-            upper, lower = matrix[:, rows, columns], matrix[:, columns, rows].mT
-            difference = (upper - lower).square().sum((-2, -1))
-            squares += difference if other == start else 2 * difference
-            mean = 0.5 * (upper + lower)
-            upper.copy_(mean)
-            lower.copy_(mean)
-    return 0.5 * squares.sqrt()

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.sized import dense
-from thalweg.curvature.stack_blocks import mirror
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
+from thalweg.objective.stack_blocks import mirror
+from thalweg.objective.tensors import all_finite
 from thalweg.progress import each
 
 if TYPE_CHECKING:
@@ -118,11 +119,6 @@ def counted(matrix: Tensor, band: Tensor | float, method: Method, *, work: bool 
         t.reshape(lead).to(matrix.device) for t in (negative, within, positive, finite)
     )
     return Inertia(negative, within, positive, finite, "eigvalsh" if chosen == "eigvalsh" else "ldl", fallbacks)
-
-
-def all_finite(matrix: Tensor) -> bool:
-    """Whether every entry (P, P) is finite, without the copy of the whole that `torch.isfinite` makes."""
-    return math.isfinite(float(torch.linalg.vector_norm(matrix, math.inf)))  # NaN passes through a maximum
 
 
 def _by_eigenvalues(matrices: Tensor, bands: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
-from thalweg.curvature.inertia import SMALL, TILE, Method, all_finite, counted
+from thalweg.curvature.inertia import SMALL, TILE, Method, counted
 from thalweg.curvature.operator import Operator
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective.arguments import floating
+from thalweg.objective.tensors import all_finite
 
 __all__ = ["Signs", "count_signs"]
 

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from thalweg.errors import InputError, first_line
 from thalweg.objective import batches as data_batches
 from thalweg.objective import dependence, tensors
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.graph import lowest_precision
 from thalweg.objective.kernels import observed
@@ -31,9 +32,6 @@ from thalweg.objective.planning import VALUE
 from thalweg.objective.program import Program
 from thalweg.objective.scalars import check_scalar
 from thalweg.objective.swapping import state
-
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
 
 __all__ = ["Way", "needs", "settle"]
 

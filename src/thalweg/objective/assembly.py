@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -14,13 +13,13 @@ from torch import Tensor, nn
 from thalweg import limits
 from thalweg.declared import declared, whole
 from thalweg.errors import InputError
-from thalweg.objective import agreement, checks, copying, differentiable, naming, normalization, slope, targets
 from thalweg.objective import batches as data_batches
+from thalweg.objective import checks, copying, differentiable, naming, normalization, targets
 from thalweg.objective.derivatives import Evaluation, activation_bytes
 from thalweg.objective.gathering import gather
 from thalweg.objective.initialization import initial_theta
 from thalweg.objective.layout import ParameterLayout
-from thalweg.objective.needs import Needs
+from thalweg.objective.needs import Needs, Slope
 from thalweg.objective.normalization import BatchNormPolicy
 from thalweg.objective.program import Program
 from thalweg.objective.saved_names import Names
@@ -33,7 +32,10 @@ MEMORY = 2**30  # bytes for the activations of one piece, and for data that a lo
 
 
 class Assembly:
-    """Everything of an objective but its functions of θ; see `Objective` for the arguments."""
+    """Model, loss and data put together: what is evaluated, and what θ is. See `Objective` for the arguments.
+
+    Nothing is compared or refused here but the arguments themselves; the checks work on this class (`Checked`).
+    """
 
     @torch.inference_mode(False)
     @declared
@@ -70,16 +72,12 @@ class Assembly:
         self.globs = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self._twice, self.doubtful, self.told, self._confirmed = False, False, False, not check
         self._said: set[str] = set()  # shared with the objectives that are made of this one
-        self.slope: slope.Slope | None = None
+        self.slope: Slope | None = None
         self.lowest: torch.dtype | None = None  # the lowest precision in the graph of L
         self._metrics, self._check, self._batch_size, self._count = metrics, check, batch_size, count
         self.batches = self._gather(data)
         if check:
-            checks.target_shape(self)
-            agreement.settle(self, original)
-            checks.loss(self)
-            self.slope = slope.measured(self)
-            slope.say(self.slope, self.dtype)
+            self._confirm(original)
 
     # -- what it is made of
 
@@ -137,7 +135,12 @@ class Assembly:
         """Named metrics; accuracy by default where targets are class numbers."""
         if self._metrics is not None:
             return dict(self._metrics)
-        return targets.default_metrics(self)
+        if self.loss_on == "batch":
+            return {}
+        batch = self.batches.first(2)
+        with torch.no_grad():
+            output = self.program.output_alone(self.layout.parameters(self.theta), batch)
+        return targets.of_classes(self.loss, self.batches, output, batch[1])
 
     def build_program(self, prepare: Callable[[nn.Module], None], needs: Needs | None = None) -> Program:
         """Returns a program on a fresh copy of the model after `prepare(copy)`: trainings need other modes."""
@@ -232,93 +235,20 @@ class Assembly:
         theta = theta.to(self.device, self.dtype)
         return theta[0] if replicas is None else theta
 
-    # -- the same objective, changed
+    # -- inside
 
-    def with_data(self, data: Any) -> Self:
-        """The same model and loss on other data (a test set)."""
-        new = self._changed(batches=self._gather(data))
-        if self._check:
-            new._confirmed = False
-            checks.loss(new)
-        return new
-
-    def subset(self, index: Tensor) -> Self:
-        """The same objective on some of its samples.
-
-        Args:
-            index: Their numbers (n,); or a mask (N,), a slice, a list, an array.
-
-        Raises:
-            InputError: The data are batches that were handed over, which are never cut; or no such samples.
-        """
-        if not self.batches.indexable:
-            found = "data that are sharded" if self.batches.sharded else "batches that were handed over"
-            raise InputError(f"subset needs data given as tensors or a dataset, found {found}")
-        index = checks.numbers("index", index, self.samples).to(self.device)
-        return self._changed(batches=self.batches.subset(index))
-
-    def with_l2(self, l2: float) -> Self:
-        """The same objective with another weight of the penalty."""
-        checks.penalty(l2)
-        return self._changed(l2=float(l2))
-
-    def with_metrics(self, metrics: Mapping[str, Metric]) -> Self:
-        """The same objective with other metrics: name -> function with the loss's signature."""
-        return self._changed(_metrics=dict(metrics))
-
-    def with_batchnorm(self, policy: BatchNormPolicy) -> Self:
-        """The same objective under another policy for normalisation layers."""
-        checks.policy(policy)
-        whole = policy != "frozen" and bool(normalization.layers(self._model))
-        needs = replace(self.needs, exact=self.needs.exact or (policy == "batch" and self.needs.twice))
-        return self._changed(
-            batchnorm=policy, needs=needs, batches=self.batches.whole() if whole else self.batches, _twice=False
-        )
-
-    def with_buffers(self, buffers: Mapping[str, Tensor]) -> Self:
-        """The same objective with other buffers, such as the running statistics of one training: name -> (*shape).
-
-        Every function of θ takes `buffers` of each θ beside it; this is for instruments that know only the objective.
-
-        Raises:
-            InputError: A name or a shape that the model does not have, or numbers of another kind than its own.
-        """
-        model = copying.copied(self._model)
-        own = dict(model.named_buffers())
-        for name, value in checks.buffers(buffers, model, torch.Size()).items():
-            own[name].copy_(value)
-        return self._changed(_model=model)
-
-    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
-        """The same objective in another dtype or on another device."""
-        new_dtype = checks.floating(dtype or self.dtype, "dtype", half=True)
-        new_device = checks.place(device or self.device)
-        place = data_batches.placer(new_device, new_dtype)
-        new = self._changed(dtype=new_dtype, device=new_device, batches=self.batches.moved(place))
-        if self._check and new_dtype != self.dtype:
-            checks.computes(new)
-            if new.slope is not None and new.slope.agrees:
-                slope.say(new.slope, new_dtype)
-        return new
-
-    def double(self) -> Self:
-        """The same objective in float64, as curvature and critical points need it."""
-        return self if self.dtype == torch.float64 else self.to(dtype=torch.float64)
-
-    def permuted(self, seed: int = 0) -> Self:
-        """The same objective with its samples in another order: equal but for rounding, which it measures."""
-        return self._changed(batches=self.batches.permuted(whole("seed", seed)))
+    def _confirm(self, given: nn.Module) -> None:
+        """Compares L with plain PyTorch on the model that was given, when all parts are there."""
 
     def _changed(self, **changes: Any) -> Self:
         new = copy.copy(self)
         stale = {"evaluation", "_pair_bytes"}
         stale |= {"program"} if {"dtype", "device", "batchnorm", "_model", "needs"} & set(changes) else set()
+        stale |= {"metric_functions"} if "_metrics" in changes else set()
         new.__dict__.update(changes)
         for name in stale:
             new.__dict__.pop(name, None)
         return new
-
-    # -- inside
 
     def _gather(self, data: Any) -> data_batches.Batches:
         gathered = gather(

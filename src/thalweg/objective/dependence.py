@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError, first_line
 from thalweg.objective import copying, normalization, tensors
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.graph import nodes
+from thalweg.objective.plain import Plain
 from thalweg.objective.program import Program
 from thalweg.objective.untouched import untouched
-
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
-    from thalweg.objective.plain import Plain
 
 __all__ = ["on_theta", "on_theta_alone"]
 

@@ -12,21 +12,19 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective import copying, normalization, samples, targets
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.batches import Batches
 from thalweg.objective.containers import leaves
 from thalweg.objective.plain import few
 from thalweg.objective.planning import SMALLEST_CHUNK, VALUE
 from thalweg.objective.tensors import nbytes, placer
-
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
 
 __all__ = ["on_probe", "over_batches", "over_targets"]
 
@@ -69,9 +67,13 @@ def on_probe(objective: Assembly, batch: Any, evaluate: Callable[[Any], float], 
             f"loss must be the mean over the batch, found a sum: {once:.6g} for {length} samples, "
             f"{doubled:.6g} for the same samples twice"
         )
-    if abs(weighted - once) <= tolerance and not (held.divisible and targets.leaves_out(objective)):
+    if abs(weighted - once) <= tolerance and not (held.divisible and _leaves_out(objective)):
         return
     _no_mean(objective, once, weighted)
+
+
+def _leaves_out(objective: Assembly) -> bool:
+    return targets.leaves_out(objective.loss, objective.batches, on_batch=objective.loss_on == "batch")
 
 
 def _is_sum(once: float, doubled: float, tolerance: float) -> bool:
@@ -89,7 +91,7 @@ def over_targets(objective: Assembly, batch: Any) -> None:
     alone = samples.common_length(batch)
     if objective.loss_on == "batch" or objective.loss_kind == "mse" or held.sharded or alone is None:
         return
-    if not _cut_later(objective) or (objective.loss_kind and not targets.leaves_out(objective) and held.held):
+    if not _cut_later(objective) or (objective.loss_kind and not _leaves_out(objective) and held.held):
         return
     loss, dtype = objective.program.loss, objective.dtype
     with torch.no_grad(), objective.program.surroundings():

@@ -1,10 +1,10 @@
-"""What a model needs so that evaluating it is evaluating its own code."""
+"""What the construction of an objective finds out: what the model needs, and how L changes along one direction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Needs"]
+__all__ = ["Needs", "Slope"]
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,22 @@ class Needs:
     writes: bool = False
     counts: bool = False
     twice: bool = False
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How L changes along one direction.
+
+    Attributes:
+        autograd: What the gradient says.
+        difference: What central differences of L say.
+        agrees: Whether they are the same.
+        epsilon: Relative rounding error of L: that of float64, or of the lower precision found inside.
+        autocast: The same of L in float32, which autocast lowers where it leaves float64 alone; 0 if unknown.
+    """
+
+    autograd: float
+    difference: float
+    agrees: bool
+    epsilon: float
+    autocast: float = 0.0

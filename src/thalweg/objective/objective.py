@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from thalweg.declared import whole
+from thalweg.declared import declared, whole
 from thalweg.errors import InputError
 from thalweg.objective import batches as data_batches
-from thalweg.objective import checks, differentiable, means, second_order
-from thalweg.objective.assembly import Assembly
+from thalweg.objective import checks, means
+from thalweg.objective.checked import Checked
+from thalweg.objective.dense import dense_curvature, seconds
 from thalweg.objective.derivatives import Evaluation
 from thalweg.objective.planning import GRADIENT, PRODUCT, VALUE, WorkPlan
-from thalweg.objective.work import sized
+from thalweg.objective.rows import row_hessian
+from thalweg.objective.work import sized, sized_by
 
 Buffers = Mapping[str, Tensor]
 
 
-class Objective(Assembly):
+class Objective(Checked):
     """The loss of any module on any data as a function of one flat vector: L(θ) + ½·l2·‖θ‖².
 
     Every method takes θ of shape (…, P) and works on all leading axes at once: one checkpoint, a hundred replicas, a
@@ -147,6 +148,8 @@ class Objective(Assembly):
 
         return apply
 
+    @declared
+    @sized_by(seconds)
     def hessian(self, theta: Tensor, parameters: str | Sequence[str] = "*") -> Tensor:
         """∇²L(θ), exact and dense, in float64: (…, P) -> (…, P, P); see `thalweg.curvature.hessian` for choices.
 
@@ -154,26 +157,7 @@ class Objective(Assembly):
             theta: (…, P).
             parameters: Glob or globs: the block of these parameters.
         """
-        from thalweg.curvature.exact import hessian  # above this package, and the one exception to "downwards"
-
-        return hessian(self, theta, parameters=parameters)
-
-    @contextmanager
-    def second_derivatives(self) -> Iterator[None]:
-        """Raises InputError where model or loss have no second derivative: found once, and on autograd's refusal."""
-        with differentiable.naming_refusals():
-            if self.slope is not None and not self.slope.agrees:
-                cause = ": its forward pass computes buffers from theta" if self.needs.mutates else ""
-                raise InputError(
-                    "model and loss must have a gradient that is that of L for second derivatives, found "
-                    f"{self.slope.autograd:.6g} by autograd and {self.slope.difference:.6g} by differences of L along "
-                    f"one direction{cause}"
-                )
-            if not self._twice:
-                with torch.inference_mode(False):
-                    second_order.check(self)
-                self._twice = True
-            yield
+        return dense_curvature(self, self.as_theta(theta), "hessian", row_hessian, parameters=parameters).matrix
 
     @sized
     def metrics(self, theta: Tensor, buffers: Buffers | None = None) -> dict[str, Tensor]:

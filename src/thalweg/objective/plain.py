@@ -6,20 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.objective import containers, copying, samples, tensors
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.differentiable import naming_refusals
 from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.program import Program
 from thalweg.objective.surroundings import own_numbers
-
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
 
 __all__ = ["Plain", "drawn", "few", "looked_at", "moved", "probe", "remember", "same_numbers", "written"]
 

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
 from thalweg.objective.agreement import Way
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.differentiable import custom_functions, kinks, naming_refusals
 from thalweg.objective.needs import Needs
 from thalweg.objective.plain import Plain, few
 from thalweg.objective.program import Program
 from thalweg.objective.tensors import placer
-
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
 
 __all__ = ["check"]
 

@@ -10,45 +10,24 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from thalweg.objective import samples
+from thalweg.objective.assembly import Assembly
 from thalweg.objective.graph import lowest_precision
+from thalweg.objective.needs import Slope
 from thalweg.objective.plain import MANY, Plain, drawn, few
 
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly
-
-__all__ = ["Slope", "measured", "say"]
+__all__ = ["measured", "say"]
 
 log = logging.getLogger("thalweg")
 # Changes of L, relative to it. The tiny one is far below what float32 can tell and far above the rounding of float64;
 # the small one is spoilt neither by kinks of the network nor by rounding; the large one can be seen in float32.
 TINY, SMALL, LARGE = 1e-10, 1e-7, 1e-3
 ROUGH = 0.1  # what half precision can tell
-
-
-@dataclass(frozen=True)
-class Slope:
-    """How L changes along one direction.
-
-    Attributes:
-        autograd: What the gradient says.
-        difference: What central differences of L say.
-        agrees: Whether they are the same.
-        epsilon: Relative rounding error of L: that of float64, or of the lower precision found inside.
-        autocast: The same of L in float32, which autocast lowers where it leaves float64 alone; 0 if unknown.
-    """
-
-    autograd: float
-    difference: float
-    agrees: bool
-    epsilon: float
-    autocast: float = 0.0
 
 
 def measured(objective: Assembly) -> Slope | None:

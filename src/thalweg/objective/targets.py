@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
-from thalweg.objective.batches import sample_count
+from thalweg.objective.batches import Batches, sample_count
 from thalweg.objective.containers import as_tensor, leaves, rebuilt
+from thalweg.objective.structure import loss_kind
 
-if TYPE_CHECKING:
-    from thalweg.objective.assembly import Assembly, Metric
-
-__all__ = ["accuracy", "check", "counted", "default_metrics", "explained", "leaves_out", "prepared", "right"]
+__all__ = ["accuracy", "check", "counted", "explained", "leaves_out", "of_classes", "prepared", "right"]
 
 # Losses that fail on integer targets, or whose backward pass does.
 _FLOATING = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.HuberLoss)
@@ -73,28 +71,28 @@ def prepared(loss: Any) -> Callable[[Any], Any] | None:
     return prepare
 
 
-def check(objective: Assembly, output: Any, target: Any) -> None:
+def check(loss: Any, batches: Batches, output: Any, target: Any) -> None:
     """Checks that the targets of a few samples can be compared with their outputs, and all class numbers.
 
     Raises:
         InputError: Another shape or type than the loss compares, or a class that the outputs do not have.
     """
-    if objective.loss_kind == "mse" and output.shape != getattr(target, "shape", None):
+    if loss_kind(loss) == "mse" and output.shape != getattr(target, "shape", None):
         found = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise InputError(
             "data targets must have the shape of the model's output for a squared error, "
             f"found targets {found} and outputs {tuple(output.shape)}"
         )
-    if not takes_classes(objective.loss) or not isinstance(output, Tensor) or not isinstance(target, Tensor):
+    if not takes_classes(loss) or not isinstance(output, Tensor) or not isinstance(target, Tensor):
         return
     if output.dim() < 2:
         return
-    probabilities = isinstance(objective.loss, nn.CrossEntropyLoss) or objective.loss is F.cross_entropy
+    probabilities = isinstance(loss, nn.CrossEntropyLoss) or loss is F.cross_entropy
     if probabilities and target.is_floating_point() and target.shape == output.shape:
         return
     _check_form(output, target, probabilities)
-    ignored, count = ignored_class(objective), output.shape[1]
-    for other in [target, *(batch[1] for batch in objective.batches.held)]:
+    ignored, count = ignored_class(loss), output.shape[1]
+    for other in [target, *(batch[1] for batch in batches.held)]:
         if not isinstance(other, Tensor) or other.is_floating_point():
             continue
         wrong = other[(other != ignored) & ((other < 0) | (other >= count))]
@@ -145,42 +143,34 @@ def explained(inputs: Any) -> Iterator[None]:
         ) from error
 
 
-def ignored_class(objective: Assembly) -> int | None:
-    """The class that the loss leaves out, if it has one."""
-    if objective.loss_on == "batch":
-        return None
-    return getattr(objective.loss, "ignore_index", -100 if objective.loss in (F.cross_entropy, F.nll_loss) else None)
+def ignored_class(loss: Any) -> int | None:
+    """The class that a loss on the output leaves out, if it has one."""
+    return getattr(loss, "ignore_index", -100 if loss in (F.cross_entropy, F.nll_loss) else None)
 
 
-def leaves_out(objective: Assembly) -> bool:
+def leaves_out(loss: Any, batches: Batches, *, on_batch: bool = False) -> bool:
     """Whether the loss ignores some of the targets, however few, or weighs them: no plain mean over samples."""
-    if isinstance(getattr(objective.loss, "weight", None), Tensor):
+    if isinstance(getattr(loss, "weight", None), Tensor):
         return True
-    index = ignored_class(objective)
+    index = None if on_batch else ignored_class(loss)
     if index is None:
         return False
-    targets = [batch[1] for batch in objective.batches.held]
+    targets = [batch[1] for batch in batches.held]
     classes = [one for one in targets if isinstance(one, Tensor) and not one.is_floating_point()]
     return any(bool((target == index).any()) for target in classes)
 
 
-def default_metrics(objective: Assembly) -> dict[str, Metric]:
+def of_classes(loss: Any, batches: Batches, output: Any, target: Any) -> dict[str, Callable[..., Tensor]]:
     """Accuracy where targets are class numbers and outputs are scores of classes."""
-    if objective.loss_on == "batch":
-        return {}
-    batch = objective.batches.first(2)
-    with torch.no_grad():
-        output = objective.program.output_alone(objective.layout.parameters(objective.theta), batch)
-    target = batch[1]
     if not isinstance(target, Tensor) or target.is_floating_point() or not isinstance(output, Tensor):
         return {}
     # Torch's losses take classes on the second axis, others often on the last. Where both would fit, nobody knows.
     axes = {axis for axis in (1, output.dim() - 1) if (*output.shape[:axis], *output.shape[axis + 1 :]) == target.shape}
-    if type(objective.loss).__module__.startswith("torch.nn") or objective.loss in (F.cross_entropy, F.nll_loss):
+    if type(loss).__module__.startswith("torch.nn") or loss in (F.cross_entropy, F.nll_loss):
         axes &= {1}
     if len(axes) != 1 or output.shape[max(axes)] < 2:
         return {}
-    ignored = ignored_class(objective) if objective.batches.loader is not None or leaves_out(objective) else None
+    ignored = ignored_class(loss) if batches.loader is not None or leaves_out(loss, batches) else None
     if axes == {1} and ignored is None:
         return {"accuracy": accuracy}
     return {"accuracy": partial(accuracy, axis=max(axes), ignored=ignored)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from thalweg.errors import InputError
 from thalweg.objective.containers import Column, Leaf, leaves, mapped
 
-__all__ = ["check_finite", "cloned", "dense_parts", "fingerprint", "nbytes", "parts", "placer"]
+__all__ = ["all_finite", "check_finite", "cloned", "dense_parts", "fingerprint", "nbytes", "parts", "placer"]
 
 
 def parts(leaf: Leaf) -> list[Tensor]:
@@ -114,3 +115,8 @@ def fingerprint(batches: Iterable[Any]) -> Tensor:
     for batch in batches:
         mapped(add, batch, add_text)
     return total
+
+
+def all_finite(matrix: Tensor) -> bool:
+    """Whether every entry (P, P) is finite, without the copy of the whole that `torch.isfinite` makes."""
+    return math.isfinite(float(torch.linalg.vector_norm(matrix, math.inf)))  # NaN passes through a maximum

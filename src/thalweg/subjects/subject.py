@@ -17,7 +17,6 @@ from thalweg.objective import Objective
 from thalweg.objective.copying import copied
 from thalweg.objective.samples import cut
 from thalweg.objective.seeds import replica_seed
-from thalweg.objective.targets import default_metrics
 from thalweg.sources import Source
 from thalweg.subjects import losses
 from thalweg.subjects.code import explaining, seeded
@@ -174,7 +173,7 @@ class Subject:
                 model, loss, ready(task.train), loss_on=on, metrics=metrics or None, dtype=dtype, init=init, **options
             )
             if self.metrics is not None:
-                metrics = metrics or dict(default_metrics(made))
+                metrics = metrics or made.metric_functions
                 made = made.with_metrics(metrics | losses.functions(self.metrics))
             return made, ready
 

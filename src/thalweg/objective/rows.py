@@ -14,7 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.assembly import Assembly
+from thalweg.objective.layout import ParameterLayout
 from thalweg.objective.planning import PRODUCT
 from thalweg.objective.surroundings import ALONE
 from thalweg.progress import Advance, track
@@ -25,7 +26,7 @@ ROWS_WORKING_SET = 2**23  # bytes of activations that one batched backward pass 
 ROWS_AT_ONCE = 32
 
 
-def row_hessian(objective: Objective, theta: Tensor, layout: ParameterLayout) -> tuple[Tensor, Tensor, Tensor]:
+def row_hessian(objective: Assembly, theta: Tensor, layout: ParameterLayout) -> tuple[Tensor, Tensor, Tensor]:
     """Evaluates data loss, gradient and Hessian, not yet symmetrised, at many θ.
 
     Args:

@@ -24,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thalweg.curvature.stack_blocks import BlockSums, StackLayer, outer
-from thalweg.objective import Objective, ParameterLayout
+from thalweg.objective.assembly import Assembly
+from thalweg.objective.layout import ParameterLayout
+from thalweg.objective.stack_blocks import BlockSums, StackLayer, outer
 from thalweg.objective.stack_products import PIECEWISE_LINEAR
 from thalweg.objective.structure import LinearStack
 from thalweg.progress import track
@@ -38,7 +39,7 @@ WORKING_SET = 2**25  # bytes of per-sample matrices at once: measured best, abou
 LEAST_SAMPLES = 64
 
 
-def stack_supports(objective: Objective, layout: ParameterLayout) -> bool:
+def stack_supports(objective: Assembly, layout: ParameterLayout) -> bool:
     """Whether the formulas hold: a stack of linear layers under a plain mean squared error or cross-entropy."""
     stack = objective.stack
     if stack is None or not objective.program.has_products(objective.batches.first(1)):
@@ -47,11 +48,7 @@ def stack_supports(objective: Objective, layout: ParameterLayout) -> bool:
 
 
 def stack_curvature(
-    objective: Objective,
-    theta: Tensor,
-    layout: ParameterLayout,
-    curvature: Curvature,
-    permuted: Objective | None = None,
+    objective: Assembly, theta: Tensor, layout: ParameterLayout, curvature: Curvature, permuted: Assembly | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Evaluates loss, gradient and a curvature matrix of a stack at many θ.
 
@@ -120,7 +117,7 @@ def _floats_per_pair(stack: LinearStack, params: dict[str, Tensor], layers: list
     return 2 * pairs + max(a.columns * b.columns for a in layers for b in layers)
 
 
-def _pieces(objective: Objective, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _pieces(objective: Assembly, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields inputs, targets and the weight of every sample in the mean over the data, in chunks that fit the caches.
 
     The formulas are sums over samples, so that even batches that must stay whole for the loss may be cut here.
