@@ -255,10 +255,10 @@ def test_a_run_of_a_loop_of_ones_own(here: Path, capsys: pytest.CaptureFixture[s
     with Recorder("runs/mine", nn.Linear(2, 1)) as recorder:
         recorder.step(loss=1.0)
     name = recorder.run.name
-    for command, what in (("resume", "be continued"), ("report", "be reported")):
-        sentence = refused([command, name], capsys)
-        assert sentence.startswith(f"run runs/{name} was recorded from a training loop of your own and cannot {what}")
-        assert f"`thalweg export runs/{name} --to csv`" in sentence
+    sentence = refused(["resume", name], capsys)
+    assert sentence.startswith(f"run runs/{name} was recorded from a training loop of your own and cannot be continued")
+    assert f"`thalweg report runs/{name}`" in sentence
+    assert cli.main(["report", name]) == 0
     assert cli.main(["export", name, "--to", "csv"]) == 0
 
 

@@ -158,9 +158,9 @@ def _of_runs(
         if folders.count(folder) > 1:
             raise InputError(f"runs must be different runs, found {run.name} twice")
     if findings is None:
-        from thalweg.experiments.framework.execution import load_findings
+        from thalweg.report.recorded import found_in
 
-        found = [load_findings(run) for run in chosen]
+        found = [found_in(run) for run in chosen]
     else:
         found = list(findings) if isinstance(findings, Sequence) else [findings]
     if len(found) != len(chosen):

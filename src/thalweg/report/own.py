@@ -61,10 +61,10 @@ def _section(content: Any, target: Path, key: str, *, paper: bool) -> Section:
 
 
 def _of_run(run: Run, target: Path, key: str) -> Section:
-    from thalweg.experiments.framework.execution import load_findings
     from thalweg.report.drawing import drawn
+    from thalweg.report.recorded import found_in
 
-    (section,) = drawn([run], [load_findings(run)], target, title="", chapters=()).sections
+    (section,) = drawn([run], [found_in(run)], target, title="", chapters=()).sections
     return dataclasses.replace(section, key=key)
 
 

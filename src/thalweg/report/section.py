@@ -15,6 +15,7 @@ from thalweg.progress import duration
 from thalweg.report.pictures import Film, Picture, films
 from thalweg.report.settings import Setting, experiment_of, flat, setting, settings
 from thalweg.report.story import markup, story
+from thalweg.runs.environment import RECORDED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,7 @@ class Section:
         settings: Every setting, those chosen otherwise than the default marked.
         environment: Rows (name, value).
         command: What was typed; ``again`` Python lines that repeat exactly these settings.
+        recorded: Whether it is of a training loop of somebody's own; ``again`` then reads it.
     """
 
     key: str
@@ -91,6 +93,7 @@ class Section:
     environment: tuple[tuple[str, str], ...]
     command: str
     again: str
+    recorded: bool = False
 
 
 def section(
@@ -129,8 +132,9 @@ def section(
         lost=lost,
         settings=settings(experiment_of(run), run.config),
         environment=environment(kept),
-        command=str(kept.get("command") or ""),
+        command="" if kept.get("command") == RECORDED else str(kept.get("command") or ""),
         again=_again(run),
+        recorded=kept.get("command") == RECORDED,
     )
 
 
@@ -215,6 +219,8 @@ def environment(kept: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _again(run: Run) -> str:
+    if run.environment.get("command") == RECORDED:
+        return f"from thalweg import Run\n\nrun = Run.open({str(run.path)!r})\nrun.snapshots, run.metrics"
     if "sweep" in run.config:
         return (
             "import json\n"

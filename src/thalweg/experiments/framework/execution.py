@@ -200,7 +200,7 @@ def _refuse_recorded(run: Run, what: str) -> None:
     if run.environment.get("command") == RECORDED:
         raise InputError(
             f"run {run.path} was recorded from a training loop of your own and cannot {what} by thalweg: "
-            f"`thalweg export {run.path} --to csv` writes its metrics, Run.open({str(run.path)!r}) reads it in Python"
+            f"`thalweg report {run.path}` shows it, Run.open({str(run.path)!r}) reads it in Python"
         )
 
 
