@@ -20,6 +20,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.from_modules import from_modules
 from thalweg.objective.seeds import generator
 from thalweg.progress import track
 
@@ -64,6 +65,7 @@ class NeighbourRatio:
     status: tuple[str, ...]
 
 
+@from_modules()
 @declared
 def neighbour_ratio(
     objective: Objective,

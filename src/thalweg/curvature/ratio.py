@@ -26,6 +26,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.from_modules import from_modules
 from thalweg.progress import each
 
 __all__ = ["MinimalRatio", "minimal_ratio"]
@@ -100,6 +101,7 @@ _TENSORS = (
 )
 
 
+@from_modules()
 @declared
 def minimal_ratio(
     objective: Objective,

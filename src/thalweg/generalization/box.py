@@ -16,6 +16,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.from_modules import from_modules
 from thalweg.objective.seeds import generator
 from thalweg.progress import Advance, track
 from thalweg.results import BaseResult
@@ -81,6 +82,7 @@ class _NotFinite(Exception):
     """Ends a search; no error."""
 
 
+@from_modules()
 @declared
 def keskar_sharpness(
     objective: Objective,

@@ -14,6 +14,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.from_modules import from_modules
 from thalweg.objective.seeds import generator
 from thalweg.progress import each
 from thalweg.results import BaseResult
@@ -71,6 +72,7 @@ class AverageSharpness(BaseResult):
         return f"σ = {self.sigma:g} {size}, {counted(self.pairs, 'pair')} ±δ"
 
 
+@from_modules()
 @declared
 def sam_sharpness(
     objective: Objective, theta: Tensor, *, radius: float = 0.05, steps: int = 20, seed: int = 0, first: int = 0
@@ -98,6 +100,7 @@ def sam_sharpness(
     return _ascend(objective, theta, None, radius, steps, seed, first)
 
 
+@from_modules()
 @declared
 def asam_sharpness(
     objective: Objective,
@@ -155,6 +158,7 @@ def _ascend(
     return torch.where(base.isfinite(), best, math.nan).reshape(theta.shape[:-1])
 
 
+@from_modules()
 @declared
 def average_sharpness(
     objective: Objective,

@@ -24,6 +24,7 @@ from thalweg.generalization.jacobians import Of, input_norms
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, floating
 from thalweg.objective.drawing import drawable, numbers
+from thalweg.objective.from_modules import from_modules
 from thalweg.results import BaseResult
 from thalweg.results.networks import Quantity, flat, panel, tabled
 from thalweg.results.words import counted, estimated
@@ -92,6 +93,7 @@ class Sensitivity(BaseResult):
         return "Frobenius norm" if self.p == 2 else f"Entrywise {self.p:g}-norm"
 
 
+@from_modules()
 @declared
 def sensitivity(
     objective: Objective,
@@ -137,6 +139,7 @@ def sensitivity(
     return Sensitivity(norms.mean(-1), error * (1 - share) ** 0.5, norms, of, p, samples)
 
 
+@from_modules()
 @declared
 def batch_mean_norm(norms: Tensor, batch: int) -> Tensor:
     """What a script gets that takes the gradient of a batch's *mean* loss with respect to its inputs: (…, N) -> (…).

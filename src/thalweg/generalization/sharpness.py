@@ -21,6 +21,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError, brief
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
+from thalweg.objective.from_modules import from_modules
 from thalweg.objective.seeds import replica_seed
 from thalweg.progress import each
 from thalweg.results import BaseResult
@@ -88,6 +89,7 @@ class HessianSharpness(BaseResult):
         )
 
 
+@from_modules()
 @declared
 def hessian_sharpness(
     objective: Objective,

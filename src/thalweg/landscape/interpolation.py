@@ -18,6 +18,7 @@ from thalweg.landscape.paths import Path, positions
 from thalweg.landscape.profiles import Profile, Statistics, follow
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objectives, as_theta, floating, same_shape
+from thalweg.objective.from_modules import from_modules
 
 __all__ = ["interpolate", "valley", "with_ends"]
 
@@ -48,6 +49,7 @@ def with_ends(low: float = -1.0, high: float = 2.0, points: int = 61) -> Tensor:
     return alphas
 
 
+@from_modules(2)
 @declared
 def interpolate(
     objectives: Objective | Mapping[str, Objective],
