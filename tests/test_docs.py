@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thalweg import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -38,6 +40,24 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)  # noqa: S102 -- our own pages
     assert names
+
+
+def test_wrong_numbers_are_wrong_and_right_ones_right() -> None:
+    """The page says in a comment what each block gives."""
+    names: dict[str, Any] = {}
+    compared = 0
+    for block in blocks(ROOT / "docs" / "ten-ways-to-get-it-wrong.md", "python"):
+        exec(compile(block, "ten-ways", "exec"), names)  # noqa: S102 -- our own page
+        last, _, said = block.rstrip().rpartition("\n")[2].partition("  # ")
+        if last.startswith("wrong, right"):
+            wrong, right = names["wrong"], names["right"]
+            assert wrong != right, last
+            if said:
+                np.testing.assert_allclose(
+                    np.hstack([wrong, right]), np.hstack(ast.literal_eval(f"({said})")), rtol=0.02
+                )
+            compared += 1
+    assert compared == 10
 
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))

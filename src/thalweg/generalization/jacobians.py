@@ -15,6 +15,7 @@ from thalweg.errors import InputError, nearest
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective, as_theta
 from thalweg.objective.containers import Column, Leaf, leaves, mapped, rebuilt
+from thalweg.objective.from_modules import from_modules
 from thalweg.objective.normalization import layers
 from thalweg.objective.planning import CPU_WORKING_SET, GRADIENT
 from thalweg.objective.program import Program
@@ -29,6 +30,7 @@ Of = Literal["outputs", "probabilities", "loss"]
 Norms = Callable[[Any], Tensor]  # a batch of n samples -> n norms
 
 
+@from_modules()
 @declared
 @sized
 def input_norms(

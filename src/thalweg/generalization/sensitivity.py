@@ -139,7 +139,6 @@ def sensitivity(
     return Sensitivity(norms.mean(-1), error * (1 - share) ** 0.5, norms, of, p, samples)
 
 
-@from_modules()
 @declared
 def batch_mean_norm(norms: Tensor, batch: int) -> Tensor:
     """What a script gets that takes the gradient of a batch's *mean* loss with respect to its inputs: (…, N) -> (…).

@@ -26,6 +26,7 @@ from thalweg.landscape.store import Store, digest
 from thalweg.landscape.surface_result import Surface
 from thalweg.objective import Objective, normalization
 from thalweg.objective.arguments import as_objectives, as_vector
+from thalweg.objective.from_modules import from_modules
 
 if TYPE_CHECKING:
     from thalweg.runs import Run
@@ -36,6 +37,7 @@ SAVE_SECONDS = 2.0
 """At most this much work is lost by a kill, but for the piece in hand."""
 
 
+@from_modules()
 @declared
 def surface(
     objective: Objective | Mapping[str, Objective],
