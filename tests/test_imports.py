@@ -61,10 +61,7 @@ OPEN = {
     frozenset({"_gradient_story", "gradient_norm"}),
     frozenset({"_interpolation_figures", "_interpolation_stages", "_interpolation_story", "interpolation"}),
     frozenset({"_label_story", "random_labels"}),
-    frozenset({"_path_story", "trajectory"}),
     frozenset({"_sharpness_measures", "sharpness"}),
-    frozenset({"_surface_curves", "_surface_figures", "_surface_look", "_surface_planes", "_surface_story"})
-    | {"_surface_visited", "error_surface"},
     frozenset({"framework.config", "framework.stages", "shared.training"}),
     frozenset({"_zero_costs", "_zero_landscape", "_zero_stages", "_zero_story", "zero_gradient"}),
     frozenset({"thalweg.cli.running", "thalweg.cli.sweeping"}),

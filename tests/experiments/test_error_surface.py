@@ -17,7 +17,7 @@ from PIL import Image
 
 from thalweg.errors import InputError
 from thalweg.experiments import execute, find, override
-from thalweg.experiments._surface_curves import _rises
+from thalweg.experiments.error_surface.report import rises
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.shared.training import set_up
 from thalweg.figures import Contour, Heatmap, Surface3D
@@ -48,9 +48,12 @@ def test_every_part_is_there(run: Run) -> None:
     expected = {"visited", "parameters", "line", "off-plane", "curves"}
     expected |= {f"{kind}-{name}" for kind in ("plane", "space") for name in planes}
     assert {figure.name for figure in found.figures} == expected
-    told = " ".join(found.statements)
-    for words in ("% of the variance", "off it", "residual", "is hidden", "times their true loss", "neighbourhoods"):
+    told = " ".join([*found.statements, *(figure.caption for figure in found.figures)])
+    for words in ("% of the variance", "off the plane", "residual", "is hidden", "times their true loss", "neighbour"):
         assert words in told
+    assert len(found.statements) <= 7
+    assert found.figures[0].name == "plane-trajectory"
+    assert [row["cells"] for row in found.tables["Planes"]] == ["7 × 7"] * 5
 
 
 def test_pictures_show_the_loss_at_their_places(run: Run, objective) -> None:
@@ -146,12 +149,12 @@ def test_losses_that_overflow_are_told(tmp_path: Path) -> None:
 
 
 def test_curves_are_those_of_the_parameters(run: Run, objective) -> None:
-    kept = run.load("parameters")
+    kept = run.load("parameters").parameters
     theta = run.snapshots[-1, 0]
     found = next(figure for figure in load_findings(run).figures if figure.name == "parameters")
     curves = np.concatenate([mark.y for mark in found.panels[0].marks])
     x = found.panels[0].marks[0].x
-    for row, number in enumerate(kept["parameters"].tolist()):
+    for row, number in enumerate(kept.tolist()):
         moved = theta.repeat(len(x), 1)
         moved[:, number] += torch.tensor(x, dtype=torch.float32)
         assert np.allclose(curves[row], objective.value(moved).numpy(), rtol=1e-5)
@@ -162,7 +165,7 @@ def test_rises_and_minima_of_a_line_by_hand() -> None:
     falling = 2 - x
     rough = falling + 0.2 * np.sin(4 * np.pi * x)  # on [0, 1] the slope changes sign four times: two minima
     noisy = falling + 1e-7 * np.sin(40 * x)
-    rise, minima = _rises(x, np.stack([falling, rough, noisy], axis=1))
+    rise, minima = rises(x, np.stack([falling, rough, noisy], axis=1))
     assert minima.tolist() == [0, 2, 0]
     inside = rough[(x >= 0) & (x <= 1)]
     assert rise.tolist() == [0.0, max(b - a for k, a in enumerate(inside) for b in inside[k:]), 0.0]

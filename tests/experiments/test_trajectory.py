@@ -13,13 +13,12 @@ import torch
 from thalweg import report
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, find, override
-from thalweg.experiments._path_figures import POINTS
-from thalweg.experiments._path_figures import drawn as drawn_of
-from thalweg.experiments._path_numbers import separation
-from thalweg.experiments._paths import Paths, look
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.experiments.trajectory import PRESETS, Config
+from thalweg.experiments.trajectory.config import PRESETS, Config
+from thalweg.experiments.trajectory.measure import View, look
 from thalweg.figures import Figure, Lines, Scatter, Scatter3D
+from thalweg.landscape.path_figures import POINTS
+from thalweg.landscape.path_figures import drawn as drawn_of
 from thalweg.models import build
 from thalweg.objective import Objective
 from thalweg.runs import Run
@@ -282,14 +281,13 @@ def test_a_report_of_many_runs_has_at_most_two_megabytes(many: tuple[Run, Findin
 
 
 def test_of_long_paths_some_snapshots_are_marked() -> None:
-    paths = Paths(np.arange(1001.0), np.zeros((1001, 8)), "test loss", is_share=False, replicas=tuple(range(8)))
-    chosen = drawn_of(paths)
-    assert len(chosen.steps) * 8 <= POINTS + 16
-    assert (chosen.steps[0], chosen.steps[-1]) == (0, 1000)
-    assert np.unique(np.diff(chosen.steps)[:-1]).tolist() == [13]
-    assert chosen.words.startswith(f" Drawn are {len(chosen.steps)} of 1001 snapshots;")
-    few = Paths(np.arange(21.0), np.zeros((21, 8)), "test loss", is_share=False, replicas=tuple(range(8)))
-    assert (drawn_of(few).words, drawn_of(few).steps.tolist()) == ("", list(range(21)))
+    _, steps, words = drawn_of(tuple(range(8)), 1001)
+    assert len(steps) * 8 <= POINTS + 16
+    assert (steps[0], steps[-1]) == (0, 1000)
+    assert np.unique(np.diff(steps)[:-1]).tolist() == [13]
+    assert words.startswith(f" Drawn are {len(steps)} of 1001 snapshots;")
+    _, steps, words = drawn_of(tuple(range(8)), 21)
+    assert (words, steps.tolist()) == ("", list(range(21)))
 
 
 def test_controls_leave_no_components_behind(tiny: tuple[Run, Findings]) -> None:
@@ -304,15 +302,15 @@ def test_controls_leave_no_components_behind(tiny: tuple[Run, Findings]) -> None
 
 def test_distances_between_many_runs_are_not_all_differences_at_once() -> None:
     points = torch.randn(2, 150, 400, dtype=torch.float64)  # all differences at once: 72 MB
-    view = SimpleNamespace(found=SimpleNamespace(replicas=tuple(range(150)), scores=points))
+    view = SimpleNamespace(found=SimpleNamespace(scores=points), used=list(range(150)))
     tracemalloc.start()
     try:
-        apart = separation(view)
+        apart = [View.apart(view, snapshot) for snapshot in (0, 1)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 10_000_000
-    for found, there in ((apart.start, points[0]), (apart.end, points[1])):
+    for (found, nearest), there in zip(apart, points, strict=True):
         distances = torch.cdist(there, there).fill_diagonal_(torch.inf)
         np.testing.assert_allclose(found, distances.min(dim=1).values.numpy(), rtol=1e-6)
-    assert apart.nearest == tuple(torch.cdist(points[1], points[1]).fill_diagonal_(torch.inf).argmin(dim=1).tolist())
+        assert nearest.tolist() == distances.argmin(dim=1).tolist()

@@ -10,9 +10,9 @@ import numpy as np
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, percent
 from thalweg.figures import Axis, Figure, Panel, VLine
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent
 from thalweg.sources import Source
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.experiments import _member_figures as shared
-from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, Bars, Figure, Mark, Panel, VLine
 from thalweg.figures.scales import number
+from thalweg.results.words import counted
 
 if TYPE_CHECKING:
     import polars as pl

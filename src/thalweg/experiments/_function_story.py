@@ -13,9 +13,9 @@ from thalweg.experiments import _member_figures as shared
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.sizes import shapes
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, range_words
 from thalweg.figures import Axis, Figure, HLine, Line, Lines, Mark, Panel, Scatter
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, range_words
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,9 +10,9 @@ import numpy as np
 from thalweg.experiments._gradients import Course
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, Band, Figure, Line, Mark, Panel, Scatter
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
     from thalweg.experiments.gradient_norm import Config

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, ErrorBars, Figure, HLine, Mark, Panel
 from thalweg.landscape.profile_figures import NAMES, loss_axis, spread, twin
+from thalweg.results.words import counted
 
 if TYPE_CHECKING:
     from thalweg.experiments._interpolation_stages import Pairs, Way

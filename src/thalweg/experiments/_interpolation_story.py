@@ -9,8 +9,8 @@ import numpy as np
 from thalweg.experiments._interpolation_figures import figures
 from thalweg.experiments.framework.findings import Findings, Number
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
     from thalweg.experiments._interpolation_stages import Pairs, Way

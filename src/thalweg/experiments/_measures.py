@@ -10,9 +10,9 @@ import numpy as np
 from thalweg.experiments import _member_figures as shared
 from thalweg.experiments._members import METRICS
 from thalweg.experiments.shared.training import recipe_words, stop_words
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, ErrorBars, Mark, Panel
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
     import polars as pl

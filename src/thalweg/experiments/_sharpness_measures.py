@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments.shared.words import counted
 from thalweg.progress import track
+from thalweg.results.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor

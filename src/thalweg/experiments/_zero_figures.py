@@ -8,9 +8,9 @@ import numpy as np
 
 from thalweg.experiments._zero_looks import LOOKS, details, index_axis, looks, spectrum_panel
 from thalweg.experiments._zero_points import Group
-from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, Band, ErrorBars, Figure, HLine, Line, Mark, Panel, Scatter, Text, VLine
 from thalweg.figures.scales import number, power_of_ten
+from thalweg.results.words import counted
 
 __all__ = ["index_against_loss", "neighbours", "radius", "ratio", "spectra", "tolerance"]
 

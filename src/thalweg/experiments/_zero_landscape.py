@@ -9,9 +9,9 @@ import numpy as np
 
 from thalweg.experiments._zero_looks import LOOKS, details, index_axis, looks
 from thalweg.experiments._zero_points import Group
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, Figure, Line, Mark, Panel, Scatter
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
     from thalweg.critical import SolutionLandscape

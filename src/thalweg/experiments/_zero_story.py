@@ -15,8 +15,8 @@ from thalweg.experiments._zero_points import Group
 from thalweg.experiments._zero_table import dead_ones, numbers, rows
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
     from thalweg.experiments.shared.training import Setup

@@ -35,10 +35,10 @@ from thalweg.experiments.framework.stages import Stage, Training
 from thalweg.experiments.shared import subjects
 from thalweg.experiments.shared.networks import Compared, alone, counted_labels
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures import Axis, ErrorBars, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
+from thalweg.results.words import counted, percent, range_words
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 

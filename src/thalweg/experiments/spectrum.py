@@ -35,10 +35,10 @@ from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage
 from thalweg.experiments.shared.sizes import built, trained
 from thalweg.experiments.shared.training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments.shared.words import counted, percent, range_words
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.progress import track
+from thalweg.results.words import counted, percent, range_words
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 

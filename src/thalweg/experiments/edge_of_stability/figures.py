@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.experiments.edge_of_stability.measure import Path
-from thalweg.experiments.shared.words import counted
 from thalweg.figures import Axis, Figure, HLine, Lines, Panel
 from thalweg.figures.scales import number
+from thalweg.results.words import counted
 
 __all__ = ["named", "paths_figure"]
 

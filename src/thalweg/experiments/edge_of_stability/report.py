@@ -9,8 +9,8 @@ import numpy as np
 from thalweg.experiments.edge_of_stability.figures import named, paths_figure
 from thalweg.experiments.edge_of_stability.measure import Path
 from thalweg.experiments.framework.findings import Findings, Number
-from thalweg.experiments.shared.words import counted, range_words
 from thalweg.figures.scales import number
+from thalweg.results.words import counted, range_words
 
 __all__ = ["report", "verdict"]
 

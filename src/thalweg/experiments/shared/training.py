@@ -23,8 +23,8 @@ from thalweg.experiments.shared.sizes import (
     trained,
 )
 from thalweg.experiments.shared.subjects import described, subject, task
-from thalweg.experiments.shared.words import counted
 from thalweg.models.config import ModelConfig
+from thalweg.results.words import counted
 from thalweg.sources import stamped, without_unset
 from thalweg.subjects.names import loss_text
 from thalweg.tasks.config import TaskConfig

@@ -1,30 +1,4 @@
-"""The path of training: several runs in one picture, beside a random walk.
-
-**Question.** Where does training go? Do runs that start apart end together, do they curve, how far do they travel?
-
-**Method.** One network is trained several times from independent initial weights. All recorded weights of all runs go
-into *one* principal component analysis (float64, by the Gram matrix), once for one layer and once for the whole model,
-and from its components into t-SNE with a fixed start. Beside it stands a control: random walks from the same starting
-points with the same step lengths.
-
-**Figures and how to read them.**
-
-- *Principal components*: all runs in one frame, coloured by run, labelled with accuracy (or loss). The axes say how
-  much of the variance they show. Of more than 16 runs the first 16 are drawn; all numbers are those of all runs.
-- *t-SNE*: the same points by neighbourhood. Only who is next to whom means something.
-- *Control*: the same picture of random walks. A walk in many dimensions curves smoothly too, and two components explain
-  three quarters of it (Antognini & Sohl-Dickstein 2018).
-- *Explained variance*: of the runs jointly and alone, against the control.
-- *What the plane hides*: the distance of every snapshot from the plane that it is drawn in.
-- *Training curves*, and a *view of three components* that can be turned.
-
-**Traps.** A principal component analysis of each run alone, drawn into one frame, puts paths side by side that never
-were near each other; weights number 0 and 1 are no projection; a network that is not initialised anew, or an optimiser
-that keeps its averages, makes eight runs one. Here the frame is common, every replica draws its own start and has its
-own optimiser, and the off-plane distance says what the picture leaves out. Runs with different starts differ mostly
-*because* of their starts: the share of the variance that lies between the runs is stated, and ``--start shared``
-removes it.
-"""
+"""Settings of `trajectory`, and its presets."""
 
 from __future__ import annotations
 
@@ -34,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.sizes import built, has_test, snapshots, trained
-from thalweg.experiments.shared.training import TrainingConfig, set_up
+from thalweg.experiments.shared.training import TrainingConfig
 from thalweg.models.config import ModelConfig
 from thalweg.progress import storage
 from thalweg.tasks.config import TaskConfig
@@ -45,11 +18,9 @@ from thalweg.training.recipe import Cadence, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thalweg.experiments.shared.training import Setup
     from thalweg.objective import ParameterLayout
-    from thalweg.runs import Recording, Run
 
-__all__ = ["PRESETS", "Config", "run"]
+__all__ = ["PRESETS", "Config", "matching"]
 
 
 class Config(TrainingConfig):
@@ -89,8 +60,9 @@ class Config(TrainingConfig):
 
         super().check_sizes(root)
         self._check_labels()
+        self._check_labels()
         if self.layer is not None:
-            _matching(self.layer, ParameterLayout.of(built(self.data, self.model)))
+            matching(self.layer, ParameterLayout.of(built(self.data, self.model)))
         parameters, samples = trained(self.data, self.model)
         each = snapshots(self.training, samples)
         points = each * self.replicas
@@ -143,70 +115,7 @@ PRESETS = {
 }
 
 
-def run(config: Config, run: Run) -> Findings:
-    """Trains, projects and compares with random walks."""
-    from thalweg.training import train
-
-    setup = set_up(config, run)
-    layer = _layer(config, setup)
-    shared = setup.objective.initial(1, config.seed).expand(config.replicas, -1) if config.start == "shared" else None
-    recording = train(
-        setup.objective,
-        shared,
-        config.training,
-        replicas=config.replicas,
-        seed=config.seed,
-        recording=run.recording(),
-        evaluate=setup.evaluate,
-    )
-    return findings(config, setup, recording, run, layer)
-
-
-def findings(
-    config: Config, setup: Setup, recording: Recording, run: Run, layer: tuple[str, Tensor] | None
-) -> Findings:
-    """What the recorded trainings show.
-
-    Args:
-        config: The settings.
-        setup: Data and network.
-        recording: The finished trainings; replicas that diverged are told of and left out.
-        run: Where coordinates are kept.
-        layer: Words and columns of the layer drawn beside the whole model; None if it is the whole model.
-    """
-    from thalweg.experiments import _path_story as story
-    from thalweg.experiments._path_numbers import measure
-    from thalweg.experiments._paths import look
-
-    measured = measure(recording, setup, config.labels)
-    if not measured.paths.replicas:
-        return story.nothing_left(measured)
-    options = {
-        "replicas": measured.paths.replicas,
-        "perplexity": config.perplexity,
-        "walks": config.control_walks,
-        "seed": config.seed,
-    }
-    views = []
-    if layer is not None:
-        name, columns = layer
-        views.append(look(recording.snapshots, "layer", name, columns=columns, **options))
-    views.append(look(recording.snapshots, "whole", "whole model", columns=None, **options))
-    run.save("projections", {name: array for view in views for name, array in view.arrays().items()})
-    return story.tell(config, setup, measured, views)
-
-
-def _layer(config: Config, setup: Setup) -> tuple[str, Tensor] | None:
-    layout = setup.objective.layout
-    first = layout.names[0].rpartition(".")[0]
-    glob = config.layer or (f"{first}.*" if first else "*")
-    columns = _matching(glob, layout)
-    if len(columns) == layout.size:
-        return None
-    return ("first layer" if config.layer is None else f"layer {glob}"), columns
-
-
-def _matching(glob: str, layout: ParameterLayout) -> Tensor:
+def matching(glob: str, layout: ParameterLayout) -> Tensor:
     """The parameters of a layer, by their numbers."""
     try:
         return layout.select(glob)

@@ -1,61 +1,22 @@
-"""The error surface: what the loss looks like around the way of training, and what each picture of it hides.
-
-**Question.** What does the surface look like on which training descends: smooth or rough, a valley or a bowl, with
-other minima beside it? And how much of the answer is the picture's own doing?
-
-**Method.** Some networks are trained from independent initial weights and their weights recorded. The first that
-completes is looked at in four ways: (1) the weights visited and seeded samples near each of the last snapshots are
-embedded in a plane by principal components and by t-SNE, and coloured by loss; (2) every parameter is moved alone; (3)
-the loss is evaluated densely on the straight line from the first to the last weights; (4) and in planes: two random
-directions with the norms of the filters (Li et al. 2018), the principal components of the trajectory, the two
-leading eigenvectors of the Hessian, its leading and its lowest (most negative) one, and three solutions.
-
-**Figures and how to read them.**
-
-- *Loss at the weights visited and near them*: the classic picture of a valley. Left, where distances mean something;
-  right t-SNE, where only neighbourhoods do.
-- *Each parameter alone*: a fan of curves, with a close-up near zero. Steep curves are parameters that matter; where a
-  curve has its minimum beside zero, training had not finished along it.
-- *From the first to the last weights*: U-shaped, monotonic or rough. The way of training itself is another.
-- *Planes*: levels beside the cells themselves, and the surface in space. The path of training is drawn in the plane of
-  the trajectory only, for it is far off all the others.
-- *What the plane of the trajectory hides*: for every snapshot the loss at its weights beside the loss drawn below it,
-  and its distance from the plane.
-
-**Traps.** A picture of two dimensions out of thousands hides nearly all of them, and each kind hides something else:
-random directions show average curvature and miss the few directions where it is large; principal components are where
-training went, and hold most of the variance of a random walk as well; eigenvectors show the extremes. Points drawn in a
-plane that they do not lie in show a loss that is not theirs. Without the norms of the filters, a network whose weights
-are larger looks flatter although it computes the same function. In t-SNE the width of a valley and the gaps beside it
-mean nothing. A linear colour scale shows a wall and hides the valley, a logarithmic one does the opposite: the scale is
-chosen by the numbers, and the caption says which one and why.
-"""
+"""Settings of `error-surface`, and its presets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage
 from thalweg.experiments.shared.sizes import recorded, snapshots, test_samples, trained
-from thalweg.experiments.shared.training import TrainingConfig, recipe_words, set_up
-from thalweg.experiments.shared.words import counted, percent
-from thalweg.figures.scales import number
+from thalweg.experiments.shared.training import TrainingConfig
 from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
-if TYPE_CHECKING:
-    from thalweg.experiments._path_numbers import Measured
-    from thalweg.experiments.shared.training import Setup
-    from thalweg.runs import Run
-
-__all__ = ["PRESETS", "Config", "run"]
+__all__ = ["PRESETS", "Config", "PlaneName"]
 
 Part = Literal["visited", "parameters", "line", "planes"]
 EIGENVECTORS = 40
@@ -209,72 +170,3 @@ PRESETS = {
         points=61,
     ),
 }
-
-
-def run(config: Config, run: Run) -> Findings:
-    """Trains, and draws the surface in all the ways that were asked for."""
-    from thalweg.experiments._path_numbers import measure
-    from thalweg.experiments._surface_curves import line, parameters
-    from thalweg.experiments._surface_look import joined, look_at
-    from thalweg.experiments._surface_story import planes
-    from thalweg.experiments._surface_visited import visited
-    from thalweg.training import train
-
-    setup = set_up(config, run)
-    recording = train(
-        setup.objective,
-        None,
-        config.training,
-        replicas=config.replicas,
-        seed=config.seed,
-        recording=run.recording(),
-        evaluate=setup.evaluate,
-    )
-    measured = measure(recording, setup, None)
-    if not measured.paths.replicas:
-        return _nothing_left(config, measured)
-    look = look_at(config, run, setup, recording, measured)
-    parts = {"visited": visited, "parameters": parameters, "line": line, "planes": planes}
-    found = joined(parts[part](look) for part in config.parts)
-    return joined([_headline(found), _training(config, setup, measured), found, Findings((measured.curves,))])
-
-
-def _headline(found: Findings) -> Findings:
-    """The main results in one sentence, as far as the parts that give them were asked for."""
-    said, numbers = [], {name: value for name, value in found.numbers.items() if isinstance(value, float | int)}
-    if "line_rise" in numbers:
-        never = numbers["line_rise"] == 0
-        said.append(f"on the straight line from first to last weights the loss {'never rises' if never else 'rises'}")
-    if "trajectory_explained" in numbers:
-        shown, ratio = numbers["trajectory_explained"], numbers["trajectory_worst_ratio"]
-        said.append(
-            f"the plane of the trajectory holds {percent(shown)} of its variance and shows "
-            f"{'up to' if ratio >= 1 else 'as little as'} {number(ratio)} times the loss that the weights had"
-        )
-    words = "; ".join(said)
-    return Findings(statements=(f"{words[:1].upper()}{words[1:]}.",) if said else ())
-
-
-def _training(config: Config, setup: Setup, measured: Measured) -> Findings:
-    from thalweg.experiments._path_figures import run_name
-
-    done = measured.paths.replicas
-    words = (
-        f"{counted(config.replicas, 'training')} of the network {setup.network} on {setup.task.label}: "
-        f"{recipe_words(config.training, setup.task.samples)}; weights recorded {len(measured.paths.epochs)} times. "
-        f"{len(done)} completed; {run_name(done[0])} is the one looked at."
-    )
-    final = measured.final("loss", "training")
-    numbers = {"completed": len(done), "train_loss": float(final[0])}
-    warnings = [warning.replace("projections and numbers", "all pictures") for warning in measured.warnings]
-    return Findings(statements=(words,), numbers=numbers, warnings=warnings)
-
-
-def _nothing_left(config: Config, measured: Measured) -> Findings:
-    """All trainings diverged: their curves, and the reason."""
-    return Findings(
-        figures=(measured.curves,),
-        statements=(f"None of the {counted(config.replicas, 'training')} completed: there is nothing to look around.",),
-        numbers={"completed": 0},
-        warnings=(*measured.warnings, "A smaller learning rate may keep the losses finite."),
-    )

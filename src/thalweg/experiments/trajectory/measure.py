@@ -1,4 +1,4 @@
-"""Trajectories in one frame beside their control: the numbers behind the figures of `trajectory`."""
+"""Trajectories in one frame beside their control: what `trajectory` trains and measures."""
 
 from __future__ import annotations
 
@@ -12,37 +12,21 @@ from torch import Tensor
 
 from thalweg import landscape, progress
 from thalweg.errors import InputError
-from thalweg.experiments.shared.words import counted
+from thalweg.experiments.shared.training import Setup
+from thalweg.experiments.trajectory.config import Config, matching
 from thalweg.landscape import PCA, TSNE
 from thalweg.objective.seeds import replica_seed
+from thalweg.results.words import counted
+from thalweg.runs import Recording, Run
+from thalweg.training import train
 
-__all__ = ["Paths", "View", "look"]
+__all__ = ["SPECTRUM", "View", "look", "measure", "train_all"]
 
 SPECTRUM = 10
 """Components whose explained variance is drawn."""
 
-
 EMBEDDED = 10_000
 """Points of a t-SNE: their distances from each other take a gigabyte, and its steps some minutes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Paths:
-    """What was recorded, as the figures need it.
-
-    Args:
-        epochs: (S,) of the snapshots.
-        score: (S, R), what points are labelled with.
-        score_name: Its words, "test accuracy".
-        is_share: Whether the score is a share, written in percent.
-        replicas: The replicas that are drawn.
-    """
-
-    epochs: np.ndarray
-    score: np.ndarray
-    score_name: str
-    is_share: bool
-    replicas: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +62,33 @@ class View:
         return f"{self.name} ({counted(self.found.size, 'parameter')})"
 
     @property
+    def used(self) -> list[int]:
+        """The replicas that completed."""
+        return list(self.found.replicas)
+
+    @property
     def ratio(self) -> np.ndarray:
         """(K,) explained variances of the trajectories jointly."""
         return self.found.ratio(SPECTRUM).numpy()
+
+    @property
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Length of the way from snapshot to snapshot, and of the straight line from start to end: (R used,) each."""
+        scores = self.found.scores[:, self.used]
+        return self.found.steps[:, self.used].sum(dim=0).numpy(), (scores[-1] - scores[0]).norm(dim=-1).numpy()
+
+    def apart(self, snapshot: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distance of every run to the nearest other one in the full space, and which that is: (R used,) each.
+
+        NaN where there is one run only.
+        """
+        points = self.found.scores[snapshot, self.used].numpy()
+        if len(points) < 2:
+            return np.full(1, np.nan), np.zeros(1, dtype=np.int64)
+        # row by row: all differences at once are gigabytes for hundreds of runs
+        distances = np.stack([np.linalg.norm(points - point, axis=-1) for point in points])
+        np.fill_diagonal(distances, np.inf)
+        return distances.min(axis=1), distances.argmin(axis=1)
 
     def arrays(self) -> dict[str, Tensor]:
         """What is worth keeping, by name."""
@@ -97,6 +105,42 @@ class View:
         }
         out |= {} if self.placed is None else {"tsne": self.placed.coordinates}
         return {f"{self.key}_{name}": value.contiguous() for name, value in out.items()}
+
+
+def train_all(config: Config, setup: Setup, run: Run) -> Recording:
+    """Trains all replicas."""
+    shared = setup.objective.initial(1, config.seed).expand(config.replicas, -1) if config.start == "shared" else None
+    return train(
+        setup.objective,
+        shared,
+        config.training,
+        replicas=config.replicas,
+        seed=config.seed,
+        recording=run.recording(),
+        evaluate=setup.evaluate,
+    )
+
+
+def measure(config: Config, setup: Setup, recording: Recording, replicas: tuple[int, ...], run: Run) -> list[View]:
+    """Projects the trajectories of one layer and of the whole model, the last of the list."""
+    options = {"replicas": replicas, "perplexity": config.perplexity, "walks": config.control_walks}
+    chosen = [*_layer(config, setup), ("whole", "whole model", None)]
+    views = [
+        look(recording.snapshots, key, name, columns=columns, seed=config.seed, **options)
+        for key, name, columns in chosen
+    ]
+    run.save("projections", {name: array for view in views for name, array in view.arrays().items()})
+    return views
+
+
+def _layer(config: Config, setup: Setup) -> list[tuple[str, str, Tensor]]:
+    """The layer drawn beside the whole model; none if it is the whole model."""
+    layout = setup.objective.layout
+    first = layout.names[0].rpartition(".")[0]
+    glob = config.layer or (f"{first}.*" if first else "*")
+    columns = matching(glob, layout)
+    name = "first layer" if config.layer is None else f"layer {glob}"
+    return [] if len(columns) == layout.size else [("layer", name, columns)]
 
 
 def look(

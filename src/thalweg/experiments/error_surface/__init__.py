@@ -1,0 +1,1 @@
+"""The error surface: what the loss looks like around the way of training."""

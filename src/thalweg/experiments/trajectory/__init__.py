@@ -1,0 +1,1 @@
+"""The path of training: several runs in one picture, beside a random walk."""
