@@ -21,8 +21,8 @@ Class = TypeVar("Class", bound=type)
 def short(cls: Class) -> Class:
     """Gives a dataclass a short `repr`; stands above `@dataclass`.
 
-    Fields with `repr=False` are left out, arrays of more than a few numbers become shape and dtype, long tuples and
-    texts are cut.
+    At most `LONGEST` characters, or what the class says as `_longest`. Fields with `repr=False` are left out, arrays of
+    more than a few numbers become shape and dtype, long tuples and texts are cut.
 
     >>> from dataclasses import dataclass
     >>> @short
@@ -39,7 +39,7 @@ def short(cls: Class) -> Class:
 
 
 def _repr(result: Any) -> str:
-    return _joined(result, LONGEST)
+    return _joined(result, getattr(type(result), "_longest", LONGEST))
 
 
 def _joined(result: Any, room: int) -> str:

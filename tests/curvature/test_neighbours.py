@@ -9,7 +9,8 @@ import torch
 from scipy.stats import binomtest, f
 from torch import nn
 
-from thalweg.curvature.neighbours import neighbour_ratio, wilson_interval
+from thalweg.curvature.intervals import wilson_interval
+from thalweg.curvature.neighbours import neighbour_ratio
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 

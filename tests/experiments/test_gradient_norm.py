@@ -12,7 +12,7 @@ import torch
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, find, override
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.experiments.gradient_norm import PRESETS, Config
+from thalweg.experiments.gradient_norm.config import PRESETS, Config
 from thalweg.figures import Figure, Line
 from thalweg.models import build
 from thalweg.runs import Run
@@ -97,7 +97,7 @@ def test_one_figure_has_norm_above_loss_on_one_axis_for_every_case(tmp_path: Pat
 def test_losses_of_different_minibatches_are_not_compared(tmp_path: Path) -> None:
     """That the loss of the next minibatch is lower says nothing of what the step did."""
     _, found = done(PRESETS["tiny"], tmp_path)
-    told = [text for text in found.statements if "where an iteration lowers the loss" in text]
+    told = [text for text in found.statements if "Where an iteration lowers the loss" in text]
     assert [text.partition(":")[0] for text in told] == ["sin(5πx)/(5πx)"]
     assert math.isnan(found.numbers["second_rising_share"])
     assert 0 <= found.numbers["first_rising_share"] <= 1
@@ -118,6 +118,7 @@ def test_bad_input_is_named() -> None:
         ({"p": 0.5}, "p must be greater than or equal to 1, found 0.5"),
         ({"of": "full", "first.model.dropout": 0.5}, "of 'full' needs networks that are the same"),
         ({"of": "batch"}, "of must be"),
+        ({"first.training.metrics.every": 5}, "first.training.metrics must be None"),
     ]:
         with pytest.raises(InputError, match=sentence):
             override(experiment.preset("tiny"), change)

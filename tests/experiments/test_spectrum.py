@@ -10,7 +10,7 @@ import torch
 from thalweg.experiments import execute, find
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.shared.training import set_up
-from thalweg.experiments.spectrum import PRESETS
+from thalweg.experiments.spectrum.config import PRESETS
 
 
 def test_numbers_equal_those_of_the_dense_hessian(tmp_path):
@@ -30,10 +30,10 @@ def test_numbers_equal_those_of_the_dense_hessian(tmp_path):
 
 def test_density_is_that_of_all_eigenvalues_within_its_band(tmp_path):
     run = execute("spectrum", find("spectrum").preset("tiny"), tmp_path)
-    saved = {name: np.asarray(value) for name, value in run.load("density-hessian-end").items()}
-    grid = saved["grid"]
-    assert abs(np.trapezoid(saved["exact"], grid) - 1) < 1e-3
-    assert abs(np.trapezoid(saved["density"], grid) - 1) < 1e-3
+    kept = run.load("density-hessian-end")
+    drawn = kept.estimate.spectrum("Hessian", kept.eigenvalues)
+    assert abs(np.trapezoid(drawn.exact, drawn.grid) - 1) < 1e-3
+    assert abs(np.trapezoid(drawn.density, drawn.grid) - 1) < 1e-3
     # Three random vectors only: the bulk, which carries nearly all the weight, must agree.
-    bulk = saved["exact"] > 0.2 * saved["exact"].max()
-    assert np.abs(saved["density"] - saved["exact"])[bulk].max() < 0.05 * saved["exact"].max()
+    bulk = drawn.exact > 0.2 * drawn.exact.max()
+    assert np.abs(drawn.density - drawn.exact)[bulk].max() < 0.05 * drawn.exact.max()

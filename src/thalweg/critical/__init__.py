@@ -17,26 +17,19 @@ from torch import Tensor
 
 from thalweg.critical.certificate import certify
 from thalweg.critical.continuation import Continuation, continue_in_decay
-from thalweg.critical.descending import (
-    Descents,
-    Edge,
-    SolutionLandscape,
-    descend,
-    distinct,
-    lower_saddles,
-    same_points,
-    solution_landscape,
-)
+from thalweg.critical.descending import descend, distinct, lower_saddles, same_points, solution_landscape
 from thalweg.critical.embedding import embed, split, subnetwork, widths
 from thalweg.critical.following import follow
 from thalweg.critical.gradient_norm import gradient_norm_adam, gradient_norm_lbfgs
+from thalweg.critical.landscapes import Descents, Edge, SolutionLandscape
 from thalweg.critical.levenberg import levenberg_on_gradient, levenberg_on_loss
-from thalweg.critical.matrix_free import LargeSearch, LargeStatus, newton_cg
+from thalweg.critical.matrix_free import newton_cg
 from thalweg.critical.minimising import minimise
-from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
+from thalweg.critical.points import Certificate, CriticalPoints, Status
 from thalweg.critical.problem import FunctionProblem, ObjectiveProblem, Problem, as_problem, as_starts
 from thalweg.critical.restarts import follow_again
 from thalweg.critical.saddle_free import saddle_free
+from thalweg.critical.searches import LargeSearch, LargeStatus, Search
 from thalweg.critical.steepest import steepest_descent
 from thalweg.curvature.sized import dense
 from thalweg.declared import declared, whole

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from thalweg.critical.kinds import kinds
 from thalweg.critical.modes import symmetric_modes
-from thalweg.critical.points import Certificate, CriticalPoints, Search, Status
+from thalweg.critical.points import NUMBERS, Certificate, CriticalPoints, Status
 from thalweg.critical.problem import ObjectiveProblem, Problem, as_problem, as_starts
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
+from thalweg.objective.precision import precision
 from thalweg.progress import each
 
 __all__ = ["certify"]
@@ -56,7 +58,7 @@ def certify(
         if polish:
             theta[part] = _polished(problem, theta[part])
         parts.append(_measure(problem, theta[part], seed))
-    fields = {name: torch.cat([getattr(p, name) for p in parts]) for name in Certificate.__dataclass_fields__}
+    fields = {name: torch.cat([getattr(p, name) for p in parts]) for name in NUMBERS}
     certificate = Certificate(**fields)
     said = [_say(certificate, r, tolerance, problem.epsilon) for r in range(len(theta))]
     note = _note(problem)
@@ -69,6 +71,7 @@ def certify(
         certificate,
         iterations,
         found.history if isinstance(found, Search) else (),
+        precision(problem.objective, torch.float64) if isinstance(problem, ObjectiveProblem) else "float64",
     )
 
 

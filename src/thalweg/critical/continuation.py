@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +17,15 @@ from thalweg.critical.points import CriticalPoints
 from thalweg.critical.problem import ObjectiveProblem, as_starts
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure, Lines, Panel
+from thalweg.figures.scales import number
 from thalweg.objective import Objective
 from thalweg.progress import each
+from thalweg.results import BaseResult
+from thalweg.results.words import counted
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Continuation", "continue_in_decay"]
 
@@ -24,8 +33,8 @@ ROUNDING = 1e-10  # share of the largest eigenvalue below which one has no sign 
 
 
 @short
-@dataclass(frozen=True)
-class Continuation:
+@dataclass(frozen=True, eq=False)
+class Continuation(BaseResult):
     """The same points at a sequence of weight decays.
 
     Attributes:
@@ -37,6 +46,48 @@ class Continuation:
     decays: tuple[float, ...]
     points: tuple[CriticalPoints, ...]
     lost: Tensor
+
+    def plot(self) -> Figure:
+        """Loss and index of every point against the weight decay; a point that is lost ends."""
+        x, decayed = np.array(self.decays), all(decay > 0 for decay in self.decays)
+        across = Axis("weight decay l2", scale="log" if decayed else "linear")
+        panels = []
+        for field, label in (("loss", "loss with penalty"), ("negative", "index")):
+            values = np.stack([points.number(field).astype(float) for points in self.points])
+            values[self._gone()] = np.nan
+            known = values[np.isfinite(values)]
+            log = field == "loss" and len(known) > 0 and known.min() > 0
+            y = Axis(label, scale="log") if log else Axis(label)
+            panels.append(Panel(across, y, (Lines(x, values.T, width=1.2),)))
+        caption = f"{counted(len(self.lost), 'critical point')} followed through {counted(len(x), 'weight decay')}."
+        return Figure("continuation", "Critical points as the weight decay changes", caption, tuple(panels))
+
+    def table(self) -> pl.DataFrame:
+        """One row per weight decay and point: status, loss, ‖g‖, index, least |λ|."""
+        import polars as pl
+
+        names = ("loss", "gradient", "negative", "smallest")
+        frames = []
+        for decay, points in zip(self.decays, self.points, strict=True):
+            columns = {name: points.number(name) for name in names}
+            status = [str(one) for one in points.status]
+            frames.append(pl.DataFrame({"decay": decay, "replica": range(len(points)), "status": status, **columns}))
+        return pl.concat(frames)
+
+    def summary(self) -> str:
+        """How many points stayed critical, and whether an index changed."""
+        kept = self.lost < 0
+        first, last = (points.certificate.negative[kept] for points in (self.points[0], self.points[-1]))
+        changed = int((first != last).sum())
+        return (
+            f"{int(kept.sum())} of {counted(len(kept), 'critical point')} stayed critical from l2 = "
+            f"{number(self.decays[0])} to {number(self.decays[-1])}; the index of {changed or 'none'} of them changed."
+        )
+
+    def _gone(self) -> np.ndarray:
+        """From where on each point is no longer critical, (D, R)."""
+        lost = self.lost.cpu().numpy()
+        return (lost >= 0) & (np.arange(len(self.decays))[:, None] >= lost)
 
 
 @declared

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem
+from thalweg.critical.searches import Search
 
 __all__ = ["damped_steps"]
 

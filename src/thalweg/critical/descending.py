@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from thalweg._short import short
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
-from thalweg.critical.points import CriticalPoints, Search, Status, as_points
+from thalweg.critical.landscapes import Descents, Edge, SolutionLandscape
+from thalweg.critical.points import CriticalPoints, Status, as_points
 from thalweg.critical.problem import Problem, as_problem
+from thalweg.critical.searches import Search
 from thalweg.critical.steepest import steepest_descent
 from thalweg.declared import declared
 from thalweg.errors import InputError
 
-__all__ = [
-    "Descents",
-    "Edge",
-    "SolutionLandscape",
-    "solution_landscape",
-    "descend",
-    "distinct",
-    "lower_saddles",
-    "same_points",
-]
+__all__ = ["solution_landscape", "descend", "distinct", "lower_saddles", "same_points"]
 
 HALVINGS = 14  # of the first displacement
 LAST, SHORT = 300, 0.05  # budget and longest step of Newton's method at the end of a descent, so that it stays there
-
-
-@short
-@dataclass(frozen=True)
-class Descents:
-    """Walks downhill, one along each side of each chosen mode of each saddle.
-
-    Attributes:
-        ends: Where they ended, certified (D points).
-        source: The saddle's position among the points from which they were made (D,).
-        mode: Which of its negative modes, 0 the lowest (D,).
-        sign: To which side of it, 1 or −1 (D,); the sign of an eigenvector is arbitrary, that the two differ is not.
-    """
-
-    ends: CriticalPoints
-    source: Tensor
-    mode: Tensor
-    sign: Tensor
-
-
-@short
-@dataclass(frozen=True)
-class Edge:
-    """One descent between two points of a `SolutionLandscape`: along ± one negative mode of the source."""
-
-    source: int
-    target: int
-    mode: int
-    sign: int
-
-
-@short
-@dataclass(frozen=True)
-class SolutionLandscape:
-    """Critical points and the descents between them (Yin et al. 2020 call it the solution landscape).
-
-    Attributes:
-        points: All points, those given first; copies under a symmetry of the network are one point.
-        place: For each of the given points its position in `points`.
-        edges: The descents; one that did not end at a minimum is not among them.
-        lost: Descents that ended nowhere critical within their budget.
-    """
-
-    points: CriticalPoints
-    place: tuple[int, ...]
-    edges: tuple[Edge, ...]
-    lost: int
 
 
 @declared

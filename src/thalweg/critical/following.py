@@ -16,8 +16,8 @@ from torch import Tensor
 from thalweg import progress
 from thalweg.critical import trust_region
 from thalweg.critical.modes import symmetric_modes
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 
 __all__ = ["follow"]

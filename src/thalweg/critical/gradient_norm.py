@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from thalweg import progress
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 from thalweg.errors import InputError
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from thalweg import progress
 from thalweg.critical.damped import Values, damped_steps
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 
 __all__ = ["levenberg_on_gradient", "levenberg_on_loss"]

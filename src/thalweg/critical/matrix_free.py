@@ -8,56 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from thalweg import progress
-from thalweg._short import short
+from thalweg.critical.searches import LargeSearch, LargeStatus
 from thalweg.curvature import Operator, eigenpairs
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
 
-__all__ = ["LargeSearch", "LargeStatus", "newton_cg"]
+__all__ = ["newton_cg"]
 
 Product = Callable[[Tensor], Tensor]
-
-
-class LargeStatus(StrEnum):
-    """What is known of a point without its whole spectrum."""
-
-    CONVERGED = "converged"  # ‖g‖ within the tolerance and the lowest Ritz values as demanded
-    WRONG_INDEX = "wrong index"  # ‖g‖ within the tolerance, but the lowest Ritz values say another index
-    UNDECIDED = "undecided index"  # ‖g‖ within the tolerance, but the lowest Ritz values may be zero
-    BUDGET = "budget exhausted"
-    DIVERGED = "diverged"
-
-
-@short
-@dataclass(frozen=True)
-class LargeSearch:
-    """End points of a matrix-free search.
-
-    Attributes:
-        theta: (R, P).
-        status: Of each.
-        gradient: ‖g‖ (R,).
-        lowest: The two lowest Ritz values (R, 2) with
-        residuals: their residuals (R, 2): each is an eigenvalue to that accuracy.
-        products: Hessian-vector products spent (R,).
-        history: Per replica (loss, ‖g‖) of every iteration.
-    """
-
-    theta: Tensor
-    status: tuple[LargeStatus, ...]
-    gradient: Tensor
-    lowest: Tensor
-    residuals: Tensor
-    products: Tensor
-    history: tuple[tuple[tuple[float, float], ...], ...]
 
 
 @declared

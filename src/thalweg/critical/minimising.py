@@ -7,8 +7,8 @@ from torch import Tensor
 
 from thalweg.critical.following import follow
 from thalweg.critical.levenberg import levenberg_on_loss
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 
 __all__ = ["minimise"]

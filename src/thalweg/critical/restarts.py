@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from thalweg.critical.following import follow
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.critical.steepest import steepest_descent
 from thalweg.declared import declared
 from thalweg.objective.seeds import replica_seed

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from thalweg.critical.damped import Values, damped_steps
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 
 __all__ = ["saddle_free"]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from thalweg import progress
-from thalweg.critical.points import Search
 from thalweg.critical.problem import Problem, as_search
+from thalweg.critical.searches import Search
 from thalweg.declared import declared
 
 __all__ = ["steepest_descent"]

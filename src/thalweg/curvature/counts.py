@@ -8,54 +8,24 @@ of x brackets the measure on that side (Chebyshev–Markov–Stieltjes), and the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from thalweg._short import short
-from thalweg.curvature.density import Quadrature, quadrature, share_interval
-from thalweg.curvature.operator import Operator
+from thalweg.curvature.density import Quadrature, quadrature
+from thalweg.curvature.estimates import CountEstimate
+from thalweg.curvature.intervals import share_interval
+from thalweg.curvature.operator import Operator, as_operator
+from thalweg.curvature.subsampled import on_parts
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
+from thalweg.objective.drawing import SUBSETS
 
-__all__ = ["CountEstimate", "estimate_counts"]
-
-
-@short
-@dataclass(frozen=True)
-class CountEstimate:
-    """Estimated numbers of eigenvalues below −band, within and above band, each with an interval (low, high).
-
-    The three estimates sum to P. They are estimates, never counts: whatever lies within the resolution of the
-    quadrature of a threshold widens the intervals, up to (0, P) where nothing can be said.
-
-    Args:
-        negative: Estimate of N(λ < −band).
-        undecided: Of N(|λ| ≤ band).
-        positive: Of N(λ > band).
-        negative_interval: At the confidence level, sampling and quadrature together.
-        undecided_interval: The same.
-        positive_interval: The same.
-        band: Half-width of the zero band.
-        confidence: Level of the intervals.
-        size: P.
-        products: Products spent.
-        status: "ok" or "nonfinite".
-    """
-
-    negative: float
-    undecided: float
-    positive: float
-    negative_interval: tuple[float, float]
-    undecided_interval: tuple[float, float]
-    positive_interval: tuple[float, float]
-    band: float
-    confidence: float
-    size: int
-    products: int
-    status: str
+__all__ = ["estimate_counts"]
 
 
 @declared
@@ -68,6 +38,8 @@ def estimate_counts(
     confidence: float = 0.95,
     reorthogonalise: bool = True,
     memory: int = 2**30,
+    samples: int | None = None,
+    subsets: int = SUBSETS,
     seed: int = 0,
 ) -> CountEstimate:
     """Estimates how many eigenvalues lie below −band, within the band and above it.
@@ -80,7 +52,10 @@ def estimate_counts(
         confidence: Level of the intervals over the probes (`share_interval`), around the bounds of the quadrature.
         reorthogonalise: See `thalweg.curvature.quadrature`. The bounds of the quadrature are proven with it only.
         memory: See `thalweg.curvature.quadrature`.
-        seed: Of the probes.
+        samples: Estimate on so many samples, drawn without replacement, instead of all; no others are read. The error
+            of the draw, by a jackknife over `subsets`, widens the intervals. Costs subsets + 1 times the products.
+        subsets: Parts of the samples, each of which is left out once.
+        seed: Of the probes and of the draw.
 
     Raises:
         InputError: An argument is out of range.
@@ -95,23 +70,37 @@ def estimate_counts(
         raise InputError(f"band must be positive and finite, found {band}")
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must lie between 0 and 1, found {confidence}")
-    rule = quadrature(operator, probes=probes, steps=steps, reorthogonalise=reorthogonalise, memory=memory, seed=seed)
+    rule_of = partial(quadrature, probes=probes, steps=steps, reorthogonalise=reorthogonalise, memory=memory, seed=seed)
+    if samples is None:
+        operator = as_operator(operator)
+        return _counted(rule_of(operator), band, confidence, operator.precision)
+    drawn = on_parts(operator, samples, subsets, seed)
+    whole = drawn.whole()
+    found = _counted(rule_of(whole), band, confidence, whole.precision)
+    rules = [rule_of(rest) for rest in drawn.without()]
+    errors = drawn.jackknifed(_shares(found) / found.size, [_rule_shares(rule, band) for rule in rules]) * found.size
+    spent = found.products + sum(rule.products for rule in rules)
+    return _widened(replace(found, products=spent, samples=samples), errors.tolist())
+
+
+def _counted(rule: Quadrature, band: float, confidence: float, precision: str) -> CountEstimate:
     size = rule.size
     if not rule.finite:
         nan, none = math.nan, (math.nan, math.nan)
-        return CountEstimate(nan, nan, nan, none, none, none, band, confidence, size, rule.products, "nonfinite")
+        return CountEstimate(
+            nan, nan, nan, none, none, none, band, confidence, size, rule.products, "nonfinite", precision=precision
+        )
     below_low, below_high = share_below(rule, -band)  # (K,) each
     under_low, under_high = share_below(rule, band)
-    negative = (rule.weights * (rule.nodes < -band)).sum(-1).mean()
-    positive = (rule.weights * (rule.nodes > band)).sum(-1).mean()
+    negative, undecided, positive = _rule_shares(rule, band).tolist()
 
     def interval(low: Tensor, high: Tensor) -> tuple[float, float]:
         return share_interval(low, confidence)[0] * size, share_interval(high, confidence)[1] * size
 
     return CountEstimate(
-        negative=float(negative) * size,
-        undecided=float(1.0 - negative - positive) * size,
-        positive=float(positive) * size,
+        negative=negative * size,
+        undecided=undecided * size,
+        positive=positive * size,
         negative_interval=interval(below_low, below_high),
         undecided_interval=interval((under_low - below_high).clamp(min=0.0), under_high - below_low),
         positive_interval=interval(1.0 - under_high, 1.0 - under_low),
@@ -120,7 +109,31 @@ def estimate_counts(
         size=size,
         products=rule.products,
         status="ok",
+        precision=precision,
     )
+
+
+def _rule_shares(rule: Quadrature, band: float) -> Tensor:
+    """Weight of the nodes below −band, within and above band: means over the probes, (3,)."""
+    negative = (rule.weights * (rule.nodes < -band)).sum(-1).mean()
+    positive = (rule.weights * (rule.nodes > band)).sum(-1).mean()
+    return torch.stack([negative, 1.0 - negative - positive, positive])
+
+
+def _shares(found: CountEstimate) -> Tensor:
+    return torch.tensor([found.negative, found.undecided, found.positive], dtype=torch.float64)
+
+
+def _widened(found: CountEstimate, errors: Sequence[float]) -> CountEstimate:
+    """The intervals with the error of the draw added in squares, within 0 and P."""
+    from scipy.stats import norm
+
+    quantile, intervals = float(norm.ppf(0.5 + 0.5 * found.confidence)), {}
+    for name, error in zip(("negative", "undecided", "positive"), errors, strict=True):
+        value, (low, high) = getattr(found, name), getattr(found, f"{name}_interval")
+        low, high = (value + sign * math.hypot(end - value, quantile * error) for sign, end in ((-1, low), (1, high)))
+        intervals[f"{name}_interval"] = (max(0.0, low), min(float(found.size), high)) if low <= high else (low, high)
+    return replace(found, sampling_errors=(errors[0], errors[1], errors[2]), **intervals)
 
 
 def share_below(rule: Quadrature, x: float) -> tuple[Tensor, Tensor]:

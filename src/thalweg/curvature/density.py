@@ -9,7 +9,8 @@ independent sample of it, so that the spread over probes is the sampling error.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,13 +18,17 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.density_figures import Spectrum, density_figure
+from thalweg.curvature.intervals import scale_interval
 from thalweg.curvature.operator import Operator, as_operator
 from thalweg.curvature.sized import sized
+from thalweg.curvature.subsampled import on_parts
 from thalweg.curvature.tridiagonal import lanczos_block
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.limits import check_memory
 from thalweg.objective import Objective
+from thalweg.objective.drawing import SUBSETS
+from thalweg.objective.precision import computed_in
 from thalweg.results import BaseResult, Stored
 
 if TYPE_CHECKING:
@@ -32,8 +37,6 @@ if TYPE_CHECKING:
     from thalweg.figures import Figure
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
-
-WEIGHT_ERROR = 1e-12  # rounding of a share of the spectrum, which is a sum of weights
 
 
 @short
@@ -77,6 +80,9 @@ class SpectralDensity(BaseResult):
         steps: Lanczos steps m per probe.
         quadrature: The nodes and weights that it comes from.
         status: "ok" or "nonfinite" (a product had NaN or infinite entries; the density is NaN).
+        sampling_errors: Root mean squared error by the draw of `samples`, beside the band, (G,); None for all data.
+        samples: How many were drawn; None for all data.
+        precision: In which the products were computed.
     """
 
     grid: Tensor
@@ -89,25 +95,53 @@ class SpectralDensity(BaseResult):
     steps: int
     quadrature: Quadrature
     status: str
+    sampling_errors: Tensor | None = None
+    samples: int | None = None
+    precision: str = "float64"
 
-    def plot(self) -> Figure:
-        """The density on a logarithmic axis, with its band.
+    @property
+    def reach(self) -> tuple[Tensor, Tensor]:
+        """The band with twice the error of the draw added in squares, (G,) each; not below zero."""
+        if self.sampling_errors is None:
+            return self.lower, self.upper
+        low, high = ((self.density - end).hypot(2 * self.sampling_errors) for end in (self.lower, self.upper))
+        return (self.density - low).clamp(min=0.0), self.density + high
+
+    def plot(self, eigenvalues: Tensor | None = None) -> Figure:
+        """The density on a logarithmic axis, with its band (which holds the error of the draw too).
+
+        Args:
+            eigenvalues: All of them where they are known (P,): drawn dotted, smoothed by the same kernel.
 
         Raises:
             InputError: The density is not finite.
         """
         if self.status != "ok":
             raise InputError("a density that is not finite cannot be plotted: products had NaN or infinite entries")
-        grid, density, low, high = (one.numpy() for one in (self.grid, self.density, self.lower, self.upper))
-        one = Spectrum("density", grid, density, low, high, None, self.width)
-        panels = [("", [one])]
+        panels = [("", [self.spectrum("density", eigenvalues)])]
         return density_figure("density", "Density of the eigenvalues", panels, self.probes, self.steps, self.confidence)
 
+    def spectrum(self, name: str, eigenvalues: Tensor | None = None) -> Spectrum:
+        """What `density_figure` draws beside other densities.
+
+        Args:
+            name: In the legend.
+            eigenvalues: See `plot`.
+        """
+        exact = None
+        if eigenvalues is not None:
+            scaled = (self.grid[:, None] - eigenvalues.to(self.grid)) / self.width
+            exact = (torch.exp(-0.5 * scaled.square()).mean(1) / (self.width * (2 * math.pi) ** 0.5)).numpy()
+        grid, density, low, high = (one.numpy() for one in (self.grid, self.density, *self.reach))
+        return Spectrum(name, grid, density, low, high, exact, self.width)
+
     def table(self) -> pl.DataFrame:
-        """One row per place: "eigenvalue", "density", and the band "lower", "upper"."""
+        """One row per place: "eigenvalue", "density", the band "lower", "upper"; of a draw also "sampling_error"."""
         import polars as pl
 
         columns = {"eigenvalue": self.grid, "density": self.density, "lower": self.lower, "upper": self.upper}
+        if self.sampling_errors is not None:
+            columns["sampling_error"] = self.sampling_errors
         return pl.DataFrame({name: value.numpy() for name, value in columns.items()})
 
     def summary(self) -> str:
@@ -121,8 +155,17 @@ class SpectralDensity(BaseResult):
         return (
             f"The eigenvalues seen reach from {float(seen.min()):.4g} to {float(seen.max()):.4g}; "
             f"{100 * float(shares.mean()):.3g} % ± {100 * error:.2g} % of all {self.quadrature.size:,} lie below zero "
-            f"({self.probes} probes of {self.steps} steps, smoothed by a width of {self.width:.3g})."
+            f"({self.probes} probes of {self.steps} steps, smoothed by a width of {self.width:.3g}).{self._drawn}"
+            f"{computed_in(self.precision)}"
         )
+
+    @property
+    def _drawn(self) -> str:
+        if self.sampling_errors is None:
+            return ""
+        mass = float(torch.trapezoid(self.sampling_errors * self.density, self.grid))
+        share = mass / max(float(torch.trapezoid(self.density.square(), self.grid)), 1e-300)
+        return f" It is that of {self.samples:,} samples, which err by about {100 * share:.2g} % where it is large."
 
 
 @declared
@@ -193,6 +236,8 @@ def spectral_density(
     confidence: float = 0.95,
     reorthogonalise: bool = True,
     memory: int = 2**30,
+    samples: int | None = None,
+    subsets: int = SUBSETS,
     seed: int = 0,
 ) -> SpectralDensity:
     """Estimates the density of the eigenvalues of a symmetric operator. Costs probes × steps products.
@@ -209,7 +254,10 @@ def spectral_density(
         confidence: Level of the pointwise band over the probes (`scale_interval`).
         reorthogonalise: See `quadrature`.
         memory: See `quadrature`.
-        seed: Of the probes.
+        samples: Estimate on so many samples, drawn without replacement, instead of all; no others are read. The error
+            of the draw, by a jackknife over `subsets`, is `sampling_errors`. Costs subsets + 1 times the products.
+        subsets: Parts of the samples, each of which is left out once.
+        seed: Of the probes and of the draw.
 
     Raises:
         InputError: An argument is out of range.
@@ -227,23 +275,28 @@ def spectral_density(
     if grid is not None and (grid.dim() != 1 or len(grid) == 0):
         raise InputError(f"grid must have shape (G,), found {tuple(grid.shape)}")
     _at_least("points", points, 2)
-    rule = quadrature(operator, probes=probes, steps=steps, reorthogonalise=reorthogonalise, memory=memory, seed=seed)
-    taken = rule.nodes.shape[1]
+    rule_of = partial(quadrature, probes=probes, steps=steps, reorthogonalise=reorthogonalise, memory=memory, seed=seed)
+    if samples is None:
+        operator = as_operator(operator)
+        return _smooth(rule_of(operator), width, grid, points, confidence, operator.precision)
+    drawn = on_parts(operator, samples, subsets, seed)
+    whole = drawn.whole()
+    found = _smooth(rule_of(whole), width, grid, points, confidence, whole.precision)
+    parts = [_each(found.grid, rule_of(rest), found.width).mean(0) for rest in drawn.without()]
+    return replace(found, sampling_errors=drawn.jackknifed(found.density, parts), samples=samples)
+
+
+def _smooth(
+    rule: Quadrature, width: float | None, grid: Tensor | None, points: int, confidence: float, precision: str
+) -> SpectralDensity:
+    """The density of a quadrature."""
+    probes, taken = rule.nodes.shape
     status = "ok" if rule.finite else "nonfinite"
     if not rule.finite:
         grid = torch.linspace(-1, 1, points, dtype=torch.float64) if grid is None else grid.to("cpu", torch.float64)
-        nothing = torch.full_like(grid, math.nan)
+        nothing, width = torch.full_like(grid, math.nan), math.nan if width is None else width
         return SpectralDensity(
-            grid,
-            nothing,
-            nothing,
-            nothing,
-            math.nan if width is None else width,
-            confidence,
-            probes,
-            taken,
-            rule,
-            status,
+            grid, nothing, nothing, nothing, width, confidence, probes, taken, rule, status, precision=precision
         )
     seen = rule.nodes[rule.weights > 0]  # an exhausted probe goes on with nodes at zero that weigh nothing
     low, high = float(seen.min()), float(seen.max())
@@ -257,42 +310,16 @@ def spectral_density(
         check_memory("width", f"{width:g} between eigenvalues from {low:g} to {high:g}", 8 * needed * (probes + 3))
         grid = torch.linspace(low, high, max(points, math.ceil(needed)), dtype=torch.float64)
     grid = grid.to("cpu", torch.float64)
-    each = torch.stack([_smoothed(grid, n, w, width) for n, w in zip(rule.nodes, rule.weights, strict=True)])
+    each = _each(grid, rule, width)
     lower, upper = scale_interval(each, confidence)
-    return SpectralDensity(grid, each.mean(0), lower, upper, width, confidence, probes, taken, rule, status)
+    return SpectralDensity(
+        grid, each.mean(0), lower, upper, width, confidence, probes, taken, rule, status, precision=precision
+    )
 
 
-def scale_interval(samples: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
-    """Interval for the mean of positive samples (K, …) over K, each a weighted sum of squared Gaussians.
-
-    That is what a probe measures: squared components of a random vector on the eigenvectors under the kernel. The sum
-    is taken as a scaled χ² whose degrees of freedom ν match the observed mean and variance (Satterthwaite 1946), but
-    are at least 1, since at least one eigenvalue is under the kernel; its logarithmic width is stretched as Student's
-    quantile is over the normal one, for ν is estimated. Around many eigenvalues that is Student's interval. Around a
-    single one, where the samples are skewed, it covers the truth in 93 % of cases instead of Student's 83 % (6 probes,
-    95 % asked for), and it stays above zero.
-    """
-    from scipy.stats import chi2, norm, t
-
-    mean, count, level = samples.mean(0), len(samples), 0.5 + 0.5 * confidence
-    freedom = (2 * mean.square() / samples.var(0).clamp(min=1e-300)).clamp(min=1.0, max=1e12)
-    total = (count * freedom).numpy()
-    stretch = float(t.ppf(level, count - 1) / norm.ppf(level))
-    lower, upper = (torch.as_tensor((total / chi2.ppf(tail, total)) ** stretch) for tail in (level, 1 - level))
-    return mean * lower, mean * upper
-
-
-def share_interval(samples: Tensor, confidence: float) -> tuple[float, float]:
-    """Interval for the mean of samples (K,) of a share of the spectrum, in [0, 1].
-
-    `scale_interval` of the smaller of both sides: the weight on one eigenvalue of many is skewed, and so is the weight
-    on all others. It covers the truth in 92 to 95 % of cases where Student's interval does in 83 to 90 % (a single
-    eigenvalue of 500; 3 to 30 probes, 95 % asked for).
-    """
-    small = bool(samples.mean() <= 0.5)
-    low, high = (float(end) for end in scale_interval(samples if small else 1.0 - samples, confidence))
-    low, high = (low, high) if small else (1.0 - high, 1.0 - low)
-    return max(0.0, low - WEIGHT_ERROR), min(1.0, high + WEIGHT_ERROR)
+def _each(grid: Tensor, rule: Quadrature, width: float) -> Tensor:
+    """The smoothed measure of every probe, (K, G)."""
+    return torch.stack([_smoothed(grid, n, w, width) for n, w in zip(rule.nodes, rule.weights, strict=True)])
 
 
 def _smoothed(grid: Tensor, nodes: Tensor, weights: Tensor, width: float) -> Tensor:

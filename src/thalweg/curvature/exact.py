@@ -10,30 +10,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.curvature.eigenvalue_figures import spectrum_panel
 from thalweg.curvature.gauss_newton import dense_factor_matrix
 from thalweg.declared import declared
 from thalweg.errors import InputError, nearest
+from thalweg.figures import Figure
 from thalweg.objective import Objective, checks
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.dense import MEMORY, Method, dense_curvature, seconds
+from thalweg.objective.precision import computed_in, precision
 from thalweg.objective.rows import row_hessian
 from thalweg.objective.stack_hessian import Curvature
 from thalweg.objective.work import sized_by
+from thalweg.results import BaseResult
+from thalweg.results.networks import flat, tabled
+from thalweg.results.words import range_words
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["ExactCurvature", "exact_curvature", "fisher", "ggn", "hessian", "layer_blocks"]
 
 KINDS: dict[Curvature, str] = {"hessian": "Hessian", "ggn": "Gauss–Newton matrix", "fisher": "empirical Fisher matrix"}
+DRAWN = 2000  # parameters up to which a picture is made of all eigenvalues
 
 
 @short
-@dataclass(frozen=True)
-class ExactCurvature:
+@dataclass(frozen=True, eq=False)
+class ExactCurvature(BaseResult):
     """A curvature matrix with what came from the same pass.
 
     Args:
@@ -45,6 +55,7 @@ class ExactCurvature:
         finite: Whether the loss and the matrix are finite, (…).
         kind: "hessian", "ggn" or "fisher".
         method: "stack" (closed formulas), "rows" or "products" (general).
+        precision: In which it was computed.
     """
 
     matrix: Tensor
@@ -54,6 +65,37 @@ class ExactCurvature:
     finite: Tensor
     kind: Curvature
     method: Literal["stack", "rows", "products"]
+    precision: str = "float64"
+
+    def plot(self) -> Figure:
+        """All eigenvalues of the first finite matrix; of a large one (p > 2,000) its diagonal in ascending order."""
+        matrix = self.matrix.reshape(-1, *self.matrix.shape[-2:])
+        finite = self.finite.reshape(-1).nonzero().flatten().tolist()
+        one = matrix[finite[0] if finite else 0].double().cpu()
+        whole = one.shape[-1] <= DRAWN and bool(finite)
+        values = torch.linalg.eigvalsh(one) if whole else one.diagonal()
+        named = f"{'Eigenvalues' if whole else 'Diagonal'} of the {KINDS[self.kind]}"
+        of = f" at the first of {len(matrix)} θ that is finite" if len(matrix) > 1 else ""
+        band = one.shape[-1] * torch.finfo(self.matrix.dtype).eps * float(values.abs().max())
+        panel = spectrum_panel(values.numpy(), band if whole else 0.0)
+        return Figure(self.kind, named, f"{named}{of}, ascending; shaded: its rounding error.", (panel,))
+
+    def table(self) -> pl.DataFrame:
+        """One row per θ: loss, gradient norm, trace, Frobenius norm and asymmetry of the matrix."""
+        norms = {"gradient norm": self.gradient.norm(dim=-1), "trace": self.matrix.diagonal(dim1=-2, dim2=-1).sum(-1)}
+        frobenius = {"Frobenius norm": torch.linalg.matrix_norm(self.matrix), "asymmetry": self.asymmetry}
+        return tabled({"loss": self.value} | norms | frobenius | {"finite": self.finite})
+
+    def summary(self) -> str:
+        """Which matrices, their traces, and the losses and gradient norms there."""
+        size, fine = self.matrix.shape[-1], flat(self.finite) > 0
+        trace = flat(self.matrix.diagonal(dim1=-2, dim2=-1).sum(-1))
+        lost = f" {int((~fine).sum())} of {len(fine)} are not finite." if not fine.all() else ""
+        return (
+            f"The {KINDS[self.kind]} ({size:,} × {size:,}, by {self.method}) has trace {range_words(trace[fine])} at "
+            f"loss {range_words(flat(self.value)[fine])}, where the gradient norm is "
+            f"{range_words(flat(self.gradient.norm(dim=-1))[fine])}.{lost}{computed_in(self.precision)}"
+        )
 
 
 @declared
@@ -134,7 +176,7 @@ def exact_with_distance(
     )
     taken = "stack" if found.stack else "rows" if kind == "hessian" else "products"
     parts = found.matrix, found.value, found.gradient, found.asymmetry, found.finite
-    return ExactCurvature(*parts, kind, taken), found.distance
+    return ExactCurvature(*parts, kind, taken, precision(objective, dtype)), found.distance
 
 
 @declared

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from thalweg import limits
-from thalweg._short import short
 from thalweg.curvature.krylov import Subspace
 from thalweg.curvature.operator import Operator, as_operator
+from thalweg.curvature.pairs import Eigenpairs
 from thalweg.curvature.search import Search, Which
 from thalweg.curvature.sized import sized
 from thalweg.curvature.subsampled import on_parts, ritz_errors
@@ -30,51 +30,7 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.drawing import SUBSETS
 
-__all__ = ["Eigenpairs", "Which", "eigenpairs"]
-
-
-@short
-@dataclass(frozen=True)
-class Eigenpairs:
-    """Approximate eigenpairs (K of them), each with the error that it is known to have.
-
-    Args:
-        values: Ritz values, float64, (K,): descending; ascending for "smallest"; by descending modulus for "magnitude".
-        vectors: Unit Ritz vectors as rows, (K, P).
-        residuals: ‖A v − λ v‖, (K,). The matrix has an eigenvalue at most this far from each value.
-        converged: Whether the residual is within the tolerance, (K,).
-        complete: Whether a fresh random vector has confirmed that nothing beyond `excluded` is missing.
-        excluded: (low, high): with probability 0.999 every eigenvalue below `low` or above `high` is among the values.
-            An infinite end says nothing: it was not asked for, or could not be settled.
-        tolerance: The relative residual that was asked for.
-        products: Products with a vector that were spent, of which
-        products_checking: were spent on `complete`.
-        restarts: Number of thick restarts.
-        asymmetry: Largest ‖(A − Aᵀ)u‖ seen on the basis, rounding for an honest Hessian; contained in `residuals`.
-        status: "converged" (all of them), "unconverged" (products ran out), or "nonfinite" (a product had NaN or inf).
-        message: The same in a sentence.
-        sampling_errors: Standard deviation of each value by the draw of `samples`, (K,); None for all data.
-        biases: By how much each value reaches too far out because it is that of a sample, (K,), itself estimated from
-            halves of it; not taken off `values`. None for all data.
-        samples: How many were drawn; None for all data.
-    """
-
-    values: Tensor
-    vectors: Tensor
-    residuals: Tensor
-    converged: Tensor
-    complete: bool
-    excluded: tuple[float, float]
-    tolerance: float
-    products: int
-    products_checking: int
-    restarts: int
-    asymmetry: float
-    status: Literal["converged", "unconverged", "nonfinite"]
-    message: str
-    sampling_errors: Tensor | None = None
-    biases: Tensor | None = None
-    samples: int | None = None
+__all__ = ["Which", "eigenpairs"]
 
 
 @declared
@@ -215,6 +171,7 @@ def _result(run: Search, complete: bool, tolerance: float) -> Eigenpairs:
         asymmetry=space.asymmetry,
         status=status,
         message=message,
+        precision=space.operator.precision,
     )
 
 

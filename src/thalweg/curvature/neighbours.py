@@ -9,29 +9,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.curvature.intervals import wilson_interval
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Band, Figure, HLine, Line, Mark, Panel
+from thalweg.figures.scales import number
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.from_modules import from_modules
+from thalweg.objective.precision import computed_in, precision
 from thalweg.objective.seeds import generator
 from thalweg.progress import track
+from thalweg.results import BaseResult
+from thalweg.results.words import counted, percent, range_words
 
-__all__ = ["NeighbourRatio", "Scale", "neighbour_ratio", "wilson_interval"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["UNITS", "NeighbourRatio", "Scale", "neighbour_ratio"]
 
 Scale = Literal["norm", "coordinate", "relative", "relative-uniform"]
+UNITS: dict[Scale, str] = {
+    "norm": "distance ‖δ‖",
+    "coordinate": "standard deviation of each δᵢ",
+    "relative": "standard deviation of δᵢ/|θᵢ|",
+    "relative-uniform": "half-width of δᵢ/|θᵢ|",
+}
+"""What a radius is, in words."""
+FEW = 8
+"""Networks that are drawn one by one."""
 
 
 @short
-@dataclass(frozen=True)
-class NeighbourRatio:
+@dataclass(frozen=True, eq=False)
+class NeighbourRatio(BaseResult):
     """Shares of neighbours with a higher loss, for every θ (…) and radius (K of them).
 
     Args:
@@ -48,6 +67,7 @@ class NeighbourRatio:
         loss: L(θ), (…).
         rounding: Error of L(θ) within which a difference is undecided, (…).
         status: "counted" or "nonfinite" per θ, in the order of the flattened leading axes.
+        precision: Of the losses.
     """
 
     ratio: Tensor
@@ -63,6 +83,66 @@ class NeighbourRatio:
     loss: Tensor
     rounding: Tensor
     status: tuple[str, ...]
+    precision: str = "float64"
+
+    def plot(self) -> Figure:
+        """The share against the radius: every θ with its interval, or median and middle 80 % of many."""
+        ratio, low, high = (self._rows(name) for name in ("ratio", "low", "high"))
+        x, marks = self.radii.cpu().numpy(), list[Mark]([HLine(0.5, style="dotted")])
+        few = len(ratio) <= FEW
+        for r in range(len(ratio) if few else 0):
+            name = f"replica {r}" if len(ratio) > 1 else "share"
+            marks += [Band(x, low[r], high[r], group=name), Line(x, ratio[r], group=name, symbol="circle")]
+        if not few:
+            bottom, middle, top = np.array(
+                [np.nanquantile(column[np.isfinite(column)], [0.1, 0.5, 0.9]) for column in ratio.T]
+                if np.isfinite(ratio).any()
+                else np.full((len(x), 3), np.nan)
+            ).T
+            marks += [Band(x, bottom, top, group="all"), Line(x, middle, group="all", symbol="circle")]
+        what = f"bands: {100 * self.confidence:g} % intervals (Wilson 1927)" if few else "median and middle 80 %"
+        caption = (
+            f"Share of {self.samples} random neighbours whose loss is certainly higher, at {counted(len(ratio), 'θ')}; "
+            f"{what}. At 0.5 the gradient decides, and not the curvature."
+        )
+        y = Axis("share of neighbours with a higher loss", limits=(-0.03, 1.04))
+        panel = Panel(Axis(UNITS[self.scale], scale="log"), y, tuple(marks))
+        return Figure("neighbours", "Neighbours with a higher loss", caption, (panel,))
+
+    def table(self) -> pl.DataFrame:
+        """One row per θ and radius."""
+        import polars as pl
+
+        names = ("ratio", "low", "high", "higher", "lower", "undecided")
+        replica, place = np.indices(self._rows("ratio").shape)
+        columns = {name: self._rows(name).ravel() for name in names}
+        radii = self.radii.cpu().numpy()[place.ravel()]
+        return pl.DataFrame({"replica": replica.ravel(), "radius": radii, **columns})
+
+    def summary(self) -> str:
+        """The share at the smallest and at the largest radius."""
+        ratio, radii = self._rows("ratio"), self.radii.tolist()
+        if not np.isfinite(ratio).any():
+            return "No neighbour was counted: the loss is not finite."
+        places = dict.fromkeys((int(np.argmin(radii)), int(np.argmax(radii))))
+        said = " and ".join(
+            f"{range_words(ratio[:, k], percent)} at {UNITS[self.scale]} {number(radii[k])}" for k in places
+        )
+        doubt = self._rows("undecided")[np.isfinite(ratio).all(1)] / self.samples
+        return (
+            f"Of {self.samples} random neighbours {said} have a certainly higher loss; at most "
+            f"{percent(float(doubt.max(initial=0.0)))} are undecided within the rounding error."
+            f"{computed_in(self.precision)}"
+        )
+
+    def joined(self, other: NeighbourRatio) -> NeighbourRatio:
+        """The neighbours of these θ (R, …) followed by those of others, at the same radii."""
+        names = ("ratio", "low", "high", "higher", "lower", "undecided", "loss", "rounding")
+        both: dict[str, Any] = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in names}
+        return replace(self, **both, status=self.status + other.status)
+
+    def _rows(self, name: str) -> np.ndarray:
+        return getattr(self, name).double().cpu().numpy().reshape(-1, len(self.radii))
 
 
 @from_modules()
@@ -154,28 +234,8 @@ def neighbour_ratio(
         loss=loss.reshape(lead),
         rounding=errors.to(theta.device).reshape(lead),
         status=tuple("counted" if ok else "nonfinite" for ok in finite.tolist()),
+        precision=precision(objective),
     )
-
-
-def wilson_interval(successes: Tensor, samples: int, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
-    """Interval for the probability behind `successes` (…) out of `samples` (Wilson 1927), float64, (…), (…).
-
-    Unlike the normal interval it stays within [0, 1] and has a width at 0 and at `samples`.
-
-    Example:
-        >>> low, high = wilson_interval(torch.tensor([0, 50]), 100)
-        >>> [round(x, 4) for x in (*low.tolist(), *high.tolist())]
-        [0.0, 0.4038, 0.037, 0.5962]
-    """
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + 0.5 * confidence))
-    share = successes.double() / samples
-    centre = (share + z**2 / (2 * samples)) / (1 + z**2 / samples)
-    half = z / (1 + z**2 / samples) * (share * (1 - share) / samples + z**2 / (4 * samples**2)).sqrt()
-    # At the ends the difference is zero but for rounding.
-    low, high = torch.where(successes == 0, 0.0, centre - half), torch.where(successes == samples, 1.0, centre + half)
-    return low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)
 
 
 def loss_rounding(objective: Objective, theta: Tensor, loss: Tensor, seed: int, replica: int) -> float:

@@ -21,6 +21,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_vector, floating
+from thalweg.objective.precision import precision
 from thalweg.progress import track
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Operator:
     def epsilon(self) -> float:
         """Relative rounding error of the products."""
         return max(self.rounding, torch.finfo(self.dtype).eps)
+
+    @property
+    def precision(self) -> str:
+        """In which precision its products are computed: "float64", "bfloat16", "float32, in part float16"."""
+        return str(self.dtype).removeprefix("torch.") if self.source is None else precision(self.source[0])
 
     @classmethod
     def dense(cls, matrix: Tensor | np.ndarray, label: str = "dense matrix") -> Operator:

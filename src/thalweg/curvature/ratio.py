@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
 from thalweg.curvature.counts import estimate_counts
 from thalweg.curvature.exact import exact_curvature, exact_with_distance
+from thalweg.curvature.minimal import MEASURED, MinimalRatio
 from thalweg.curvature.operator import Operator, hessian_operator
 from thalweg.curvature.signs import counted_signs
 from thalweg.declared import declared
@@ -27,78 +26,12 @@ from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.objective.from_modules import from_modules
+from thalweg.objective.precision import precision
 from thalweg.progress import each
 
-__all__ = ["MinimalRatio", "minimal_ratio"]
+__all__ = ["minimal_ratio"]
 
 RatioMethod = Literal["auto", "eigvalsh", "ldl", "estimate"]
-
-
-@short
-@dataclass(frozen=True)
-class MinimalRatio:
-    """Minimal ratio at every θ (…), with all that it takes to judge it.
-
-    Args:
-        ratio: Share of the P eigenvalues that are certainly positive (or its estimate), float64, (…).
-        low: The ratio is at least this: the same for counts, the lower confidence limit for an estimate, (…).
-        high: And at most this: with every undecided eigenvalue positive, or the upper confidence limit, (…).
-        positive: Number of eigenvalues > band, (…): int64 counts, or float64 where `method` is "estimate".
-        negative: Number < −band, (…).
-        undecided: Number in between, (…).
-        band: Half-width of the zero band, the sum of the next three or the minimum asked for, (…).
-        rounding: P · eps · ‖H‖, (…).
-        asymmetry: ‖H − Hᵀ‖ / 2, (…); 0 for an estimate, whose products are symmetrised.
-        permutation: ‖H − H′‖ with the samples in another order, (…); NaN where it was not measured.
-        norm: Spectral norm ‖H‖ or an upper bound a few per cent above, (…).
-        loss: L(θ), with the penalty, (…).
-        gradient_norm: ‖∇L‖₂, (…).
-        flatness: ‖Hg‖ / (‖H‖ ‖g‖) of the gradient g, (…): near 0 where the point is flat along its gradient though the
-            gradient is not zero; NaN where it is exactly zero.
-        size: P.
-        method: "eigvalsh", "ldl" (inertia of H ± band) or "estimate" (stochastic Lanczos quadrature).
-        status: One of "counted", "estimated", "nonfinite" per θ, in the order of the flattened leading axes. A θ whose
-            loss or Hessian is not finite has NaN in the ratio and counts of 0.
-        kinks: Names of piecewise-linear operations in the model (ReLU and the like): the Hessian is that of the linear
-            pieces and knows nothing of the kinks between them.
-    """
-
-    ratio: Tensor
-    low: Tensor
-    high: Tensor
-    positive: Tensor
-    negative: Tensor
-    undecided: Tensor
-    band: Tensor
-    rounding: Tensor
-    asymmetry: Tensor
-    permutation: Tensor
-    norm: Tensor
-    loss: Tensor
-    gradient_norm: Tensor
-    flatness: Tensor
-    size: int
-    method: str
-    status: tuple[str, ...]
-    kinks: tuple[str, ...]
-
-
-_TENSORS = (
-    "ratio",
-    "low",
-    "high",
-    "positive",
-    "negative",
-    "undecided",
-    "band",
-    "rounding",
-    "asymmetry",
-    "permutation",
-    "norm",
-    "loss",
-    "gradient_norm",
-    "flatness",
-)
 
 
 @from_modules()
@@ -164,10 +97,17 @@ def minimal_ratio(
         for block in each("signs of the Hessian", flat.split(together)):
             part, name = _counted(objective, block, method, permute, minimum_band, memory, seed)
             parts.append(part)
-    joined = {key: torch.cat([part[key] for part in parts]).reshape(lead) for key in _TENSORS}
+    joined = {key: torch.cat([part[key] for part in parts]).reshape(lead) for key in MEASURED}
     word = "estimated" if method == "estimate" else "counted"
     status = tuple("nonfinite" if math.isnan(r) else word for r in joined["ratio"].reshape(-1).tolist())
-    return MinimalRatio(**joined, size=objective.size, method=name, status=status, kinks=objective.kinks)
+    return MinimalRatio(
+        **joined,
+        size=objective.size,
+        method=name,
+        status=status,
+        kinks=objective.kinks,
+        precision=precision(objective, torch.float64),
+    )
 
 
 def _counted(

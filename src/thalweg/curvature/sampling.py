@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from thalweg._short import short
+from thalweg.curvature.estimates import SubsetEstimate
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_objective
+from thalweg.objective.precision import precision
 from thalweg.progress import each
 
-__all__ = ["SubsetEstimate", "over_subsets"]
-
-
-@short
-@dataclass(frozen=True)
-class SubsetEstimate:
-    """A quantity on K disjoint random subsets of the data.
-
-    Args:
-        values: The quantity on each subset, (K, …).
-        mean: Their mean, (…).
-        standard_error: Of the mean, as an estimate of the mean over all subsets of this size, (…).
-        spread: Standard deviation over subsets, (…): the error of *one* measurement on so many samples.
-        size: Samples in each subset, n.
-        samples: Samples in all, N.
-    """
-
-    values: Tensor
-    mean: Tensor
-    standard_error: Tensor
-    spread: Tensor
-    size: int
-    samples: int
+__all__ = ["over_subsets"]
 
 
 @declared
@@ -95,4 +73,4 @@ def over_subsets(
     spread = values.std(0)
     missing = 1 - subsets * size / objective.samples if linear else 1.0
     error = spread * (missing / subsets) ** 0.5
-    return SubsetEstimate(values, values.mean(0), error, spread, size, objective.samples)
+    return SubsetEstimate(values, values.mean(0), error, spread, size, objective.samples, precision(objective))

@@ -11,26 +11,34 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from thalweg._short import short
 from thalweg.curvature.bounds import norm_bounds
+from thalweg.curvature.eigenvalue_figures import SIGNS, signs_panel
 from thalweg.curvature.inertia import SMALL, TILE, Method, counted
 from thalweg.curvature.operator import Operator
 from thalweg.declared import declared
 from thalweg.errors import InputError
+from thalweg.figures import Figure
 from thalweg.objective.arguments import floating
 from thalweg.objective.tensors import all_finite
+from thalweg.results import BaseResult
+from thalweg.results.networks import flat, tabled
+from thalweg.results.words import percent, range_words
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Signs", "count_signs"]
 
 
 @short
-@dataclass(frozen=True)
-class Signs:
+@dataclass(frozen=True, eq=False)
+class Signs(BaseResult):
     """Counted signs of the eigenvalues of Hessians (…, P, P), with the band and what it consists of.
 
     Args:
@@ -71,6 +79,35 @@ class Signs:
     def ratio_at_most(self) -> Tensor:
         """The same share if every undecided eigenvalue were positive, (…)."""
         return torch.where(self.finite, (self.positive + self.undecided).double() / self.size, math.nan)
+
+    def plot(self) -> Figure:
+        """Shares of the three signs, a group of bars for each matrix."""
+        counts = {name: flat(getattr(self, name)) for name in SIGNS}
+        names = [str(k + 1) for k in range(len(counts["positive"]))]
+        caption = (
+            "Eigenvalues that are certainly positive, certainly negative, or inside the zero band of "
+            f"±{range_words(flat(self.band))}."
+        )
+        return Figure("signs", "Signs of the eigenvalues", caption, (signs_panel(counts, names),))
+
+    def table(self) -> pl.DataFrame:
+        """One row per matrix: the counts, the band and its parts."""
+        names = (*SIGNS, "band", "rounding", "asymmetry", "permutation", "norm")
+        return tabled({"ratio": self.ratio} | {name: getattr(self, name) for name in names}, axis="matrix")
+
+    def summary(self) -> str:
+        """The share of certainly positive eigenvalues, and what is undecided."""
+        lost = int((~self.finite).sum())
+        if lost == self.finite.numel():
+            return "No sign is known: the Hessian is not finite."
+        shares = {name: flat(getattr(self, name))[flat(self.finite) > 0] / self.size for name in SIGNS}
+        said = {name: range_words(values, percent) for name, values in shares.items()}
+        left_out = f" {lost} of {self.finite.numel()} matrices are not finite and left out." if lost else ""
+        return (
+            f"Of {self.size:,} eigenvalues {said['positive']} are certainly positive, {said['negative']} certainly "
+            f"negative and {said['undecided']} undecided within ±{range_words(flat(self.band))} ({self.method})."
+            f"{left_out}"
+        )
 
 
 @declared
@@ -138,16 +175,16 @@ def counted_signs(
         work: Count in the memory of the matrices.
     """
     lead, size = hessian.shape[:-2], hessian.shape[-1]
-    flat = hessian.reshape(-1, size, size)
-    known = [None] * len(flat) if distance is None else distance.reshape(-1).tolist()
+    rows = hessian.reshape(-1, size, size)
+    known = [None] * len(rows) if distance is None else distance.reshape(-1).tolist()
 
     def makes(i: int) -> Callable[[], Tensor] | None:
         if isinstance(permuted, Tensor):
             return partial(permuted.reshape(-1, size, size).select, 0, i)
         return None if permuted is None else partial(permuted, i)
 
-    errors = torch.tensor([_errors(h, makes(i), known[i]) for i, h in enumerate(flat)], dtype=torch.float64)
-    norm, skew, permutation = errors.reshape(len(flat), 3).unbind(-1)
+    errors = torch.tensor([_errors(h, makes(i), known[i]) for i, h in enumerate(rows)], dtype=torch.float64)
+    norm, skew, permutation = errors.reshape(len(rows), 3).unbind(-1)
     before = torch.as_tensor(asymmetry, dtype=torch.float64).cpu()
     if before.dim() and before.shape != lead:
         raise InputError(f"asymmetry must be a number or have shape {tuple(lead)}, found {tuple(before.shape)}")
@@ -155,7 +192,7 @@ def counted_signs(
     rounding = size * max(epsilon, torch.finfo(hessian.dtype).eps) * norm
     band = rounding + skew + (0.0 if permuted is None else permutation)
     band = torch.where(band.isnan(), band, band.clamp(min=minimum_band))
-    found = counted(flat, band, method, work=work)
+    found = counted(rows, band, method, work=work)
 
     def shaped(tensor: Tensor) -> Tensor:
         return tensor.to(hessian.device).reshape(lead)

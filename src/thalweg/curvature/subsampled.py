@@ -41,6 +41,31 @@ class OnParts:
         """The operator on all samples that were drawn."""
         return self.source[1](self.draw.drawn)
 
+    def without(self) -> Iterator[Operator]:
+        """The operator on all samples that were drawn but those of one part, for every part."""
+        parts = torch.arange(self.draw.size).tensor_split(len(self.draw.parts))
+        for number in each("subsets", range(len(parts))):
+            rest = torch.cat([part for k, part in enumerate(parts) if k != number])
+            yield self.source[1](self.draw.drawn.subset(rest))
+
+    def jackknifed(self, estimate: Tensor, left_out: list[Tensor]) -> Tensor:
+        """Error by the draw of an estimate that is not linear in the samples: scatter and bias together.
+
+        The delete-a-group jackknife (Shao & Tu 1995, "The Jackknife and Bootstrap", §2.3). n of N samples leave a share
+        1 − n/N of the variance, and of a bias that falls like 1/n.
+
+        Args:
+            estimate: Of all that were drawn, (…).
+            left_out: The same without each part, from the same random vectors, K of (…).
+
+        Returns:
+            The root of the mean squared error, (…).
+        """
+        values, count, left = torch.stack(left_out), len(left_out), 1.0 - self.draw.share
+        variance = (count - 1) / count * (values - values.mean(0)).square().sum(0) * left
+        bias = (count - 1) * (values.mean(0) - estimate) * left
+        return (variance + bias.square()).sqrt()
+
 
 def on_parts(operator: Any, samples: int, subsets: int, seed: int) -> OnParts:
     """Draws samples for an operator, whose own products are not used.

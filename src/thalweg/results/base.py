@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from thalweg.errors import InputError
 from thalweg.results.stored import Stored
@@ -63,3 +63,5 @@ class Presented:
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BaseResult(Presented, Stored):
     """A result that is saved, printed short, and shown by a notebook as its picture and its sentences."""
+
+    _longest: ClassVar[int] = 290  # characters that it prints

@@ -1,59 +1,31 @@
-"""What happens when the gradient is almost zero? The course's method, and certified critical points beside it.
-
-**Question.** Where the gradient vanishes, is it a minimum? Which share of the directions leads up?
-
-**Method.** One small network is trained many times. (1) *The course's method*: from where training stopped, the norm of
-the gradient is made the objective, and at the end of that the *minimal ratio* is measured, the share of the Hessian's
-eigenvalues that are positive, and the share of random neighbours with a higher loss. (2) *Certified points*: from the
-same trainings, with a little weight decay so that critical points exist, minima are searched by Levenberg–Marquardt and
-Newton's method, saddles of index 1 and 2 by eigenvector following, and exact saddles are made of narrower networks'
-minima by adding dead units. Every point, of either kind, gets the same certificate: the norm of its gradient, the signs
-of its eigenvalues against a zero band, the distance to an exactly critical point by the Newton–Kantorovich test.
-(3) *The landscape between them*: from every saddle walks lead downhill, to both sides of its lowest modes.
-Everything after training is computed in float64.
-
-**Figures and how to read them.**
-
-- *Minimal ratio against loss*: left the end points of the course's method, right the certified points. Grey crosses are
-  not critical: their ratio says nothing of minima. Bars reach from the modes that are certainly positive to those that
-  may be. In the report, a click on a dot shows its certificate and its spectrum.
-- *Loss and gradient norm through both phases*: at the switch of the objective the gradient norm falls and the loss does
-  not; what follows is a walk on gradient-flat ground.
-- *Spectra*, with the zero band; *ratio against tolerance* at one end point, in single and double precision.
-- *Index against loss*: saddles of higher index lie higher (Dauphin et al. 2014).
-- *Which saddle leads to which minimum*: the solution landscape (Yin et al. 2020). Most saddles of index 1 lead to one
-  minimum on both sides: to two copies of it, with hidden units exchanged, which are drawn as one.
-- *Neighbours*: the same ratio by sampling, and as a function of the radius.
-
-**Traps.** The classic figure, ratios of 0.25 to 0.55 at losses below 0.01, is made of points that are not critical: the
-search stalls where the gradient lies in flat modes (Frye et al. 2021), and eigenvalues of 1e-12 have a sign by rounding
-only. Without weight decay these networks have no critical point within reach at all: the loss falls for ever while the
-weights grow. Points at the loss of the best constant are dead networks. Neighbours cannot replace the Hessian: near a
-point that is not critical half of them are higher, because the gradient decides, and at a saddle of low index nearly
-all of them are, because few directions lead down.
-"""
+"""Settings of `zero-gradient` and its presets."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._zero_costs import searches
-from thalweg.experiments.framework.findings import Findings
-from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.framework.stages import Other, Stage, Training
 from thalweg.experiments.shared.sizes import trained
-from thalweg.experiments.shared.training import TrainingConfig, set_up
+from thalweg.experiments.shared.training import TrainingConfig
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
-if TYPE_CHECKING:
-    from thalweg.runs import Run
+__all__ = ["PRESETS", "Config"]
 
-__all__ = ["PRESETS", "Config", "run"]
+_LR, _AFTER = 1e-3, 500
+
+HESSIANS = {"minima": 900, "followed": 1100, "downhill": 1800}
+"""Exact Hessians of all points together that a search takes, about: it ends with the last of its points."""
+
+STEPS = 20
+"""Steps on the norm of the gradient that are timed."""
 
 Radius = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -70,8 +42,8 @@ class Config(TrainingConfig):
     norm_steps: int = Field(default=2000, ge=1, le=10_000_000)
     """Steps of that second phase."""
 
-    norm_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    """Learning rate of Adam in the second phase."""
+    norm_lr: float = Field(default=_LR, gt=0, allow_inf_nan=False)
+    """Learning rate in the second phase, of method adam only."""
 
     decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Weight decay (the objective's l2) of the certified points; with 0 there are none within reach."""
@@ -85,7 +57,7 @@ class Config(TrainingConfig):
     saddles: int = Field(default=100, ge=0)
     """Number of trainings from which saddles of each index are searched, at most all."""
 
-    saddle_after: int = Field(default=500, ge=0)
+    saddle_after: int = Field(default=_AFTER, ge=0)
     """Step of the training at which these searches start (the snapshot nearest to it); late ones lie in minima."""
 
     embedded: int = Field(default=10, ge=1, le=100_000)
@@ -116,13 +88,21 @@ class Config(TrainingConfig):
     def _lists(self) -> Config:
         if not self.radii:
             raise InputError("radii must hold at least one radius, found none")
+        if self.method != "adam" and self.norm_lr != _LR:
+            raise InputError(
+                f"norm_lr applies to method 'adam' only, found method '{self.method}' with {self.norm_lr:g}"
+            )
+        if not self.saddles and self.saddle_after != _AFTER:
+            raise InputError(
+                f"saddle_after applies to searches of saddles only, found saddles 0 with {self.saddle_after}"
+            )
         if len(set(self.indices)) < len(self.indices):
             raise InputError(f"indices must be different, found {list(self.indices)}")
         return self
 
     def stages(self) -> list[Stage]:
         """The training and all searches."""
-        return [Training("training", self, evaluated=False), *searches(self)]
+        return [Training("training", self, evaluated=False), *_searches(self)]
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also saddles of an index that no point of the network has."""
@@ -132,6 +112,59 @@ class Config(TrainingConfig):
             raise InputError(
                 f"indices must be at most the number of parameters ({parameters:,}), found {max(self.indices):,}"
             )
+
+
+def _searches(config: Config) -> list[Stage]:
+    """The searches of a configuration, by the names under which each chunk of them is kept."""
+    timed: dict[tuple[str, int], float] = {}
+
+    def price(what: str, points: int, count: float) -> Callable[[], float]:
+        def seconds() -> float:
+            if (what, points) not in timed:
+                timed[what, points] = _step(config, points) if what == "step" else _hessian(config, points)
+            return count * timed[what, points]
+
+        return seconds
+
+    def chunks(name: str, total: int, what: str, count: float) -> list[Stage]:
+        starts = range(0, total, config.chunk)
+        sizes = [min(config.chunk, total - start) for start in starts]
+        pairs = zip(starts, sizes, strict=True)
+        return [Other(f"{name}-{start:05d}", price(what, size, count)) for start, size in pairs]
+
+    found = chunks("end-points", config.replicas, "step", config.norm_steps)
+    found += chunks("minima", min(config.minima, config.replicas), "hessian", HESSIANS["minima"])
+    saddles = min(config.saddles, config.replicas)
+    for index in config.indices if saddles else ():
+        found += chunks(f"index-{index}", saddles, "hessian", HESSIANS["followed"])
+    if config.downhill and saddles:
+        found += chunks("downhill", saddles, "hessian", HESSIANS["downhill"])
+    return found
+
+
+def _hessian(config: Config, points: int) -> float:
+    """Seconds of the Hessians of so many points together."""
+    from thalweg.curvature import exact_curvature
+    from thalweg.experiments.framework.costs import shortest, throwaway
+
+    objective = throwaway(config).objective.double()
+    theta = objective.initial(points, 0)
+    return shortest(lambda: exact_curvature(objective, theta))
+
+
+def _step(config: Config, points: int) -> float:
+    """Seconds of a step of so many points together on the norm of the gradient."""
+    from thalweg import critical
+    from thalweg.experiments.framework.costs import throwaway
+
+    objective = throwaway(config).objective.double()
+    problem, theta = critical.as_problem(objective), objective.initial(points, 0)
+    found = []
+    for steps in (2, 2 + STEPS):  # the first call pays for what is made once
+        began = time.perf_counter()
+        critical.gradient_norm_adam(problem, theta, steps=steps, lr=config.norm_lr)
+        found.append(time.perf_counter() - began)
+    return found[1] / (2 + STEPS)
 
 
 _SINC = TaskConfig(name="function", expression="sinc", interval=(-1.0, 1.0), points=128)
@@ -188,38 +221,3 @@ PRESETS = {
         }
     ),
 }
-
-
-def run(config: Config, run: Run) -> Findings:
-    """Trains, minimises the gradient norm, searches certified points, and tells."""
-    import numpy as np
-    import torch
-
-    from thalweg.experiments import _zero_stages as stages
-    from thalweg.experiments._zero_story import nothing_left, tell
-    from thalweg.training import train
-
-    setup = set_up(config, run)
-    recording = train(
-        setup.objective, None, config.training, replicas=config.replicas, seed=config.seed, recording=run.recording()
-    )
-    starts = np.array([r for r, entry in enumerate(recording.status) if entry["status"] == "completed"], dtype=int)
-    if not len(starts):
-        return nothing_left(config, setup, recording)
-    # Thousands of small eigenvalue problems: whatever device has trained, they are solved on the CPU.
-    objective = setup.objective.to(device="cpu")
-    theta = recording.snapshots[-1][torch.from_numpy(starts)].double().cpu()
-    ends = stages.end_points(config, run, objective, theta, starts)
-    decayed = objective.with_l2(config.decay)
-    groups = [stages.minima(config, run, decayed, theta[: config.minima], starts[: config.minima])]
-    if config.saddles:
-        some = starts[: config.saddles]
-        early = int((recording.steps - config.saddle_after).abs().argmin())
-        begin = recording.snapshots[early][torch.from_numpy(some)].double().cpu()
-        groups += [stages.followed(config, run, decayed, begin, some, k) for k in config.indices]
-    refused = ""
-    if config.narrower:
-        found, refused = stages.embedded(config, run, decayed)
-        groups += [found] if found is not None else []
-    walked = stages.walks(config, run, decayed, groups) if config.downhill else None
-    return tell(config, setup, recording, ends, groups, walked, refused)

@@ -1,58 +1,19 @@
-"""What `gradient-norm` found: figures, sentences, numbers."""
+"""The figures of `gradient-norm`: norm and loss at every iteration, by layer, and against each other."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.experiments._gradients import Course
-from thalweg.experiments.framework.findings import Findings
-from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.gradient_norm.config import Config
+from thalweg.experiments.gradient_norm.measure import Course
 from thalweg.figures import Axis, Band, Figure, Line, Mark, Panel, Scatter
-from thalweg.figures.scales import number
-from thalweg.results.words import counted, percent, range_words
+from thalweg.results.words import counted
 
-if TYPE_CHECKING:
-    from thalweg.experiments.gradient_norm import Config
-
-__all__ = ["tell"]
+__all__ = ["layers_figure", "norm_words", "plane_figure", "stretches", "together_figure"]
 
 POINTS = 1200  # of a drawn curve: more iterations than that are drawn as the range and median of stretches
-
-
-def tell(config: Config, courses: list[Course]) -> Findings:
-    """Puts the findings together."""
-    norm = norm_words(config.p)
-    statements, rows, numbers, warnings = [], [], {}, []
-    for (field, case), one in zip(config.cases.items(), courses, strict=True):
-        statements.append(
-            f"{one.name}: {counted(case.replicas, 'training')} of the network {one.setup.network}, "
-            f"{recipe_words(case.training, one.setup.task.samples)}; gradient {_of(config, case.training.batch_size)}, "
-            f"recorded at each of {counted(len(one.steps), 'iteration')}."
-        )
-        warnings += [
-            f"{one.name}: training {r + 1} diverged ({entry['message']}): drawn up to there, left out of the numbers."
-            for r, entry in enumerate(one.status)
-            if entry["status"] == "diverged"
-        ]
-        if not one.completed:
-            statements.append(f"{one.name}: no training reached its end.")
-            continue
-        found = measured(one, same_samples=config.of == "full" or one.per_epoch == 1)
-        statements += _said(one, found, norm)
-        rows += _rows(one, found)
-        numbers |= {f"{field}_{key}": float(np.median(values)) for key, values in found.items()}
-        numbers[f"{field}_completed"] = len(one.completed)
-    figures = [_together(config, courses, norm), _layers(config, courses, norm), _plane(config, courses, norm)]
-    return Findings(
-        figures=[figure for figure in figures if figure is not None],
-        statements=statements,
-        tables={"trainings": rows},
-        numbers=numbers,
-        warnings=warnings,
-    )
 
 
 def norm_words(p: float) -> str:
@@ -63,71 +24,6 @@ def norm_words(p: float) -> str:
     """
     index = {1.0: "₁", 2.0: "₂", 3.0: "₃", 4.0: "₄", math.inf: "_∞"}.get(p, f"_{p:g}")
     return f"‖∇L‖{index}"
-
-
-def measured(one: Course, *, same_samples: bool) -> dict[str, np.ndarray]:
-    """Numbers (R completed,) of a case: at the start, over the last hundredth of the steps, and on the way.
-
-    Args:
-        one: The case.
-        same_samples: Whether all losses are of the same samples. From one minibatch to the next the loss falls or rises
-            with the samples, and not by what the step did: how often the norm grows while it falls is then NaN.
-    """
-    norm, loss = one.norm[:, one.completed], one.loss[:, one.completed]
-    tail = max(1, len(norm) // 100)
-    falls = np.diff(loss, axis=0) < 0
-    rises = (np.diff(norm, axis=0) > 0) & falls
-    share = rises.sum(axis=0) / np.maximum(1, falls.sum(axis=0)) if same_samples else np.full(loss.shape[1], np.nan)
-    return {
-        "loss_start": loss[0],
-        "loss_end": np.median(loss[-tail:], axis=0),
-        "norm_start": norm[0],
-        "norm_end": np.median(norm[-tail:], axis=0),
-        "norm_least": norm.min(axis=0),
-        "norm_most": norm.max(axis=0),
-        "rising_share": share,
-    }
-
-
-def _of(config: Config, batch: int | str | None) -> str:
-    if config.of == "full":
-        return "of all training data"
-    return "of all training data" if batch is None else "of the minibatch that makes the step"
-
-
-def _said(one: Course, found: dict[str, np.ndarray], norm: str) -> list[str]:
-    fall = found["norm_start"] / np.maximum(found["norm_end"], 1e-300)
-    ratio = float(np.median(fall))
-    became = f"{number(ratio)} times smaller" if ratio >= 1 else f"{number(1 / ratio)} times larger"
-    losses = f"from {range_words(found['loss_start'])} to {range_words(found['loss_end'])}"
-    norms = f"from {range_words(found['norm_start'])} to {range_words(found['norm_end'])}"
-    course = (
-        f"{one.name}: the loss goes {losses}, while {norm} goes {norms}, {became} (medians over the last hundredth of "
-        "the iterations; in brackets lowest and highest training)."
-    )
-    extremes = (
-        f"the smallest norm on the way is {range_words(found['norm_least'])}, the largest "
-        f"{range_words(found['norm_most'])}."
-    )
-    if np.isnan(found["rising_share"]).all():
-        return [course, f"{one.name}: {extremes}"]
-    rising = (
-        f"{one.name}: where an iteration lowers the loss, the norm of the gradient grows in "
-        f"{range_words(found['rising_share'], percent)} of the cases; {extremes}"
-    )
-    return [course, rising]
-
-
-def _rows(one: Course, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
-    names = {
-        "loss_start": "first loss", "loss_end": "last loss", "norm_start": "first norm", "norm_end": "last norm",
-        "norm_least": "least norm", "norm_most": "greatest norm", "rising_share": "norm rises as loss falls",
-    }  # fmt: skip
-    rows = []
-    for place, replica in enumerate(one.completed):
-        row: dict[str, object] = {"case": one.name, "training": replica + 1, "iterations": len(one.steps)}
-        rows.append(row | {words: float(found[key][place]) for key, words in names.items()})
-    return rows
 
 
 def stretches(
@@ -170,7 +66,8 @@ def _thinned(courses: list[Course]) -> str:
     )
 
 
-def _together(config: Config, courses: list[Course], norm: str) -> Figure | None:
+def together_figure(config: Config, courses: list[Course], norm: str) -> Figure | None:
+    """Norm and loss at every iteration; None where nothing is finite."""
     upper = [mark for one in courses for mark in _curve(one.steps, one.norm, one.name)]
     lower = [mark for one in courses for mark in _curve(one.steps, one.loss, one.name)]
     if not upper:
@@ -193,7 +90,8 @@ def _which(config: Config) -> str:
     return "the minibatch that makes the step"
 
 
-def _layers(config: Config, courses: list[Course], norm: str) -> Figure:
+def layers_figure(config: Config, courses: list[Course], norm: str) -> Figure:
+    """The norm of every layer."""
     panels = []
     for one in courses:
         marks = []
@@ -209,7 +107,7 @@ def _layers(config: Config, courses: list[Course], norm: str) -> Figure:
     return Figure("layers", "Gradient norm of every layer", caption, tuple(panels), share_y=len(panels) == 2)
 
 
-def _plane(config: Config, courses: list[Course], norm: str) -> Figure | None:
+def plane_figure(config: Config, courses: list[Course], norm: str) -> Figure | None:
     """The way through the plane of loss and gradient norm, at places spread evenly over the logarithm of the step."""
     marks: list[Mark] = []
     for one in courses:

@@ -1,0 +1,1 @@
+"""Gradient norm and loss at every iteration, in one figure."""
