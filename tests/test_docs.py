@@ -69,6 +69,7 @@ def test_commands_are_understood(
     monkeypatch.chdir(tmp_path)
     for file, page_ in (("my.toml", "configuration.md"), ("sweep.toml", "sweeps.md")):
         Path(file).write_text("\n".join(blocks(ROOT / "docs" / page_, "toml")))
+    Path("mine.py").write_text(next(block for block in blocks(ROOT / "docs" / "own-model.md", "python")))
     monkeypatch.setattr("thalweg.experiments.framework.execution.start", lambda name, *_, **__: begun.append(name))
     monkeypatch.setattr("thalweg.cli.running.finish", lambda *_: None)
     monkeypatch.setattr("thalweg.cli.sweeping.finish", lambda plan, *_: begun.append(plan.experiment))

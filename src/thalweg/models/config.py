@@ -119,7 +119,7 @@ class ModelConfig(Configured):
     @field_validator("source")
     @classmethod
     def _stamped(cls, source: str | None) -> str | None:
-        return None if source is None else stamped(source, "model")
+        return None if source is None else stamped(source, "source")
 
     @model_serializer(mode="wrap")
     def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

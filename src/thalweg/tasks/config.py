@@ -120,7 +120,7 @@ class TaskConfig(Configured):
     @field_validator("source")
     @classmethod
     def _stamped(cls, source: str | None) -> str | None:
-        return None if source is None else stamped(source, "data", data=True)
+        return None if source is None else stamped(source, "source", data=True)
 
     @model_serializer(mode="wrap")
     def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
