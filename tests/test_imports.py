@@ -59,7 +59,6 @@ OPEN = {
     frozenset({"_capacity_story", "capacity"}),
     frozenset({"_function_story", "function_fit"}),
     frozenset({"_gradient_story", "gradient_norm"}),
-    frozenset({"_interpolation_figures", "_interpolation_stages", "_interpolation_story", "interpolation"}),
     frozenset({"_label_story", "random_labels"}),
     frozenset({"_sharpness_measures", "sharpness"}),
     frozenset({"framework.config", "framework.stages", "shared.training"}),

@@ -13,7 +13,7 @@ from thalweg import tasks
 from thalweg.errors import InputError
 from thalweg.experiments import Findings, execute, override
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.experiments.interpolation import PRESETS, Config
+from thalweg.experiments.interpolation.config import PRESETS, Config
 from thalweg.figures import ErrorBars, Figure, Line
 from thalweg.landscape import with_ends
 from thalweg.models import ModelConfig, build
@@ -74,28 +74,27 @@ def test_ends_are_the_networks_bit_for_bit(tiny: tuple[Run, Findings]) -> None:
         last = run.recording(f"batch-size-{side}").metrics.sort("step", "replica").tail(2)
         for data in ("train", "test"):
             recorded = last[f"{data}_loss"].to_numpy()
-            assert np.array_equal(np.asarray(line[f"values/{data}/loss"])[place].astype(recorded.dtype), recorded)
+            assert np.array_equal(line.values(data)[place].astype(recorded.dtype), recorded)
     aligned, curve = (run.load(f"batch-size-{name}") for name in ("aligned", "curve"))
     for way, ends in ((aligned, (0, -1)), (curve, (0, -1))):
         for end, place in zip(ends, (4, 8), strict=True):
-            expected = np.asarray(line["values/train/loss"])[place]
-            np.testing.assert_allclose(np.asarray(way["values/train/loss"])[end], expected, rtol=1e-5)
-    assert found.numbers["batch_size_train_loss_first"] == pytest.approx(
-        float(np.median(np.asarray(line["values/train/loss"])[4]))
-    )
+            expected = line.values("train")[place]
+            np.testing.assert_allclose(way.values("train")[end], expected, rtol=1e-5)
+    assert found.numbers["batch_size_train_loss_first"] == pytest.approx(float(np.median(line.values("train")[4])))
 
 
 def test_what_is_said_is_what_was_measured(tiny: tuple[Run, Findings]) -> None:
     run, found = tiny
-    heights = np.asarray(run.load("batch-size-line")["barriers/train/height"])
+    heights = run.load("batch-size-line").barrier("height")
     assert found.numbers["batch_size_line_train_barrier"] == pytest.approx(float(np.median(heights)))
     assert [row["barrier, straight line"] for row in found.tables["Pairs"]] == pytest.approx(heights.tolist())
     assert [row["pair"] for row in found.tables["Pairs"]] == [1, 2]
-    sentences = " ".join(found.statements)
-    for words in ("batches of 20", "batches of 100", "after alignment by weights", "Bézier curve with 1 bend"):
-        assert words in sentences
+    told = str(found.tables)
+    for words in ("batches of 20", "batches of 100", "'matching': 'weights'", "Bézier curve", "'bends': 1"):
+        assert words in told
+    assert len(found.statements) <= 6
     bars = [mark for mark in figure(found, "barriers").panels[0].marks if isinstance(mark, ErrorBars)]
-    error = np.asarray(run.load("batch-size-line")["barriers/train/error"])
+    error = run.load("batch-size-line").barrier("error")
     np.testing.assert_allclose(bars[0].high - bars[0].y, 2 * error, atol=1e-12)
     np.testing.assert_allclose(bars[0].y, heights)
 
@@ -123,7 +122,7 @@ def test_a_solution_in_both_comparisons_is_trained_once(tmp_path: Path) -> None:
     assert run.recordings == ["batch-size-1", "batch-size-2", "learning-rate-2"]
     assert len(figure(found, "interpolation").panels) == 2
     lines = [run.load(f"{name}-line") for name in ("batch-size", "learning-rate")]
-    zeros = [np.asarray(line["values/train/loss"])[4] for line in lines]
+    zeros = [line.values("train")[4] for line in lines]
     assert np.array_equal(zeros[0], zeros[1])
 
 
@@ -135,12 +134,12 @@ def test_statistics_of_batch_normalisation(tmp_path: Path) -> None:
     run, found = done(override(base, values), tmp_path)
     assert any("statistics recomputed on the training data at every α" in sentence for sentence in found.statements)
     line, aligned, curve = (run.load(f"batch-size-{name}") for name in ("line", "aligned", "curve"))
-    loss = np.asarray(line["values/train/loss"])
+    loss = line.values("train")
     for way in (aligned, curve):
-        np.testing.assert_allclose(np.asarray(way["values/train/loss"])[[0, -1]], loss[[4, 8]], rtol=1e-4)
+        np.testing.assert_allclose(way.values("train")[[0, -1]], loss[[4, 8]], rtol=1e-4)
     last = run.recording("batch-size-2").metrics.sort("step", "replica").tail(2)["train_loss"].to_numpy()
     other, _ = done(override(base, {**values, "batchnorm": "last", "align": False, "bends": 0}), tmp_path)
-    kept = np.asarray(other.load("batch-size-line")["values/train/loss"])
+    kept = other.load("batch-size-line").values("train")
     np.testing.assert_allclose(kept[8], last, rtol=1e-5)  # its own statistics: as recorded in training
     assert bool((kept[4] > 1.5 * loss[4]).all())  # those of another network
 
@@ -163,9 +162,9 @@ def test_values_instead_of_classes(tmp_path: Path) -> None:
     (panel,) = figure(found, "interpolation").panels
     assert panel.right is None
     assert set(drawn(panel)) == {"training loss"}
-    sentences = " ".join(found.statements)
-    assert "polygonal chain with 2 bends" in sentences
-    assert "alignment by activations" in sentences
+    told = str(found.tables["Ways"])
+    for words in ("polygonal chain", "'bends': 2", "'matching': 'activations'"):
+        assert words in told
 
 
 def test_no_pair_left(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg._short import short
 from thalweg.declared import declared
-from thalweg.figures import Figure
+from thalweg.figures import Figure, Panel
 from thalweg.landscape.barriers import Barrier, barrier
 from thalweg.landscape.evaluating import Buffers, Evaluator, Statistics, Values
 from thalweg.landscape.flatness import flat_value, why_flat
@@ -65,16 +65,18 @@ class Profile(BaseResult):
 
     def plot(self) -> Figure:
         """Loss and, where it is known, accuracy of every data set; of several pairs the median and the range."""
-        shown = ("loss", "accuracy")
-        values = {data: {k: _pairs(v) for k, v in one.items() if k in shown} for data, one in self.values.items()}
-        scored = any("accuracy" in one for one in values.values())
-        pairs = self.path.lead.numel()
+        panel, pairs = self.panel(), self.path.lead.numel()
         caption = (
-            f"Loss (left axis){' and accuracy (right)' if scored else ''} along the way; dotted lines: its two ends."
+            f"Loss (left axis){' and accuracy (right)' if panel.right else ''} along the way; dotted: its two ends."
             f"{f' Lines are medians and bands the range over {pairs} pairs.' if pairs > 1 else ''} "
         )
-        panel = twin(self.positions.numpy(), values)
         return Figure("profile", "On the way between two solutions", caption + " ".join(self.notes), (panel,))
+
+    def panel(self, title: str = "") -> Panel:
+        """The frame of :meth:`plot`, for figures of your own."""
+        shown = ("loss", "accuracy")
+        values = {data: {k: _pairs(v) for k, v in one.items() if k in shown} for data, one in self.values.items()}
+        return twin(self.positions.numpy(), values, title=title)
 
     def table(self) -> pl.DataFrame:
         """One row per place and pair: "position", "pair", "arc", and every metric, such as "train loss"."""

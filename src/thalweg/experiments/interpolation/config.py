@@ -1,57 +1,42 @@
-"""Two solutions and the straight line through them: flatness, part 1.
-
-**Question.** Networks that were trained with small and with large batches, or with small and with large steps, reach
-about the same training loss. What lies between them, and which of them lies in the wider valley?
-
-**Method.** Two recipes that differ in one field give two solutions, θ₁ and θ₂. All of them are evaluated at
-θ_α = (1−α)θ₁ + αθ₂: **α = 0 is the first network and α = 1 the second**; below 0 and above 1 the line goes on beyond
-them. Several pairs are trained from initial weights of their own, so that the curves have a spread. Then two ways
-around the hill in between: the hidden units of the second network are put into the order of the first before the
-straight line is drawn (Ainsworth et al. 2023), and a curve of low loss is trained from one to the other (Garipov et
-al. 2018).
-
-**Figures and how to read them.**
-
-- *Interpolation*: loss (left axis, logarithmic) and accuracy (right axis) against α, for training and test data. A U at
-  0 and a U at 1 with a hill between them: two separate valleys. Their widths are compared in words.
-- *Paths*: training loss along the straight line, along the straight line after alignment and along the curve, against
-  the share of the way that is done.
-- *Barriers*: how high each way rises above the straight connection of the losses at its ends, every pair with two
-  standard errors over the samples.
-
-**Traps.** *α reversed*: scripts disagree on which network is 1; here the axis says it. *Mutated models*: adding the
-difference of the two networks to one of them again and again walks off along the line, and the second curve starts
-where the first one ended; here every point is a new vector and both ends are checked to be those of the networks
-themselves, bit for bit. *Buffers lost*: batch normalisation keeps statistics beside the weights. With those of one end
-everything between looks worse than it is, with none at all (a network that was built anew) everything does; here they
-are computed anew at every α from the training data, unless ``--batchnorm`` says otherwise. *Width as flatness*: the
-width of a valley depends on the scale of the weights as well (Dinh et al. 2017), so it tells two valleys on one line
-apart and is no property of a network. *Equal epochs are not equal steps*: a batch sixteen times larger makes a
-sixteenth of the steps; the report says how many.
-"""
+"""Settings of `interpolation`, its presets, and the comparisons that it asks for."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.sizes import built, check_precision, check_recipe, test_samples, trained
-from thalweg.experiments.shared.training import TrainingConfig, set_up
+from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
-if TYPE_CHECKING:
-    from thalweg.runs import Run
+__all__ = ["PRESETS", "Comparison", "Config", "comparisons"]
 
-__all__ = ["PRESETS", "Config", "run"]
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two recipes that differ in one field.
+
+    Args:
+        name: Of its recordings and results.
+        title: The field in words.
+        labels: What tells the two solutions apart.
+        recipes: Theirs.
+    """
+
+    name: str
+    title: str
+    labels: tuple[str, str]
+    recipes: tuple[Recipe, Recipe]
 
 
 class Config(TrainingConfig):
@@ -122,15 +107,11 @@ class Config(TrainingConfig):
 
     def trainings(self) -> list[TrainingConfig]:
         """One for each solution."""
-        from thalweg.experiments._interpolation_stages import comparisons
-
         recipes = [recipe for one in comparisons(self) for recipe in one.recipes]
         return [self.model_copy(update={"training": recipe}) for recipe in recipes]
 
     def stages(self) -> list[Stage]:
         """Both solutions of every comparison, and the ways between them."""
-        from thalweg.experiments._interpolation_stages import comparisons
-
         found: list[Stage] = []
         known: set[tuple[int, Recipe]] = set()
         share = test_samples(self.data) / trained(self.data, self.model)[1]
@@ -164,6 +145,23 @@ class Config(TrainingConfig):
                 unit_groups(built(self.data, self.model))
             except InputError as error:
                 raise InputError(f"align must be false for this network: {error}") from error
+
+
+def comparisons(config: Config) -> list[Comparison]:
+    """The comparisons that a configuration asks for."""
+    out = []
+    for name, field, title, word in (
+        ("batch-size", "batch_size", "batch size", "batch"),
+        ("learning-rate", "lr", "learning rate", "learning rate"),
+    ):
+        values = config.batch_sizes if field == "batch_size" else config.learning_rates
+        if values:
+            labels = [f"{word} {number(value)}" for value in values]
+            if values[0] == values[1]:
+                labels = [f"{label} ({side})" for label, side in zip(labels, ("first", "second"), strict=True)]
+            recipes = [config.training.model_copy(update={field: value}) for value in values]
+            out.append(Comparison(name, title, (labels[0], labels[1]), (recipes[0], recipes[1])))
+    return out
 
 
 def _recipe(**fields: object) -> Recipe:
@@ -207,12 +205,3 @@ PRESETS = {
         curve_training=Recipe(lr=1e-3, steps=3000, batch_size=128, schedule="linear", final=0.01),
     ),
 }
-
-
-def run(config: Config, run: Run) -> Findings:
-    """Trains both solutions of every pair and compares them along three ways."""
-    from thalweg.experiments._interpolation_stages import comparisons, measure
-    from thalweg.experiments._interpolation_story import tell
-
-    setup = set_up(config, run)
-    return tell(config, setup, measure(config, setup, comparisons(config), run))

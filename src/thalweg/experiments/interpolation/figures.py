@@ -1,18 +1,14 @@
-"""Figures of `interpolation`."""
+"""The pictures of `interpolation`: the line, the ways beside it, the barriers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from thalweg.experiments.interpolation.config import Config
+from thalweg.experiments.interpolation.measure import Pairs, Way
 from thalweg.figures import Axis, ErrorBars, Figure, HLine, Mark, Panel
-from thalweg.landscape.profile_figures import NAMES, loss_axis, spread, twin
+from thalweg.landscape.profile_figures import NAMES, loss_axis, spread
 from thalweg.results.words import counted
-
-if TYPE_CHECKING:
-    from thalweg.experiments._interpolation_stages import Pairs, Way
-    from thalweg.experiments.interpolation import Config
 
 __all__ = ["figures"]
 
@@ -34,7 +30,7 @@ def _spread(drawn: list[Pairs]) -> str:
 
 
 def _losses(ways: list[Way]) -> list[np.ndarray]:
-    return [values["loss"] for way in ways for values in way.values.values()]
+    return [way.values(data) for way in ways for data in way.profile.values]
 
 
 def _interpolation(drawn: list[Pairs]) -> Figure:
@@ -45,7 +41,7 @@ def _interpolation(drawn: list[Pairs]) -> Figure:
         if line is None:
             continue
         first, second = one.comparison.labels
-        panels.append(twin(line.t, line.values, title=f"{first} (α = 0), {second} (α = 1)"))
+        panels.append(line.profile.panel(f"{first} (α = 0), {second} (α = 1)"))
     scored = any(panel.right for panel in panels)
     also = " and accuracy (right)" if scored else ""
     caption = (
@@ -61,8 +57,8 @@ def _paths(drawn: list[Pairs]) -> Figure:
     for one in drawn:
         marks: list[Mark] = []
         for colour, way in enumerate(one.ways):
-            inside = way.inside()
-            columns = zip(way.arc[inside].T, way.values["train"]["loss"][inside].T, strict=True)
+            inside = way.inside
+            columns = zip(way.profile.arc.numpy()[inside].T, way.values("train")[inside].T, strict=True)
             shares = np.linspace(0, 1, int(inside.sum()))  # curves of several pairs have lengths of their own
             losses = np.stack([np.interp(shares, arc, loss) for arc, loss in columns], axis=1)
             marks += spread(shares, losses, way.words, colour=colour, width=1.8)
@@ -84,11 +80,10 @@ def _barriers(drawn: list[Pairs]) -> Figure:
     for one in drawn:
         marks: list[Mark] = [HLine(0.0, style="dotted", colour="muted")]
         count = len(one.kept)
-        for k, data in enumerate(one.ways[0].barriers):
+        for k, data in enumerate(one.ways[0].profile.barriers):
             for place, way in enumerate(one.ways):
-                barrier = way.barriers[data]
                 x = place + (k - 0.5) * 0.3 + np.linspace(-0.09, 0.09, count) * (count > 1)
-                height, error = barrier["height"], 2 * barrier["error"]
+                height, error = way.barrier("height", data), 2 * way.barrier("error", data)
                 label = NAMES[data] if place == 0 else ""
                 marks.append(
                     ErrorBars(

@@ -1,55 +1,50 @@
-"""What `interpolation` found: sentences, numbers, tables."""
+"""What `interpolation` says: the answer, its pictures, and the numbers of every pair in a table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from thalweg.experiments._interpolation_figures import figures
 from thalweg.experiments.framework.findings import Findings, Number
-from thalweg.experiments.shared.training import recipe_words
+from thalweg.experiments.interpolation.config import Config
+from thalweg.experiments.interpolation.figures import figures
+from thalweg.experiments.interpolation.measure import Pairs, Way
+from thalweg.experiments.shared.training import Setup, recipe_words
 from thalweg.figures.scales import number
 from thalweg.results.words import counted, percent, range_words
 
-if TYPE_CHECKING:
-    from thalweg.experiments._interpolation_stages import Pairs, Way
-    from thalweg.experiments.interpolation import Config
-    from thalweg.experiments.shared.training import Setup
-
-__all__ = ["tell"]
+__all__ = ["report"]
 
 
-def tell(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
+def report(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
     """Puts the findings together."""
-    samples = setup.task.samples
     start = "weights of its own" if config.start == "own" else "the same weights for both"
+    statistics = f" Normalisation layers: {_STATISTICS[config.batchnorm]}." if setup.normalized else ""
     what = (
         f"{counted(config.replicas, 'pair')} of the network {setup.network} on {setup.task.label} in each comparison, "
         f"every network from {start}; α = 0 is the first of a pair, α = 1 the second; numbers are medians over the "
-        "pairs, in brackets lowest and highest."
+        f"pairs, in brackets lowest and highest.{statistics}"
     )
     statements = [*_headline(compared), what]
-    if setup.normalized:
-        statements.append(f"Batch normalisation on the straight lines: {_STATISTICS[config.batchnorm]}.")
-    rows: list[dict[str, Number]] = []
+    tables: dict[str, list[dict[str, Number]]] = {"Comparisons": [], "Ways": [], "Pairs": []}
     numbers: dict[str, Number] = {}
     warnings: list[str] = []
     for one in compared:
-        key = one.comparison.name.replace("-", "_")
-        warnings += [f"{one.comparison.title.capitalize()}: {sentence}" for sentence in one.lost]
+        title, key = one.comparison.title.capitalize(), one.comparison.name.replace("-", "_")
+        warnings += [f"{title}: {sentence}" for sentence in one.lost]
         numbers[f"{key}_pairs"] = len(one.kept)
-        recipes = [recipe_words(recipe, samples) for recipe in one.comparison.recipes]
-        statements.append(f"{one.comparison.title.capitalize()}: {recipes[0]}, against {recipes[1]}.")
+        first, second = (recipe_words(recipe, setup.task.samples) for recipe in one.comparison.recipes)
+        tables["Comparisons"].append({"comparison": one.comparison.title, "first": first, "second": second})
         if one.line is None:
-            statements.append(f"{one.comparison.title.capitalize()}: no pair of networks was completed.")
+            statements.append(f"{title}: no pair of networks was completed.")
             continue
         widths = valleys(one.line)
-        statements += [_hill(one, one.line), _widths(config, one, widths), *_ways(config, one, one.line)]
+        statements += [_hill(one, one.line), _widths(config, one, widths)]
         warnings += _unequal(one, one.line)
         numbers |= {f"{key}_{name}": value for name, value in _numbers(one, one.line, widths).items()}
-        rows += [_row(one, one.line, widths, place) for place in range(len(one.kept))]
-    return Findings(figures(config, compared), statements, {"Pairs": rows} if rows else {}, numbers, warnings)
+        tables["Ways"] += _way_rows(config, one)
+        tables["Pairs"] += [_row(one, one.line, widths, place) for place in range(len(one.kept))]
+    tables = {name: rows for name, rows in tables.items() if rows}
+    return Findings(figures(config, compared), statements, tables, numbers, warnings)
 
 
 _STATISTICS = {
@@ -76,34 +71,33 @@ def _headline(compared: list[Pairs]) -> list[str]:
     return [f"{'; '.join([sentence, *left])} (barriers: median over the pairs)."]
 
 
+def _mean(way: Way) -> np.ndarray:
+    """The mean training loss between the two solutions, uniform in length: (R,)."""
+    return way.profile.mean("train").numpy()
+
+
 def _barrier(way: Way | None) -> float:
-    return float("nan") if way is None else float(np.median(way.barriers["train"]["height"]))
-
-
-def ends(way: Way, data: str, metric: str = "loss") -> tuple[np.ndarray, np.ndarray]:
-    """The values at the two solutions: (R,), (R,)."""
-    values = way.values[data][metric]
-    return values[way.t == 0][0], values[way.t == 1][0]
+    return float("nan") if way is None else float(np.median(way.barrier()))
 
 
 def valleys(line: Way) -> np.ndarray:
     """How wide the valley around each end is along the line, in units of the distance between them: (2, R)."""
-    return np.stack([line.more["width_first"], line.more["width_second"]])
+    return np.stack([line.number("width_first"), line.number("width_second")])
 
 
 def _hill(one: Pairs, line: Way) -> str:
     """Losses at the ends and between them."""
-    train, labels = line.barriers["train"], one.comparison.labels
-    first, second = (range_words(values) for values in ends(line, "train"))
+    labels = one.comparison.labels
+    first, second = (range_words(values) for values in line.ends("train"))
     text = (
         f"{one.comparison.title.capitalize()}, straight line: training loss {first} with {labels[0]}, {second} with "
         f"{labels[1]}, and up to {range_words(line.highest('train'))} between them: a barrier of "
-        f"{range_words(train['height'])} at α = {range_words(train['position'])}, standard error over the samples at "
-        f"most {number(float(train['error'].max()))}."
+        f"{range_words(line.barrier())} at α = {range_words(line.barrier('position'))}, standard error over the samples "
+        f"at most {number(float(line.barrier('error').max()))}."
     )
-    if "accuracy" in line.values.get("test", {}):
-        least = line.values["test"]["accuracy"][line.inside()].min(axis=0)
-        before = [range_words(values, percent) for values in ends(line, "test", "accuracy")]
+    if "accuracy" in line.profile.values.get("test", {}):
+        least = line.values("test", "accuracy")[line.inside].min(axis=0)
+        before = [range_words(values, percent) for values in line.ends("test", "accuracy")]
         text += f" Test accuracy: {before[0]} and {before[1]} at the ends, {range_words(least, percent)} at the worst."
     return text
 
@@ -133,39 +127,26 @@ def _wide(values: np.ndarray) -> str:
     return range_words(finite) + (f" (in {counted(beyond, 'pair')} more than the range of α)" if beyond else "")
 
 
-def _ways(config: Config, one: Pairs, line: Way) -> list[str]:
-    """What alignment and curve make of it."""
-    title, height = one.comparison.title.capitalize(), line.barriers["train"]["height"]
-    out = []
-    if one.aligned is not None:
-        train = one.aligned.barriers["train"]
-        out.append(
-            f"{title}, after alignment by {config.matching}: the distance between the networks falls from "
-            f"{range_words(one.aligned.more['before'])} to {range_words(one.aligned.more['distance'])}, the barrier of "
-            f"the training loss from {range_words(height)} to {range_words(train['height'])} (standard error at most "
-            f"{number(float(train['error'].max()))}){_rest(height, train['height'])}."
-        )
-    if one.curve is not None:
-        curve = one.curve
-        out.append(
-            f"{title}, {curve.words} with {counted(config.bends, 'bend')}, {range_words(curve.more['stretch'])} times "
-            f"as long as the straight line: training loss {range_words(curve.mean('train'))} on average along it and "
-            f"{range_words(curve.highest('train'))} at the highest, against {range_words(line.mean('train'))} and "
-            f"{range_words(line.highest('train'))} on the straight line; barrier "
-            f"{range_words(curve.barriers['train']['height'])}."
-        )
-    return out
-
-
-def _rest(before: np.ndarray, after: np.ndarray) -> str:
-    """Which share of the barriers is left, where there were any."""
-    there = before > 0
-    return f": {range_words(after[there] / before[there], percent)} is left" if there.any() else ""
+def _way_rows(config: Config, one: Pairs) -> list[dict[str, Number]]:
+    """What alignment and curve make of it, medians over the pairs with the range in brackets."""
+    rows = []
+    for way in one.ways:
+        row: dict[str, Number] = {"comparison": one.comparison.title, "way": way.words}
+        row |= {"barrier": range_words(way.barrier()), "standard error at most": float(way.barrier("error").max())}
+        row |= {"mean training loss": range_words(_mean(way)), "highest": range_words(way.highest("train"))}
+        if "distance" in way.more:
+            row["distance of the ends"] = range_words(way.number("distance"))
+        if way is one.aligned:
+            row["matching"] = config.matching
+        if way is one.curve:
+            row |= {"length / straight line": range_words(way.number("stretch")), "bends": config.bends}
+        rows.append(row)
+    return rows
 
 
 def _unequal(one: Pairs, line: Way) -> list[str]:
     """A solution that is none."""
-    first, second = (float(np.median(values)) for values in ends(line, "train"))
+    first, second = (float(np.median(values)) for values in line.ends("train"))
     if max(first, second) < 20 * max(min(first, second), 5e-3):  # below, both have fitted their data
         return []
     worse = one.comparison.labels[int(second > first)]
@@ -179,7 +160,7 @@ def _unequal(one: Pairs, line: Way) -> list[str]:
 def _numbers(one: Pairs, line: Way, widths: np.ndarray) -> dict[str, Number]:
     """Medians over the pairs."""
     out: dict[str, Number] = {}
-    first, second = ends(line, "train")
+    first, second = line.ends("train")
     found = {
         "train_loss_first": first,
         "train_loss_second": second,
@@ -188,37 +169,37 @@ def _numbers(one: Pairs, line: Way, widths: np.ndarray) -> dict[str, Number]:
     }
     for name, way in (("line", one.line), ("aligned", one.aligned), ("curve", one.curve)):
         if way is not None:
-            for data, barrier in way.barriers.items():
-                found |= {f"{name}_{data}_barrier": barrier["height"], f"{name}_{data}_error": barrier["error"]}
-            found[f"{name}_train_mean"] = way.mean("train")
+            for data in way.profile.barriers:
+                found[f"{name}_{data}_barrier"] = way.barrier("height", data)
+                found[f"{name}_{data}_error"] = way.barrier("error", data)
+            found[f"{name}_train_mean"] = _mean(way)
     out |= {name: float(np.median(values)) for name, values in found.items()}
     return out
 
 
 def _row(one: Pairs, line: Way, widths: np.ndarray, place: int) -> dict[str, Number]:
     """One pair in the table."""
-    first, second = ends(line, "train")
+    first, second = line.ends("train")
     row: dict[str, Number] = {
         "comparison": one.comparison.title,
         "pair": one.kept[place] + 1,
         "first": one.comparison.labels[0],
         "second": one.comparison.labels[1],
-        "distance": float(line.more["distance"][place]),
+        "distance": float(line.number("distance")[place]),
         "train loss, first": float(first[place]),
         "train loss, second": float(second[place]),
     }
     for way in one.ways:
-        barrier = way.barriers["train"]
-        row |= {
-            f"barrier, {way.words}": float(barrier["height"][place]),
-            f"± ({way.words})": float(barrier["error"][place]),
-        }
+        row |= {f"barrier, {way.words}": float(way.barrier()[place])}
+        row |= {f"± ({way.words})": float(way.barrier("error")[place])}
+    if one.aligned is not None:
+        row["distance, aligned"] = float(one.aligned.number("distance")[place])
     row |= {
-        "α of the barrier": float(line.barriers["train"]["position"][place]),
-        "over the larger end": float(line.barriers["train"]["over_larger"][place]),
+        "α of the barrier": float(line.barrier("position")[place]),
+        "over the larger end": float(line.barrier("over_larger")[place]),
         "width, first": float(widths[0, place]),
         "width, second": float(widths[1, place]),
     }
-    if "test" in line.barriers:
-        row["test barrier"] = float(line.barriers["test"]["height"][place])
+    if "test" in line.profile.barriers:
+        row["test barrier"] = float(line.barrier("height", "test")[place])
     return row

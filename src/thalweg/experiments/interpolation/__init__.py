@@ -1,0 +1,1 @@
+"""Two solutions and the straight line through them: flatness, part 1."""
