@@ -92,8 +92,8 @@ def _hill(one: Pairs, line: Way) -> str:
     text = (
         f"{one.comparison.title.capitalize()}, straight line: training loss {first} with {labels[0]}, {second} with "
         f"{labels[1]}, and up to {range_words(line.highest('train'))} between them: a barrier of "
-        f"{range_words(line.barrier())} at α = {range_words(line.barrier('position'))}, standard error over the samples "
-        f"at most {number(float(line.barrier('error').max()))}."
+        f"{range_words(line.barrier())} at α = {range_words(line.barrier('position'))}, standard error over the "
+        f"samples at most {number(float(line.barrier('error').max()))}."
     )
     if "accuracy" in line.profile.values.get("test", {}):
         least = line.values("test", "accuracy")[line.inside].min(axis=0)
