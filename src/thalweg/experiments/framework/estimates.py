@@ -105,7 +105,7 @@ def faster(experiment: Experiment, config: ExperimentConfig, seconds: float) -> 
         seconds: How long it takes.
     """
     quick = experiment.preset("quick")
-    if seconds < LONG or config == quick:
+    if seconds < LONG or config == quick or config.sources:  # the presets know nothing of what is the user's own
         return ""
     shorter = estimate(quick)
     if not shorter.known or shorter.seconds > seconds / 2:

@@ -121,7 +121,10 @@ class TrainingConfig(ExperimentConfig):
         check_data(one.data for one in given)
         alike = {(one.data, one.model, one.loss, one.metrics): one for one in given if one.sources}
         for one in alike.values():
-            build(one, task(one.data, one.dtype))
+            made = build(one, task(one.data, one.dtype))
+            if not made.objective.batches.indexable and one.training.batch_size is not None:
+                found = f"batches that were made before, found {one.training.batch_size}"
+                raise InputError(f"training.batch_size must be None for {found}")
 
 
 @dataclass(frozen=True, eq=False)
