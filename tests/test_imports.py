@@ -38,6 +38,7 @@ RANK = {
     "landscape": 3,
     "subjects": 3,
     "training": 3,
+    "analysis": 5,
     "checkpoints": 3,
     "critical": 4,
     "experiments": 5,
@@ -50,7 +51,7 @@ RANK = {
 """A package imports packages of its own rank or lower."""
 
 DRAWS = {"experiments", "report", "sweeps", "viewer", "cli"}  # who may use a plotting library
-PLOTS = DRAWS | {"critical", "results", "runs", "curvature", "generalization", "landscape"}  # results plot themselves
+PLOTS = DRAWS | {"analysis", "critical", "results", "runs", "curvature", "generalization", "landscape"}  # results plot themselves
 PLOTTING = {"matplotlib", "plotly"}
 SLOW = ("matplotlib", "plotly", "sklearn", "thalweg.figures.matplotlib")  # seconds each, if imported
 MAX_LINES = 350

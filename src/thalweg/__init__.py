@@ -39,6 +39,7 @@ from thalweg.errors import InputError
 
 if TYPE_CHECKING:
     from thalweg import (
+        analysis,
         checkpoints,
         critical,
         curvature,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         tasks,
         training,
     )
+    from thalweg.analysis import analyze
     from thalweg.objective import Objective
     from thalweg.runs import Run
     from thalweg.subjects import Subject
@@ -72,6 +74,8 @@ __all__ = [
     "Run",
     "Subject",
     "train",
+    "analysis",
+    "analyze",
     "checkpoints",
     "critical",
     "curvature",
@@ -95,6 +99,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "analysis": "analysis analyze",
         "checkpoints": "checkpoints",
         "critical": "critical",
         "curvature": "curvature",

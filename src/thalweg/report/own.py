@@ -25,7 +25,7 @@ def collected(contents: Sequence[Any], target: Path, *, title: str, text: str) -
     """A document of what was given, in the same order.
 
     Args:
-        contents: Results, figures, tables (polars) and runs.
+        contents: Results, figures, tables (polars, alone or as (title, table)) and runs.
         target: Where the document will be.
         title: Its heading; default that of the first figure.
         text: Paragraphs beneath it.
@@ -46,8 +46,10 @@ def _section(content: Any, target: Path, key: str, *, paper: bool) -> Section:
         return _of_run(content, target, key)
     if isinstance(content, Figure):
         return _plain(key, content.title, pictures=(_picture(content, paper=paper),))
-    if type(content).__module__.startswith("polars") and hasattr(content, "iter_rows"):
+    if _is_table(content):
         return _plain(key, "Table", tables=(_table("Table", content, paper=paper),))
+    if isinstance(content, tuple) and len(content) == 2 and isinstance(content[0], str) and _is_table(content[1]):
+        return _plain(key, content[0], tables=(_table(content[0], content[1], paper=paper),))
     if all(callable(getattr(content, name, None)) for name in ("plot", "table", "summary")):
         figure = content.plot()
         rows = _table(figure.title, content.table(), paper=paper)
@@ -58,6 +60,10 @@ def _section(content: Any, target: Path, key: str, *, paper: bool) -> Section:
         "contents must be results (with plot, table and summary), figures, polars tables or runs, "
         f"found {brief(content)}"
     )
+
+
+def _is_table(content: Any) -> bool:
+    return type(content).__module__.startswith("polars") and hasattr(content, "iter_rows")
 
 
 def _of_run(run: Run, target: Path, key: str) -> Section:
