@@ -56,7 +56,7 @@ def test_numbers_are_those_of_plain_pytorch(objective: Objective, found: analysi
         "‖θ‖₂": exact.theta.norm(),
     }
     for name, value in expected.items():
-        assert found.number(name).value == pytest.approx(float(value), rel=1e-9), name
+        assert found.number(name).value == pytest.approx(float(value.detach()), rel=1e-9), name
 
 
 def test_curvature_is_that_of_the_whole_hessian(objective: Objective, found: analysis.Analysis) -> None:

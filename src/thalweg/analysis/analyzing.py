@@ -14,13 +14,13 @@ from torch import Tensor
 from thalweg.analysis.around import around
 from thalweg.analysis.costs import Costs, measured
 from thalweg.analysis.curving import curvature
-from thalweg.analysis.part import Analysis, Part
+from thalweg.analysis.part import Analysis, Part, failure
 from thalweg.analysis.path import path, with_buffers
 from thalweg.analysis.planning import Plan, Stage, plan
 from thalweg.analysis.point import point
 from thalweg.analysis.robust import robustness
 from thalweg.declared import declared
-from thalweg.errors import InputError, first_line
+from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
 from thalweg.progress import duration
@@ -164,11 +164,8 @@ def _measured(
         before = time.monotonic()
         try:
             part = works[stage.key](stage)
-        except InputError as error:
-            left_out.append(f"{stage.key.capitalize()}: {error}.")
-            continue
-        except (RuntimeError, MemoryError) as error:
-            left_out.append(f"{stage.key.capitalize()} failed: {first_line(error)}.")
+        except Exception as error:  # noqa: BLE001 - whatever one stage meets in a stranger's model, the others go on
+            left_out.append(failure(stage.key.capitalize(), error))
             continue
         log.info("%s: %s, %s planned", stage.key, duration(time.monotonic() - before), duration(stage.seconds))
         if run is not None:

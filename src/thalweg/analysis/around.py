@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from thalweg.analysis.costs import some
-from thalweg.analysis.part import Number, Part, spoken
+from thalweg.analysis.part import Number, Part, failure, spoken
 from thalweg.analysis.planning import Stage
-from thalweg.errors import InputError
 from thalweg.landscape import Directions, Grid, Surface, random_directions, surface
 from thalweg.objective import Objective
 
@@ -48,8 +47,8 @@ def around(objective: Objective, theta: Tensor, stage: Stage, vectors: Tensor | 
                 f"the eigenvector of the {word} eigenvalue",
             )
             found.append(surface(part, theta, line, Grid(points=settings["line"] | 1, rise=_height(plane))))
-        except InputError as error:
-            left_out.append(f"Line along the eigenvector of the {word} eigenvalue: {error}.")
+        except Exception as error:  # noqa: BLE001 - whatever one line meets, the others go on
+            left_out.append(failure(f"Line along the eigenvector of the {word} eigenvalue", error))
     if part.samples < objective.samples:
         left_out.append(f"Lines and planes are of {part.samples:,} of {objective.samples:,} samples.")
     center = plane.at_center("loss")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.analysis.costs import some
-from thalweg.analysis.part import Number, Part
+from thalweg.analysis.part import Number, Part, failure
 from thalweg.analysis.planning import SUBSETS, Stage
 from thalweg.analysis.point import by_layer
 from thalweg.curvature import (
@@ -55,8 +55,8 @@ def curvature(objective: Objective, theta: Tensor, stage: Stage) -> tuple[Part, 
     def attempt(what: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except InputError as error:
-            left_out.append(f"{what}: {error}.")
+        except Exception as error:  # noqa: BLE001 - whatever one instrument meets in a stranger's model, the others go on
+            left_out.append(failure(what, error))
 
     def extremes() -> None:
         nonlocal vectors

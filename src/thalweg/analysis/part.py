@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg._short import short
 from thalweg.analysis.planning import Plan
-from thalweg.errors import InputError, nearest
+from thalweg.errors import InputError, first_line, nearest
 from thalweg.results import BaseResult, Stored
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from thalweg.figures import Figure
 
-__all__ = ["Analysis", "Number", "Part", "spoken"]
+__all__ = ["Analysis", "Number", "Part", "failure", "spoken"]
 
 SHORT = 60
 """Rows of a table that a report shows beside its picture; those of a surface would hide it."""
@@ -50,6 +50,12 @@ class Number(Stored):
     def text(self) -> str:
         """The value, with its error where it has one."""
         return f"{spoken(self.value)} ± {self.error:.2g}" if self.error else spoken(self.value)
+
+
+def failure(what: str, error: Exception) -> str:
+    """A sentence on an instrument that could not measure; what is no refusal of the library is told by its kind."""
+    said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
+    return f"{what}: {said.rstrip('.')}."
 
 
 def spoken(value: float) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from thalweg._short import short
 from thalweg.analysis.around import light
 from thalweg.analysis.costs import some
-from thalweg.analysis.part import Part, spoken
+from thalweg.analysis.part import Part, failure, spoken
 from thalweg.analysis.planning import Stage
 from thalweg.curvature import eigenpairs, hessian_operator, trace
 from thalweg.errors import InputError
@@ -145,8 +145,8 @@ def path(objective: Objective, recording: Recording, stage: Stage) -> Part:
     results: list[Any] = []
     try:
         results.append(_walk(part, recording, settings, steps))
-    except InputError as error:
-        left_out.append(f"Plane of the path: {error}.")
+    except Exception as error:  # noqa: BLE001 - the numbers along the path stand without its picture
+        left_out.append(failure("Plane of the path", error))
     if part.samples < objective.samples:
         left_out.append(f"Numbers along the checkpoints are of {part.samples:,} of {objective.samples:,} samples.")
     said = along.summary()
@@ -188,8 +188,8 @@ def _numbers(own: Objective, theta: Tensor, settings: dict[str, int], left_out: 
     for name, work in works.items():
         try:
             found[name] = work()
-        except InputError as error:
-            left_out.append(f"{name} along the path: {error}.")
+        except Exception as error:  # noqa: BLE001 - whatever one instrument meets, the others go on
+            left_out.append(failure(f"{name} along the path", error))
     return found
 
 

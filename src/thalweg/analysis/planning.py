@@ -19,6 +19,9 @@ __all__ = ["Plan", "Stage", "plan"]
 SHARES = {"point": 0.15, "curvature": 0.35, "around": 0.2, "robustness": 0.15, "path": 0.15}
 """Of the minutes; what a stage does not need goes to those after it."""
 
+MOST = 0.6
+"""Of the time left, for a stage that does not fit into its share even with the smallest settings."""
+
 KEPT = 0.85
 """Of the minutes that are planned: the rest is for what timings on few samples do not see, and for the report."""
 
@@ -39,7 +42,7 @@ FULL: dict[str, dict[str, int]] = {
 }
 SMALLEST: dict[str, dict[str, int]] = {
     "point": {"certificate": 0},
-    "curvature": {"pairs": 1, "products": 12, "trace": 6, "probes": 2, "steps": 10, "blocks": 4, "counts": 0},
+    "curvature": {"pairs": 1, "products": 10, "trace": 6, "probes": 2, "steps": 6, "blocks": 4, "counts": 0},
     "around": {"grid": 7, "line": 15},
     "robustness": {"ascent": 1, "pairs": 4, "sensitivity": 4},
     "path": {"products": 8, "trace": 0, "grid": 7},
@@ -139,7 +142,8 @@ def _chosen(keys: list[str], left: float, costs: Costs, checkpoints: int) -> lis
     stages = []
     for place, key in enumerate(keys):
         share = SHARES[key] / sum(SHARES[other] for other in keys[place:])
-        stages.append(_sized(key, left * share, costs, checkpoints))
+        chosen = _sized(key, left * share, costs, checkpoints)
+        stages.append(chosen if chosen.samples else _sized(key, left * max(share, MOST), costs, checkpoints))
         left -= stages[-1].seconds
     return stages
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg import generalization as measures
 from thalweg.analysis.costs import some
-from thalweg.analysis.part import Number, Part
+from thalweg.analysis.part import Number, Part, failure
 from thalweg.analysis.planning import Stage
 from thalweg.errors import InputError
 from thalweg.objective import Objective
@@ -29,12 +30,12 @@ def robustness(objective: Objective, theta: Tensor, stage: Stage, spectral: floa
     part, settings = some(objective, stage.samples), stage.settings
     n = part.samples
     numbers: list[Number] = []
-    left_out = []
-    for what, work in _works(part, theta, settings, spectral):
+    left_out, results = [], []
+    for what, work in _works(part, theta, settings, spectral, results):
         try:
             numbers.append(work())
-        except InputError as error:
-            left_out.append(f"{what}: {error}.")
+        except Exception as error:  # noqa: BLE001 - whatever one instrument meets in a stranger's model, the others go on
+            left_out.append(failure(what, error))
     if n < objective.samples:
         left_out.append(f"Sharpness and margins are of {n:,} of {objective.samples:,} samples.")
     known = {one.name: one for one in numbers}
@@ -58,13 +59,14 @@ def robustness(objective: Objective, theta: Tensor, stage: Stage, spectral: floa
         "Sharpness, sensitivity, margins and norms",
         said,
         tuple(numbers),
+        tuple(results),
         left_out=tuple(left_out),
         spent=spent,
     )
 
 
 def _works(
-    part: Objective, theta: Tensor, settings: dict[str, int], spectral: float | None
+    part: Objective, theta: Tensor, settings: dict[str, int], spectral: float | None, results: list[Any]
 ) -> Iterator[tuple[str, Callable[[], Number]]]:
     n, steps = part.samples, settings["ascent"]
 
@@ -96,7 +98,8 @@ def _works(
         )
 
     def margin() -> Number:
-        found = measures.margin_percentile(_margins(part, theta))
+        results.append(measures.margins(part, theta))
+        found = results[-1].percentile()
         return Number(
             "margin, 10th percentile",
             float(found),
@@ -131,8 +134,3 @@ def _works(
         ("Path norm", paths),
         ("Norm", length),
     )
-
-
-def _margins(part: Objective, theta: Tensor) -> Tensor:
-    found = measures.margins(part, theta)
-    return found if isinstance(found, Tensor) else found.values

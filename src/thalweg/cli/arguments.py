@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg._version import __version__
-from thalweg.cli import course, running, showing, sweeping, viewing
+from thalweg.cli import checkpointing, course, running, showing, sweeping, viewing
 from thalweg.cli.parser import RUN_OPTIONS, SWEEP_OPTIONS, Parser, folder
 
 __all__ = ["commands"]
@@ -56,6 +56,8 @@ def commands() -> argparse.ArgumentParser:
     text = "quick: a tour in minutes, on data that ship with thalweg; course: the exercise at its own scale, on MNIST"
     sub.add_argument("--preset", choices=course.PRESETS, default="quick", help=f"{text} (quick)")
     sub.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
+
+    _add_checkpoints(add)
 
     sub = add("runs", showing.show_runs, "Show all runs: state, size, age.")
     _add_root(sub)
@@ -106,6 +108,23 @@ def commands() -> argparse.ArgumentParser:
     fetch = actions.add_parser("fetch", help="download a data set, check it, install it")
     fetch.add_argument("name", metavar="NAME", help="which data set, see `thalweg data list`")
     return parser
+
+
+def _add_checkpoints(add: Callable[..., Parser]) -> None:
+    """The commands for weights that other programs have saved."""
+    paths = "files (.pt, .pth, .bin, .ckpt, .safetensors), globs or folders; last.pt:model_ema says which of several"
+    sub = add("import", checkpointing.import_checkpoints, "Make a run of checkpoints that another program has saved.")
+    sub.add_argument("paths", nargs="+", metavar="PATH", help=paths)
+    checkpointing.add_subject(sub, data=False)
+    _add_root(sub)
+    sub = add("analyze", checkpointing.analyze, "Measure trained weights with all instruments, and write one report.")
+    checkpointing.add_subject(sub, data=True)
+    sub.add_argument("--checkpoint", nargs="+", required=True, metavar="PATH", help=paths)
+    sub.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long it may take (10)")
+    sub.add_argument(
+        "--out", type=Path, metavar="FILE", help="the report, .html or .pdf (default: in the run's folder)"
+    )
+    _add_root(sub)
 
 
 def _add_experiment(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,7 +61,29 @@ def folder(text: str) -> Path:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse that complains in one sentence and knows nearest names."""
+    """Argparse that complains in one sentence and knows nearest names.
+
+    Attributes:
+        takes_arguments: Whether ``--model.args.NAME VALUE`` and ``--data.args.NAME VALUE`` may stand among the options;
+            they are left in ``rest``, with their values.
+    """
+
+    takes_arguments = False
+
+    def parse_known_args(  # type: ignore[override]  # as the base, without its overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, with the arguments of model and data apart where they may stand."""
+        if not self.takes_arguments:
+            return super().parse_known_args(args, argparse.Namespace() if namespace is None else namespace)
+        parts: dict[bool, list[str]] = {True: [], False: []}
+        own = False
+        for argument in args or ():
+            own = argument.startswith(("--model.args.", "--data.args.")) if argument.startswith("--") else own
+            parts[own].append(argument)
+        found = argparse.Namespace() if namespace is None else namespace
+        vars(found).update(rest=parts[True], typed=list(args or ()))
+        return super().parse_known_args(parts[False], found)
 
     def format_help(self) -> str:
         """The help page, each of its lines fit to be shown."""

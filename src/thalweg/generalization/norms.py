@@ -178,10 +178,12 @@ def path_norm(objective: Objective, theta: Tensor) -> Tensor:
         (…), float64.
 
     Raises:
-        InputError: Normalisation layers, or inputs that are not one floating-point tensor.
+        InputError: Normalisation layers, a loss on whole batches, or inputs that are not one floating-point tensor.
     """
     exact = as_objective(objective).double()
     theta = as_theta(exact, theta)
+    if exact.loss_on == "batch":
+        raise InputError("path_norm needs an objective whose loss takes (output, target), found loss_on='batch'")
     inputs = exact.batches.first(1)[0]
     if layers(exact.module(exact.theta)):
         raise InputError("path_norm needs a model without normalisation layers, found some")
