@@ -51,7 +51,7 @@ RANK = {
 """A package imports packages of its own rank or lower."""
 
 DRAWS = {"experiments", "report", "sweeps", "viewer", "cli"}  # who may use a plotting library
-PLOTS = DRAWS | {"analysis", "critical", "results", "runs", "curvature", "generalization", "landscape"}  # results plot themselves
+PLOTS = DRAWS | {"analysis", "critical", "results", "runs", "curvature", "generalization", "landscape"}
 PLOTTING = {"matplotlib", "plotly"}
 SLOW = ("matplotlib", "plotly", "sklearn", "thalweg.figures.matplotlib")  # seconds each, if imported
 MAX_LINES = 350
