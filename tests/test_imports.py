@@ -38,7 +38,7 @@ RANK = {
     "landscape": 3,
     "subjects": 3,
     "training": 3,
-    "analysis": 5,
+    "analysis": 6,
     "checkpoints": 3,
     "critical": 4,
     "experiments": 5,
