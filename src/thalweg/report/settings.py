@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from thalweg.errors import InputError
 from thalweg.report.story import inline
+from thalweg.sources import Source, is_stamped
 
 if TYPE_CHECKING:
     from thalweg.runs import Run
@@ -69,7 +70,12 @@ def setting(value: Any) -> str:
 
     >>> setting([8, 8]), setting(None), setting(True)
     ('8, 8', 'none', 'true')
+    >>> setting(f"mine.py:Net#sha256={'0123456789abcdef' * 4}")
+    'mine.py:Net (SHA-256 0123456789ab…)'
     """
+    if isinstance(value, str) and is_stamped(value):
+        source = Source.of(value)
+        return f"{value.partition('#sha256=')[0]} (SHA-256 {source.sha256[:12]}…)"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
