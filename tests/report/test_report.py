@@ -135,8 +135,8 @@ def test_everything_is_said_once(parsed: _Reader) -> None:
         assert words.count(once) == 1, once
 
 
-def test_numbers_come_first_then_warnings_then_figures(page: str) -> None:
-    order = [page.index(part) for part in ("The final loss", "Beware of", "Caption of loss", "model.activation")]
+def test_the_answer_comes_first_then_the_main_picture_then_warnings(page: str) -> None:
+    order = [page.index(part) for part in ("The final loss", "Caption of loss", "Beware of", "model.activation")]
     assert order == sorted(order)
 
 

@@ -123,9 +123,9 @@ def kinds(ends: Group, groups: Sequence[Group], place: int) -> list[dict[str, Nu
     shares: dict[str, list[float]] = {}
     for group in [ends, *groups]:
         near = group.near()
-        for row, look in enumerate(group.points.looks):
-            if group.points.finite[row] and (group is ends or group.points.critical[row]):
-                shares.setdefault(look, []).append(float(near[row, place]))
+        for r, look in enumerate(group.points.looks):
+            if group.points.finite[r] and (group is ends or group.points.critical[r]):
+                shares.setdefault(look, []).append(float(near[r, place]))
     found: list[dict[str, Number]] = []
     for look in LOOKS:
         if values := shares.get(look):
