@@ -31,7 +31,9 @@ def ranked_figure(named: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str
         low, high, symbol = values - errors, values + errors, SYMBOLS[place % len(SYMBOLS)]
         marks.append(ErrorBars(rank, values, low, high, label=label, group=name, symbol=symbol))
     positive = all((values - errors).min(initial=np.inf) > 0 for values, errors in named.values())
-    panel = Panel(Axis("rank"), Axis("eigenvalue", scale="log" if positive else "linear"), tuple(marks))
+    most = max((len(values) for values, _ in named.values()), default=0)
+    ticks = tuple((float(k), str(k)) for k in range(1, most + 1, 1 + most // 15))
+    panel = Panel(Axis("rank", ticks=ticks), Axis("eigenvalue", scale="log" if positive else "linear"), tuple(marks))
     return Figure("largest", title, caption, (panel,))
 
 
