@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from thalweg.analysis.analyzing import analyze
     from thalweg.analysis.costs import Costs
     from thalweg.analysis.part import Analysis, Number, Part
+    from thalweg.analysis.path import Along, Walk
     from thalweg.analysis.planning import Plan, Stage, plan
 
-__all__ = ["Analysis", "Costs", "Number", "Part", "Plan", "Stage", "analyze", "plan"]
+__all__ = ["Along", "Analysis", "Costs", "Number", "Part", "Plan", "Stage", "Walk", "analyze", "plan"]
 
 __getattr__, __dir__ = lazy(
     __name__, {"analyzing": "analyze", "costs": "Costs", "part": "Analysis Number Part", "planning": "Plan Stage plan"}

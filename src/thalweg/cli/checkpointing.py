@@ -97,14 +97,14 @@ def analyze(options: argparse.Namespace) -> None:
 
 def _arguments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Keyword arguments of the model and of a function of data."""
-    from thalweg.experiments.framework.options import read_arguments
+    from thalweg.experiments.framework.options import plain_value, read_arguments
 
     found: dict[str, dict[str, Any]] = {"model.args": {}, "data.args": {}}
     for name, value in read_arguments(options.rest).items():
         table, dot, key = name.rpartition(".")
         if not dot or table not in found:
             raise InputError(f"unknown option '--{name}': use --model.args.NAME or --data.args.NAME")
-        found[table][key] = value
+        found[table][key] = plain_value(value) if isinstance(value, str) else [plain_value(one) for one in value]
     return found
 
 

@@ -119,7 +119,8 @@ def _class(kind: str) -> type[Stored]:
     if kind not in Stored._kinds and ":" not in kind:
         package = kind.rpartition(".")[0]
         if all(part.isidentifier() for part in package.split(".")):
-            importlib.import_module(f"thalweg.{package}")  # its names register themselves
+            found = importlib.import_module(f"thalweg.{package}")
+            getattr(found, kind.partition(".")[2], None)  # its names register themselves, lazy ones when they are used
     if kind not in Stored._kinds:
         raise InputError(f"it holds a {kind}, which is not known; import the module that defines it first")
     return Stored._kinds[kind]

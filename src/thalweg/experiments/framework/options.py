@@ -25,7 +25,7 @@ from thalweg.experiments.framework.sentences import sentence
 if TYPE_CHECKING:
     from thalweg.experiments.framework.discovery import Experiment
 
-__all__ = ["configure", "flatten", "override", "read_arguments", "read_toml", "toml_value", "validated"]
+__all__ = ["configure", "flatten", "override", "plain_value", "read_arguments", "read_toml", "toml_value", "validated"]
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -252,7 +252,7 @@ def _converted(value: object, row: FieldRow, key: str) -> object:
     if not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))):
         return value
     if row.annotation is Any:  # a keyword argument: TOML says what it is
-        return [_plain(item) for item in value] if isinstance(value, list) else _plain(value)
+        return [plain_value(item) for item in value] if isinstance(value, list) else plain_value(value)
     adapter = TypeAdapter(row.annotation)
     for reading in _readings(value) if isinstance(value, str) else [value]:
         with suppress(ValidationError):
@@ -263,10 +263,10 @@ def _converted(value: object, row: FieldRow, key: str) -> object:
     return list(_readings(value))[-1] if isinstance(value, str) and _is_sequence(row.annotation) else value
 
 
-def _plain(text: str) -> object:
+def plain_value(text: str) -> object:
     """A value as TOML writes it, or the text itself.
 
-    >>> _plain("8"), _plain("[1, 2]"), _plain("None"), _plain("relu")
+    >>> plain_value("8"), plain_value("[1, 2]"), plain_value("None"), plain_value("relu")
     (8, [1, 2], None, 'relu')
     """
     if text == "None":
