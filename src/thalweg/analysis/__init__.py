@@ -32,5 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["Along", "Analysis", "Costs", "Number", "Part", "Plan", "Stage", "Walk", "analyze", "plan"]
 
 __getattr__, __dir__ = lazy(
-    __name__, {"analyzing": "analyze", "costs": "Costs", "part": "Analysis Number Part", "planning": "Plan Stage plan"}
+    __name__,
+    {
+        "analyzing": "analyze",
+        "costs": "Costs",
+        "part": "Analysis Number Part",
+        "path": "Along Walk",
+        "planning": "Plan Stage plan",
+    },
 )
