@@ -6,6 +6,7 @@
 
 Both callbacks take what a recorder takes, instruments among it, and give the same run folder. Only the main process
 writes. TensorBoard, Weights & Biases and MLflow get the numbers of any run by :func:`thalweg.runs.export`.
+:func:`objective_of` makes an objective of a Hugging Face model and its labels.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from thalweg._lazy import lazy
 
 if TYPE_CHECKING:
     from thalweg.integrations.lightning import LightningRecorder
+    from thalweg.integrations.logits import objective_of
     from thalweg.integrations.transformers import TransformersRecorder
 
-__all__ = ["LightningRecorder", "TransformersRecorder"]
+__all__ = ["LightningRecorder", "TransformersRecorder", "objective_of"]
 
 # Each needs the library that it belongs to.
-__getattr__, __dir__ = lazy(__name__, {"lightning": "LightningRecorder", "transformers": "TransformersRecorder"})
+__getattr__, __dir__ = lazy(
+    __name__, {"lightning": "LightningRecorder", "logits": "objective_of", "transformers": "TransformersRecorder"}
+)
