@@ -64,7 +64,8 @@ def test_a_training_is_recorded_and_is_the_same_as_without(transformers: Any, tm
     recorded.train()
     assert torch.equal(theta(plain.model), theta(recorded.model))
     run = callback.run
-    assert (run.state, run.config["learning_rate"], run.config["num_train_epochs"]) == ("complete", "0.01", "2")
+    kept = [run.config[name] for name in ("learning_rate", "num_train_epochs", "lr_scheduler_type")]
+    assert (run.state, *kept) == ("complete", 0.01, 2, "linear")
     assert run.recording().steps.tolist() == [0, 4, 8, 10]
     assert run.recording().epochs.tolist() == [0, 0.8, 1.6, 2]
     assert torch.equal(run.snapshots[-1, 0], theta(recorded.model))

@@ -115,7 +115,7 @@ def test_a_loop_is_the_same_bit_by_bit_with_and_without(kind: str, autocast: boo
     assert [k for k, (one, other) in enumerate(zip(plain, found, strict=True)) if not equal(one, other)] == []
 
 
-def test_ready_instruments_against_the_dense_hessian(tmp_path: Path) -> None:
+def test_ready_instruments_against_the_dense_hessian(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)).double()
     x, y = data()
     objective = Objective(model.eval(), nn.CrossEntropyLoss(), (x.double(), y))
@@ -133,6 +133,7 @@ def test_ready_instruments_against_the_dense_hessian(tmp_path: Path) -> None:
             nn.functional.cross_entropy(model(x.double()), y).backward()
             optimizer.step()
             recorder.step()
+    assert caplog.records == []  # the statistics of the step are taken over, silently
     rows, shots = recorder.run.metrics, recorder.run.snapshots
     assert rows["step"].to_list() == recorder.run.recording().steps.tolist() == [0, 4, 8, 9]
     for k, row in enumerate(rows.iter_rows(named=True)):

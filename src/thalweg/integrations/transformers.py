@@ -46,7 +46,7 @@ class TransformersHooks(Hooked):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Begins."""
-        config = {name: str(getattr(args, name)) for name in SETTINGS if hasattr(args, name)}
+        config = {name: _setting(getattr(args, name)) for name in SETTINGS if hasattr(args, name)}
         epochs = float(state.num_train_epochs or args.num_train_epochs)
         per_epoch = round(state.max_steps / epochs) if epochs > 0 else 1
         self.begin(plain(model), config=config, per_epoch=per_epoch, writes=state.is_world_process_zero)
@@ -66,6 +66,12 @@ class TransformersHooks(Hooked):
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Completes the run."""
         self.end()
+
+
+def _setting(value: Any) -> Any:
+    """A setting as a configuration keeps it: a choice by its word."""
+    value = getattr(value, "value", value)
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _about_time(name: str) -> bool:

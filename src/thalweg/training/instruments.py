@@ -42,9 +42,9 @@ def at(objective: Objective, function: Callable[[Objective, Tensor], Any]) -> In
     own = {name for name, _ in objective.module(objective.theta).named_buffers()}
 
     def instrument(model: nn.Module) -> Any:
-        theta = objective.ravel(model)
         buffers = {name: value for name, value in plain(model).named_buffers() if name in own}
-        return function(objective.with_buffers(buffers) if buffers else objective, theta)
+        here = objective.with_buffers(buffers) if buffers else objective
+        return function(here, here.ravel(model))
 
     return instrument
 
