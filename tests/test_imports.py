@@ -57,10 +57,8 @@ SLOW = ("matplotlib", "plotly", "sklearn", "thalweg.figures.matplotlib")  # seco
 MAX_LINES = 350
 
 OPEN = {
-    frozenset({"_capacity_story", "capacity"}),
     frozenset({"_function_story", "function_fit"}),
     frozenset({"_gradient_story", "gradient_norm"}),
-    frozenset({"_label_story", "random_labels"}),
     frozenset({"_sharpness_measures", "sharpness"}),
     frozenset({"framework.config", "framework.stages", "shared.training"}),
     frozenset({"_zero_costs", "_zero_landscape", "_zero_stages", "_zero_story", "zero_gradient"}),

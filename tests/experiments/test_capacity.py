@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from thalweg.experiments._capacity_story import peak
-from thalweg.experiments.capacity import PRESETS, measure, merge
+from thalweg.experiments.capacity.config import PRESETS
+from thalweg.experiments.capacity.measure import measure
+from thalweg.experiments.capacity.report import merge, peak
 from thalweg.experiments.framework.options import override
 from thalweg.runs import Run
 

@@ -9,8 +9,8 @@ import pytest
 import thalweg.training
 from thalweg import tasks
 from thalweg.errors import InputError
-from thalweg.experiments._members import Members, Varied, histories, members, named, table
 from thalweg.experiments.framework.options import override
+from thalweg.experiments.shared.members import Members, Varied, histories, members, named, table
 from thalweg.experiments.shared.training import TrainingConfig, build
 from thalweg.models.config import ModelConfig
 from thalweg.runs import Run

@@ -9,7 +9,9 @@ from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.framework.options import override
-from thalweg.experiments.random_labels import CORRUPTIONS, PRESETS, Config, measure, merge
+from thalweg.experiments.random_labels.config import CORRUPTIONS, PRESETS, Config
+from thalweg.experiments.random_labels.measure import measure
+from thalweg.experiments.random_labels.report import merge
 from thalweg.models.config import ModelConfig
 from thalweg.runs import Run
 from thalweg.tasks.config import TaskConfig

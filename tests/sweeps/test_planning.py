@@ -41,7 +41,7 @@ def test_scalars_for_a_sequence(weather: Experiment) -> None:
 
 
 def test_the_varied_field_takes_one_value_per_task() -> None:
-    from thalweg.experiments._members import Varied, members
+    from thalweg.experiments.shared.members import Varied, members
 
     config = Varied(vary="training.lr", values=(0.5, 0.25, 0.125))
     made = plan("trajectory", config, {"training.lr": "0.1,0.2", "seed": "0,1"})

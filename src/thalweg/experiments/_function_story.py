@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.experiments import _member_figures as shared
 from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.sizes import shapes
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures import Axis, Figure, HLine, Line, Lines, Mark, Panel, Scatter
@@ -20,8 +20,8 @@ from thalweg.results.words import counted, range_words
 if TYPE_CHECKING:
     import polars as pl
 
-    from thalweg.experiments._members import Member, Members
     from thalweg.experiments.function_fit import Config
+    from thalweg.experiments.shared.members import Member, Members
     from thalweg.experiments.shared.training import Setup
 
 __all__ = ["Fit", "fit", "tell"]

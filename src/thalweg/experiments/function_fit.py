@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._members import Member, Members, histories, named
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared.members import Member, Members, histories, named
 from thalweg.experiments.shared.networks import Compared, alone, counted_labels
 from thalweg.experiments.shared.sizes import check_data
 from thalweg.models.config import ModelConfig

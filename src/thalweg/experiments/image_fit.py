@@ -28,11 +28,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._members import Member, Members, histories, named
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Stage, Training
+from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared import subjects
+from thalweg.experiments.shared.members import Member, Members, histories, named
 from thalweg.experiments.shared.networks import Compared, alone, counted_labels
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures import Axis, ErrorBars, Figure, Panel

@@ -36,12 +36,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments import _measures as measures
-from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._correlations import correlations
-from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared import measures as measures
+from thalweg.experiments.shared import member_figures as shared
+from thalweg.experiments.shared.correlations import correlations
+from thalweg.experiments.shared.members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments.shared.sizes import has_test, test_samples, trained
 from thalweg.experiments.shared.subjects import task
 from thalweg.experiments.shared.training import build

@@ -43,14 +43,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from thalweg.experiments import _measures as measures
-from thalweg.experiments import _member_figures as shared
-from thalweg.experiments import _rescaling
-from thalweg.experiments._correlations import correlations
-from thalweg.experiments._members import METRICS, Member, Members, Varied, members, table
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
+from thalweg.experiments.shared import measures as measures
+from thalweg.experiments.shared import member_figures as shared
+from thalweg.experiments.shared import rescaling
+from thalweg.experiments.shared.correlations import correlations
+from thalweg.experiments.shared.members import METRICS, Member, Members, Varied, members, table
 from thalweg.figures import Axis, Figure, Panel
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
@@ -178,8 +178,8 @@ def run(config: Config, run: Run) -> Findings:
     setting = f"{best['network'][0]} ({best['member'][0]}, run {best['replica'][0] + 1})"
     return replace(
         found,
-        figures=(*found.figures, _rescaling.figure(counter, setting)),
-        statements=(*found.statements, _rescaling.sentence(counter)),
+        figures=(*found.figures, rescaling.figure(counter, setting)),
+        statements=(*found.statements, rescaling.sentence(counter)),
     )
 
 
@@ -218,7 +218,7 @@ def _counter_example(config: Config, run: Run, best: pl.DataFrame) -> dict[str, 
         return "The network has no two layers that can be rescaled without changing its function, as ReLU layers can."
     theta = run.recording(member.name).snapshots[-1][int(best["replica"][0])].double().to(objective.device)
     found = run.cached(
-        "rescaling", lambda: _rescaling.rescaling(objective, theta, tolerance=config.tolerance, seed=config.seed)
+        "rescaling", lambda: rescaling.rescaling(objective, theta, tolerance=config.tolerance, seed=config.seed)
     )
     return {name: np.asarray(values) for name, values in found.items()}
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments import _member_figures as shared
-from thalweg.experiments._members import METRICS
+from thalweg.experiments.shared import member_figures as shared
+from thalweg.experiments.shared.members import METRICS
 from thalweg.experiments.shared.training import recipe_words, stop_words
 from thalweg.figures import Axis, ErrorBars, Mark, Panel
 from thalweg.figures.scales import number
@@ -17,7 +17,7 @@ from thalweg.results.words import counted, percent, range_words
 if TYPE_CHECKING:
     import polars as pl
 
-    from thalweg.experiments._members import Members, Varied
+    from thalweg.experiments.shared.members import Members, Varied
 
 __all__ = ["described", "ends", "field_words", "flat", "measured", "place", "rows", "scores", "setting", "twins"]
 

@@ -1,30 +1,4 @@
-"""Random labels: can a network fit what has no pattern?
-
-**Question.** A network that generalises on true labels: can it also fit labels that are drawn at random, and how many
-more steps does that take?
-
-**Method.** One network is trained on the same images with true labels, with all labels shuffled, with the pixels of
-all images in one random order, with those of each image in an order of its own, and on Gaussian noise in place of the
-images (``--vary corruption``; Zhang et al. 2017, §2); or with a share of the labels redrawn (``--vary
-data.label_noise``). Only the training labels are changed: the test labels stay true.
-
-**Figures and how to read them.**
-
-- *Training and test curves*: training on the left, test on the right, loss above, accuracy below. The network fits
-  random labels if its training accuracy reaches 100 %; its test accuracy stays at chance (dashed). Capacity alone
-  therefore does not explain why the true labels generalise.
-- *Against the share of random labels* (if a share varies): epochs until the training set is fitted, and the test
-  accuracy at the end (Zhang et al. 2017, figure 1b and 1c).
-
-**Measured.** 1,000 digits, 3×128 (``quick``): true labels are fitted after 25 epochs, random ones after 95 to 100, 3.9
-times as many; test accuracy 96 % against 9 %. Pixels in one fixed order change nothing for a multilayer perceptron,
-which does not know which pixels are neighbours; pixels in an order of each image's own, and noise, are fitted almost as
-fast as the truth and teach nothing. 10,000 random labels of MNIST, 3×256, batches of 500: fitted after about 90 epochs.
-
-**Traps.** Random labels are fitted late. A run that stops before shows only that it was too short; this report then
-says so in words. Labels drawn anew in every epoch can never be fitted; here they are drawn once, from the seed. The
-loss on the test set rises without bound while the accuracy stays: say which one is shown.
-"""
+"""Settings of `random-labels`, and its presets."""
 
 from __future__ import annotations
 
@@ -34,21 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments._members import Member, Members, Varied, histories, members
-from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.members import Member, Varied, members
 from thalweg.experiments.shared.sizes import is_classification
-from thalweg.experiments.shared.subjects import test_count
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.experiments.shared.training import TrainingConfig
-    from thalweg.runs import Run
 
-__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
+__all__ = ["CORRUPTIONS", "PRESETS", "Config", "corrupted"]
 
 CORRUPTIONS: dict[str, dict[str, Any]] = {
     "as given": {},
@@ -101,7 +70,17 @@ class Config(Varied):
 
     def trainings(self) -> list[TrainingConfig]:
         """One for every kind of data."""
-        return [_corrupted(member).config for member in members(self)]
+        return [corrupted(member).config for member in members(self)]
+
+
+def corrupted(member: Member) -> Member:
+    """The member with its corruption done to its data."""
+    config = member.config
+    if not isinstance(config, Config) or config.corruption == "as given":
+        return member
+    data = TaskConfig(**config.data.model_dump() | CORRUPTIONS[config.corruption])
+    label = member.label.removeprefix("corruption ")
+    return Member(member.name, label, member.value, config.model_copy(update={"data": data, "corruption": "as given"}))
 
 
 def _log(points: int, **recipe: Any) -> Recipe:
@@ -175,40 +154,3 @@ PRESETS = {
         ),
     ),
 }
-
-
-def run(config: Config, run: Run) -> Findings:
-    """Trains on every kind of data and tells what was fitted."""
-    return merge(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
-
-
-def measure(config: Config, run: Run) -> pl.DataFrame:
-    """Trains on every kind of data.
-
-    Returns:
-        One row for each case, recorded step and replica: the columns of `histories`, and samples, test_samples and
-        classes.
-    """
-    import polars as pl
-
-    trained = Members([_corrupted(member) for member in members(config)], run)
-    task = trained.task(trained.members[0].config)
-    counts = {"samples": task.samples, "test_samples": test_count(task), "classes": task.outputs}
-    return histories(trained).with_columns(**{name: pl.lit(count) for name, count in counts.items()})
-
-
-def _corrupted(member: Member) -> Member:
-    """The member with its corruption done to its data."""
-    config = member.config
-    if not isinstance(config, Config) or config.corruption == "as given":
-        return member
-    data = TaskConfig(**config.data.model_dump() | CORRUPTIONS[config.corruption])
-    label = member.label.removeprefix("corruption ")
-    return Member(member.name, label, member.value, config.model_copy(update={"data": data, "corruption": "as given"}))
-
-
-def merge(config: Config, table: pl.DataFrame) -> Findings:
-    """Figures, sentences and numbers from the rows of `measure`, also those of several runs together."""
-    from thalweg.experiments._label_story import tell as story
-
-    return story(config, table)

@@ -1,4 +1,4 @@
-"""What `random-labels` draws and says."""
+"""What `random-labels` draws and says of every kind of data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.experiments import _member_figures as shared
 from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures import Axis, Figure, HLine, Panel
 from thalweg.figures.scales import number
@@ -18,9 +18,9 @@ from thalweg.results.words import counted, percent, range_words
 if TYPE_CHECKING:
     import polars as pl
 
-    from thalweg.experiments.random_labels import Config
+    from thalweg.experiments.random_labels.config import Config
 
-__all__ = ["tell"]
+__all__ = ["merge"]
 
 NAMES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -51,8 +51,8 @@ class _Case:
         return self.runs > 0 and len(self.fitted) == self.runs
 
 
-def tell(config: Config, table: pl.DataFrame) -> Findings:
-    """Figures, sentences and numbers from the rows of `measure`."""
+def merge(config: Config, table: pl.DataFrame) -> Findings:
+    """Figures, sentences and numbers from the rows of `measure`, also those of several runs together."""
     cases = [_case(config, label, part) for label, part in shared.groups(table).items()]
     chance = 1 / int(table["classes"][0])
     samples, tests = int(table["samples"][0]), int(table["test_samples"][0])

@@ -1,4 +1,4 @@
-"""What `capacity` found: the figure, sentences, numbers."""
+"""What `capacity` says: the interpolation threshold, and whether the test error has a peak."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments import _member_figures as shared
+from thalweg.experiments.capacity.config import Config
+from thalweg.experiments.capacity.figures import figure
 from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.training import recipe_words
-from thalweg.figures import Axis, Figure, Panel, VLine
 from thalweg.figures.scales import number
 from thalweg.results.words import counted, percent
 from thalweg.sources import Source
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from thalweg.experiments.capacity import Config
-    from thalweg.figures import Mark
 
 __all__ = ["Peak", "peak", "merge"]
 
@@ -98,7 +96,7 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
             numbers[f"{name}_peak_parameters"] = int(curve[0][found.at]) if found else None
     names = [name for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy") if name in table.columns]
     rows = [shared.record(part, [name for name in names if not table[name].is_null().all()]) for part in sizes.values()]
-    return Findings([_figure(table, classes, threshold)], statements, {"Sizes": rows}, numbers, shared.diverged(table))
+    return Findings([figure(table, classes, threshold)], statements, {"Sizes": rows}, numbers, shared.diverged(table))
 
 
 def _threshold(config: Config, sizes: dict[str, pl.DataFrame]) -> int | None:
@@ -146,35 +144,3 @@ def _peak_words(words: str, curve: tuple[np.ndarray, ...], found: Peak | None, t
         f"The {words} falls to {before}, rises to {at} and falls again to {after}: a peak that is {size} the range "
         "over the runs."
     )
-
-
-def _figure(table: pl.DataFrame, classes: bool, threshold: int | None) -> Figure:
-    x = shared.axis(table, "parameters", "parameters")
-
-    def marker(text: str) -> list[Mark]:
-        return [] if threshold is None else [VLine(threshold, text=text, colour="muted")]
-
-    panels = []
-    for metric in ("loss", "accuracy")[: 1 + classes]:
-        marks = [
-            mark
-            for key, name in shared.SETS.items()
-            for mark in shared.spread(table, f"{key}_{metric}", "parameters", name)
-        ]
-        panels.append(
-            Panel(
-                x,
-                shared.shared_axis(table, metric, metric),
-                (*marks, *marker("everything fitted" if metric == "loss" else "")),
-            )
-        )
-    if classes and not table["test_accuracy"].is_null().all():
-        errors = table.with_columns(test_error=1 - table["test_accuracy"])
-        marks = shared.spread(errors, "test_error", "parameters", "test")
-        values = errors["test_error"].drop_nulls().drop_nans()
-        wide = bool((values > 0).all()) and float(values.max() or 0) > 5 * float(values.min() or 0)  # type: ignore[arg-type]
-        panels.append(Panel(x, Axis("test error", scale="log" if wide else "linear"), (*marks, *marker(""))))
-    caption = "Where training ends, against the number of parameters: median of the runs, and their range."
-    if threshold is not None:
-        caption += " Dashed: the smallest size whose median training accuracy counts as fitted."
-    return Figure("capacity", "Number of parameters and generalisation", caption, tuple(panels), columns=3)

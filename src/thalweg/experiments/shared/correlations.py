@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.experiments import _member_figures as shared
+from thalweg.experiments.shared import member_figures as shared
 from thalweg.figures import Axis, Bars, Figure, Mark, Panel, VLine
 from thalweg.figures.scales import number
 from thalweg.results.words import counted
@@ -15,7 +15,7 @@ from thalweg.results.words import counted
 if TYPE_CHECKING:
     import polars as pl
 
-    from thalweg.experiments._members import Varied
+    from thalweg.experiments.shared.members import Varied
     from thalweg.generalization import RankCorrelation
 
 __all__ = ["correlations", "gaps"]

@@ -1,50 +1,18 @@
-"""Capacity: does a network with more parameters generalise worse?
-
-**Question.** How do training and test error depend on the number of parameters, and what happens where the network
-becomes just large enough to fit every training sample?
-
-**Method.** One family of networks is trained at many sizes (``--vary model.width``, values spaced evenly in the
-logarithm), each several times from independent initial weights; the replicas of one size train as one batch. The
-*interpolation threshold* is the smallest size whose median training accuracy reaches ``fitted``.
-
-**Figures and how to read them.** Training and test loss against the number of parameters (logarithmic); the
-accuracies; the test error alone, where a peak is seen best. Points: medians; bands: range over
-the runs; dashed: the threshold. Classical statistics expects the test error to rise beyond it; usually it goes on
-falling. With noisy labels it may rise before the threshold, have its peak there and fall again: double descent (Belkin
-et al. 2019; Nakkiran et al. 2020). Whether such a peak is larger than the range over the runs is said in words.
-
-**Measured.** 500 digits with true labels (``quick``): no peak, the test error falls to 4.7 % at the largest size. With
-a fifth of the labels redrawn and 1,000 epochs (``paper``): 19.7 % at 610 parameters, a peak of 26.4 % at 2,410, just
-below the threshold at 3,610, and 21.7 % at 38,410. With squared loss (``paper-squared``):
-13.6 % at 1,810, a peak of 22.8 % at 9,610, just above the threshold at 7,210, and 16.4 % at 153,610. Both peaks exceed
-the range over the runs; neither second descent comes below the first minimum.
-
-**Traps.** A sweep that stops short of the threshold shows only the classical half. Fewer than ten sizes, or one run
-for each, show noise. Cross-entropy on the test set rises with size because larger networks are more certain where they
-are wrong; the accuracy may improve meanwhile: look at both. Training must be long enough for the training error to
-become 0: a peak that moves with the number of epochs is one of training time.
-"""
+"""Settings of `capacity`, and its presets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from thalweg.experiments._capacity_story import merge
-from thalweg.experiments._members import Members, Varied, members, table
-from thalweg.experiments.framework.findings import Findings
+from thalweg.experiments.shared.members import Varied
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from thalweg.runs import Run
-
-__all__ = ["PRESETS", "Config", "measure", "run", "merge"]
+__all__ = ["PRESETS", "Config"]
 
 
 class Config(Varied):
@@ -128,21 +96,3 @@ PRESETS = {
         training=_ends(lr=1e-3, epochs=50, batch_size=500),
     ),
 }
-
-
-def run(config: Config, run: Run) -> Findings:
-    """Trains every size and tells how the errors depend on it."""
-    return merge(config, run.cached("table", lambda: measure(config, run)))  # a sweep reads it
-
-
-def measure(config: Config, run: Run) -> pl.DataFrame:
-    """Trains every size.
-
-    Returns:
-        One row for each size and replica: the columns of `_members.table`, and samples and outputs of the task.
-    """
-    import polars as pl
-
-    trained = Members(members(config), run)
-    task = trained.task(trained.members[0].config)
-    return table(trained).with_columns(samples=pl.lit(task.samples), outputs=pl.lit(task.outputs))

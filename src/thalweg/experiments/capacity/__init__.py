@@ -1,0 +1,1 @@
+"""Capacity: does a network with more parameters generalise worse?"""

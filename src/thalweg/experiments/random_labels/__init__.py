@@ -1,0 +1,1 @@
+"""Random labels: can a network fit what has no pattern?"""
