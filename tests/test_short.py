@@ -93,6 +93,8 @@ MADE: dict[str, tuple[Callable[[], Any], str]] = {
         "value=(12,) float64",
     ),
     "HessianSharpness": (lambda: generalization.hessian_sharpness(OBJECTIVE, ONE), "largest="),
+    "Margins": (lambda: generalization.margins(OBJECTIVE, MANY), "values=(12, 40) float64"),
+    "Norms": (lambda: generalization.norms(OBJECTIVE, MANY), "path_norm=(12,) float64"),
     "Pair": (lambda: generalization.rescalable_pairs(OBJECTIVE)[0], "divided='2.weight'"),
     "RankCorrelation": (lambda: generalization.rank_correlation(range(50), range(50)), "tau=1"),
     "Sensitivity": (lambda: generalization.sensitivity(OBJECTIVE, MANY), "norms=(12, 40) float64"),

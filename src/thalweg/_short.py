@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 __all__ = ["short"]
 
-LONGEST = 290  # characters of a result
+LONGEST = 560  # characters of a result
 INNER = 160  # of a result inside another
 NUMBERS = 6  # of an array that are shown as numbers
 ENTRIES = 3  # of a tuple or a mapping
