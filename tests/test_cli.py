@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from torch import nn
 
 from thalweg import cli, tasks
+from thalweg.cli import arguments
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.framework.execution import start
 from thalweg.runs import Run
@@ -60,6 +62,14 @@ def test_answers_without_torch(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+def test_every_command_is_there() -> None:
+    (commands,) = [action.choices for action in arguments.commands()._actions if isinstance(action.choices, dict)]
+    assert {"list", "run", "sweep", "course", "runs", "view", "resume", "report", "export", "data"} <= commands.keys()
+    for parser in commands.values():
+        module, name = parser.get_default("command").split(".")
+        assert callable(getattr(importlib.import_module(f"thalweg.cli.{module}"), name))
 
 
 def test_list_shows_every_summary(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:

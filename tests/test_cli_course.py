@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thalweg import cli
-from thalweg.cli import course
+from thalweg.cli import arguments, course
 from thalweg.experiments import discover, execute, find
 from thalweg.report.course import FURTHER, experiments
 from thalweg.runs import Run
@@ -41,7 +41,7 @@ def test_course_has_every_experiment() -> None:
 @pytest.mark.parametrize("name", [*experiments(), *FURTHER])
 def test_every_experiment_has_the_presets_of_the_course(name: str) -> None:
     presets = find(name).presets
-    assert set(course.PRESETS) <= presets.keys()
+    assert set(arguments.PRESETS) <= presets.keys()
     data = {getattr(stage, "config", None) and stage.config.data.name for stage in presets["course"].stages()}
     assert data <= {"mnist", "function", None}  # nothing that has to be downloaded apart from MNIST
 

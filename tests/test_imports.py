@@ -58,11 +58,8 @@ MAX_LINES = 350
 
 OPEN = {
     frozenset({"_function_story", "function_fit"}),
-    frozenset({"_gradient_story", "gradient_norm"}),
     frozenset({"_sharpness_measures", "sharpness"}),
     frozenset({"framework.config", "framework.stages", "shared.training"}),
-    frozenset({"_zero_costs", "_zero_landscape", "_zero_stages", "_zero_story", "zero_gradient"}),
-    frozenset({"thalweg.cli.running", "thalweg.cli.sweeping"}),
 }
 """Circles within experiments that are still to be opened; none is added, and those that are gone may be struck out."""
 

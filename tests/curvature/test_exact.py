@@ -152,7 +152,7 @@ def test_small_pieces_give_the_same(name, monkeypatch):
     monkeypatch.setattr("thalweg.objective.stack_hessian.LEAST_SAMPLES", 2)
     monkeypatch.setattr("thalweg.objective.stack_blocks.UNPACKED", 1)
     monkeypatch.setattr("thalweg.objective.rows.ROWS_WORKING_SET", 1)
-    monkeypatch.setattr("thalweg.curvature.exact.TILE", 5)
+    monkeypatch.setattr("thalweg.objective.dense.TILE", 5)
     small = CASES[name].build(memory=60_000)
     for kind, matrix in expected.items():
         assert close(exact_curvature(small, theta, kind=kind).matrix, matrix)

@@ -64,7 +64,7 @@ def test_the_same_on_paper(tmp_path: Path) -> None:
     [
         ((), {}, "contents must hold at least one result, figure or table, found none"),
         ((3,), {}, "contents must be results .* found 3"),
-        ((Mine,), {"course": True}, "findings and course must be left out"),
+        ((Mine,), {"course": True}, "findings, course and its options must be left out"),
     ],
 )
 def test_what_cannot_be_shown(tmp_path: Path, arguments: Any, options: Any, words: str) -> None:

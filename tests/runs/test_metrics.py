@@ -11,7 +11,8 @@ from polars.testing import assert_frame_equal
 
 from thalweg._files.writing import WriteError
 from thalweg.errors import InputError
-from thalweg.runs.metrics import MetricsBuffer, empty, joined, read_frame, write_frame
+from thalweg.runs.frames import empty, joined, read_frame, write_frame
+from thalweg.runs.metrics import MetricsBuffer
 
 DTYPES = {
     torch.float64: pl.Float64, torch.float32: pl.Float32, torch.int64: pl.Int64, torch.int32: pl.Int32,

@@ -3,12 +3,13 @@
 Whatever the user did wrong is one sentence on standard error and exit code 2, an interrupt is 130; a traceback means a
 fault of ours. Commands import what they need when they run, so that help and ``list`` answer at once.
 
-`arguments` says what can be typed, `running` and `sweeping` hold the commands that compute, `showing` and `viewing`
-those that show what there is.
+`arguments` says what can be typed; `running`, `resuming`, `sweeping` and `course` hold the commands that compute,
+`showing` and `viewing` those that show what there is.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         code = 0
         try:
             options = commands().parse_args(arguments)
-            options.command(options)
+            module, name = options.command.split(".")
+            getattr(importlib.import_module(f"thalweg.cli.{module}"), name)(options)
         except SystemExit as done:  # argparse leaves this way after printing help
             code = int(done.code or 0)
         sys.stdout.flush()

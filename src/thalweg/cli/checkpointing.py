@@ -15,31 +15,14 @@ from thalweg.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from thalweg.cli.parser import Parser
     from thalweg.objective import Objective
     from thalweg.runs import MemoryRecording, Recording, Run
     from thalweg.subjects import Subject
 
-__all__ = ["add_subject", "analyze", "import_checkpoints"]
+__all__ = ["analyze", "import_checkpoints"]
 
 
 COMMANDS = {"analysis": "analyze", "checkpoints": "import"}  # what makes a run of each kind
-
-
-def add_subject(sub: Parser, *, data: bool) -> None:
-    """The options that name a model, data and a loss.
-
-    Args:
-        sub: The command's parser.
-        data: Whether data must be given.
-    """
-    model = "class of modules, function or module: FILE.py:NAME; --model.args.NAME VALUE passes arguments"
-    sub.takes_arguments = True
-    sub.add_argument("--model", required=True, metavar="FILE.py:NAME", help=model)
-    sub.add_argument("--data", required=data, metavar="SOURCE", help="FILE.py:NAME, or a file (.npz, .csv, .parquet)")
-    sub.add_argument("--loss", default="auto", metavar="LOSS", help="a name, or FILE.py:NAME (auto)")
-    sub.add_argument("--metrics", metavar="FILE.py:NAME", help="measures beside loss and accuracy")
-    sub.add_argument("--target", default="", metavar="COLUMN", help="column of a table that is predicted")
 
 
 def import_checkpoints(options: argparse.Namespace) -> None:

@@ -7,22 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from thalweg import progress
+from thalweg._screens import switched_off
 from thalweg.cli.printing import OneLine
 from thalweg.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from thalweg.runs import Run
+from thalweg.runs import Run, find_runs
+from thalweg.runs.finding import is_run
 
 __all__ = ["open_run", "watched"]
 
 
 def open_run(name: str, root: Path) -> Run:
     """A run by its folder, or by its name below the root."""
-    from thalweg.runs import Run, find_runs
-    from thalweg.runs.finding import is_run
-
     if name and (Path(name).is_dir() or os.sep in name):
         return Run.open(name)
     if name and is_run(root / name):  # also one that is damaged, which then is named
@@ -34,9 +31,6 @@ def open_run(name: str, root: Path) -> Run:
 @contextmanager
 def watched() -> Iterator[None]:
     """Show progress and the library's log lines, such as which of two equal ways it has chosen, on standard error."""
-    from thalweg import progress
-    from thalweg._screens import switched_off
-
     logger = logging.getLogger("thalweg")
     level = logger.level
     with progress.hidden() if switched_off() else progress.shown():

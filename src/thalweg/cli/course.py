@@ -7,20 +7,20 @@ import shlex
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from thalweg import report
 from thalweg.cli.printing import WIDEST, complain, say
 from thalweg.cli.running import finish
 from thalweg.errors import InputError
+from thalweg.experiments import ExperimentConfig, find
+from thalweg.experiments.framework.estimates import Estimate, estimate, time_words
+from thalweg.experiments.framework.execution import start
+from thalweg.report import course as questions
+from thalweg.runs import Run
+from thalweg.runs.finding import is_run
+from thalweg.runs.layout import folder_name
 
-if TYPE_CHECKING:
-    from thalweg.experiments import ExperimentConfig
-    from thalweg.experiments.framework.estimates import Estimate
-    from thalweg.runs import Run
-
-__all__ = ["PRESETS", "TOUR", "course"]
-
-PRESETS = ("quick", "course")
+__all__ = ["TOUR", "course"]
 
 TOUR = "How neural networks learn: a quick tour of the course"
 """Title of the document of preset quick, whose data and trainings are smaller than those of the course."""
@@ -73,15 +73,8 @@ def course(options: argparse.Namespace) -> None:
 
 def _parts(preset: str, root: Path) -> list[_Part]:
     """All experiments of the course in its order, with what earlier attempts have kept; nothing is begun."""
-    from thalweg.experiments import find
-    from thalweg.experiments.framework.estimates import Estimate, estimate
-    from thalweg.report.course import FURTHER, experiments
-    from thalweg.runs import Run
-    from thalweg.runs.finding import is_run
-    from thalweg.runs.layout import folder_name
-
     found = []
-    for name in (*experiments(), *FURTHER):
+    for name in (*questions.experiments(), *questions.FURTHER):
         config = find(name).preset(preset)
         path = root / folder_name(name, config.model_dump(mode="json"))
         run = Run.open(path) if is_run(path) else None
@@ -95,8 +88,6 @@ def _parts(preset: str, root: Path) -> list[_Part]:
 
 def _announce(parts: list[_Part], missing: list[_Part], preset: str) -> None:
     """How long it will take: one line before anything begins."""
-    from thalweg.experiments.framework.estimates import time_words
-
     before = f", {len(parts) - len(missing)} of them complete already" if len(missing) < len(parts) else ""
     if not missing:
         complain(f"all {len(parts)} experiments are complete already")
@@ -108,14 +99,10 @@ def _announce(parts: list[_Part], missing: list[_Part], preset: str) -> None:
 
 
 def _finished(part: _Part, root: Path, preset: str) -> Run:
-    from thalweg.experiments.framework.execution import start
-
     run = start(part.name, part.config, root, shlex.join(["thalweg", "run", part.name, "--preset", preset]))
     finish(run, part.estimate)
     return run
 
 
 def _write(runs: list[Run], preset: str) -> None:
-    from thalweg import report
-
     say(f"report: {report.write(runs, title=TOUR if preset == 'quick' else '', course=True)}")

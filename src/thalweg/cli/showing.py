@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import argparse
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thalweg import report, tasks
 from thalweg.cli.common import open_run, watched
 from thalweg.cli.printing import WIDEST, complain, say
 from thalweg.errors import InputError, one_line
+from thalweg.progress import duration, storage
+from thalweg.runs.finding import lines
 
-__all__ = ["manage_data", "show_list", "show_runs", "write_export", "write_report"]
-
-
-def show_list(_: argparse.Namespace) -> None:
-    """Name and summary of every experiment."""
-    from thalweg.experiments.framework.discovery import discover
-
-    experiments = discover()
-    width = max(map(len, experiments), default=0)
-    for name, experiment in experiments.items():
-        say(f"{name:<{width}}  {experiment.summary}")
+__all__ = ["manage_data", "show_runs", "write_export", "write_report"]
 
 
 def show_runs(options: argparse.Namespace) -> None:
     """A table of all runs; one that is damaged says so in its line."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from thalweg.progress import duration, storage
-    from thalweg.runs.finding import lines
-
     runs = lines(options.root)
     if not runs:
         say(f"no runs in {options.root}")
@@ -54,7 +44,6 @@ def write_report(options: argparse.Namespace) -> None:
     """Write a report again, or one of several runs, or that of the course; print it on demand."""
     from pypdf import PdfReader
 
-    from thalweg import report
     from thalweg.report.handin import PAGES
 
     runs = [open_run(name, options.root) for name in options.runs]
@@ -88,8 +77,6 @@ def write_export(options: argparse.Namespace) -> None:
 
 def manage_data(options: argparse.Namespace) -> None:
     """List, fetch or locate data sets."""
-    from thalweg import tasks
-
     match options.action:
         case "list":
             for row in tasks.list_data():

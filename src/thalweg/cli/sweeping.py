@@ -5,26 +5,24 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from thalweg import report
+from thalweg.cli.arguments import SWEEP_OPTIONS, Once, Parser, folder
 from thalweg.cli.common import watched
-from thalweg.cli.parser import SWEEP_OPTIONS, Once, Parser, folder
+from thalweg.cli.fields import check_fields, describe
 from thalweg.cli.printing import complain, say
-from thalweg.cli.running import check_fields, describe
 from thalweg.errors import InputError
-
-if TYPE_CHECKING:
-    from thalweg.runs import Run
-    from thalweg.sweeps import Plan
-    from thalweg.sweeps.workers import Workers
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.options import read_arguments
+from thalweg.runs import Run
+from thalweg.sweeps import workers as working
+from thalweg.sweeps.planning import Plan, plan, read_settings, replan
 
 __all__ = ["finish", "resume", "sweep"]
 
 
 def sweep(options: argparse.Namespace) -> None:
     """Sweep an experiment, or say what can be chosen in it."""
-    from thalweg.experiments.framework.discovery import find
-
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg sweep {experiment.name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
@@ -40,9 +38,7 @@ def sweep(options: argparse.Namespace) -> None:
         describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS)
         return
 
-    from thalweg.experiments.framework.options import read_arguments
-    from thalweg.subjects.code import allow
-    from thalweg.sweeps.planning import plan, read_settings
+    from thalweg.subjects.code import allow  # knows torch
 
     changes = read_arguments(rest)
     check_fields(experiment, changes, SWEEP_OPTIONS, "sweep")
@@ -65,20 +61,18 @@ def sweep(options: argparse.Namespace) -> None:
 
 def resume(run: Run) -> None:
     """Go on with a sweep, on this machine."""
-    from thalweg.sweeps.planning import replan
     from thalweg.sweeps.sweeping import SUFFIX
 
     made = replan(run.experiment.removesuffix(SUFFIX), run.config)
     finish(made, run.path.parent, _workers(None, None), run.environment["command"])
 
 
-def finish(plan: Plan, root: Path, workers: Workers, command: str) -> None:
+def finish(plan: Plan, root: Path, workers: working.Workers, command: str) -> None:
     """Do what is missing, write table and report, say what was found and what failed.
 
     Raises:
         SystemExit: With code 1, if there are tasks that did not come to their end.
     """
-    from thalweg import report
     from thalweg.sweeps.sweeping import missing, open_sweep, sweep
 
     left, run = missing(plan, root), open_sweep(plan, root, command)
@@ -117,11 +111,9 @@ def _typed(sweeps: list[str]) -> dict[str, str]:
     return found
 
 
-def _workers(count: int | None, cluster: str | None) -> Workers:
-    from thalweg.sweeps.workers import Cluster, Local, cores
-
+def _workers(count: int | None, cluster: str | None) -> working.Workers:
     if cluster is None:
-        return Local(cores() if count is None else count)
+        return working.Local(working.cores() if count is None else count)
     if count is not None:
         raise InputError(f"--workers counts processes of this machine and --cluster has its own, found {count} of them")
-    return Cluster(cluster)
+    return working.Cluster(cluster)

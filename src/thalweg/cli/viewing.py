@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+import webbrowser
 
 from thalweg.cli.printing import say
 
@@ -17,8 +18,6 @@ def view(options: argparse.Namespace) -> None:
     def ready(address: str) -> None:
         say(f"runs of {options.root}: {address}  (Ctrl-C ends)")
         if options.browser:
-            import webbrowser
-
             # In a thread: some browsers keep their caller waiting.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.curvature.density_figures import Spectrum, density_figure
 from thalweg.curvature.intervals import scale_interval
@@ -32,8 +33,6 @@ from thalweg.objective.precision import computed_in
 from thalweg.results import BaseResult, Stored
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.figures import Figure
 
 __all__ = ["Quadrature", "SpectralDensity", "quadrature", "spectral_density"]
@@ -137,8 +136,6 @@ class SpectralDensity(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per place: "eigenvalue", "density", the band "lower", "upper"; of a draw also "sampling_error"."""
-        import polars as pl
-
         columns = {"eigenvalue": self.grid, "density": self.density, "lower": self.lower, "upper": self.upper}
         if self.sampling_errors is not None:
             columns["sampling_error"] = self.sampling_errors

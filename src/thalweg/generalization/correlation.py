@@ -11,10 +11,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -22,9 +22,6 @@ from thalweg.figures import Axis, Figure, Panel, Scatter
 from thalweg.figures.scales import number
 from thalweg.results import BaseResult
 from thalweg.results.words import counted
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["RankCorrelation", "granulated_correlation", "rank_correlation"]
 
@@ -79,8 +76,6 @@ class RankCorrelation(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row: the value, its interval, and how many networks and groups it comes from."""
-        import polars as pl
-
         row = {"Kendall τ": self.tau, "low": self.low, "high": self.high}
         return pl.DataFrame(row | {"networks": self.networks, "groups": self.groups, "status": self.status})
 

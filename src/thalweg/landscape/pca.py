@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -32,9 +33,6 @@ from thalweg.landscape.gram import SAME, gathered
 from thalweg.landscape.path_figures import SQUARE, Labels, component_names, drawn, off_plane, path_panel, space
 from thalweg.results import BaseResult
 from thalweg.results.words import counted, listed, percent
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["PCA", "explained_ratio", "pca"]
 
@@ -176,8 +174,6 @@ class PCA(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per snapshot and replica: three coordinates, the distances off the plane and from the mean."""
-        import polars as pl
-
         length, replicas, _ = self.scores.shape
         places = self.coordinates(3).reshape(-1, 3).numpy()
         columns = {"snapshot": np.repeat(np.arange(length), replicas), "replica": np.tile(np.arange(replicas), length)}

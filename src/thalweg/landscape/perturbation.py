@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -20,9 +20,6 @@ from thalweg.objective import Objective, ParameterLayout
 from thalweg.objective.arguments import as_theta
 from thalweg.results import BaseResult
 from thalweg.results.words import range_words
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Perturbation", "fine_offsets", "perturb"]
 
@@ -121,8 +118,6 @@ class Perturbation(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per network and parameter: its name, and how far it raises and lowers the loss at most."""
-        import polars as pl
-
         networks = len(self.center)
         columns = {"network": np.repeat(np.arange(networks), len(self.names)), "parameter": list(self.names) * networks}
         return pl.DataFrame(columns | {"greatest rise": self.rise.ravel(), "greatest fall": self.gain.ravel()})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg import progress
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -25,9 +26,6 @@ from thalweg.objective.arguments import as_objectives, as_vector
 from thalweg.results import BaseResult
 from thalweg.results.words import percent, range_words
 from thalweg.runs.recording import Recording
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["PathOnPlane", "path_on_plane"]
 
@@ -91,8 +89,6 @@ class PathOnPlane(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per snapshot and replica: coordinates, distances, and every metric, true and in the plane."""
-        import polars as pl
-
         length, replicas = len(self.off_plane), self.off_plane[0].numel()
         axis, places = self.along
         columns: dict[str, Any] = {axis.label: np.repeat(places, replicas)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.figures import Figure, Panel
@@ -20,9 +21,6 @@ from thalweg.landscape.paths import Path, positions
 from thalweg.landscape.profile_figures import twin
 from thalweg.objective import Objective
 from thalweg.results import BaseResult
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Profile", "follow"]
 
@@ -80,8 +78,6 @@ class Profile(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per place and pair: "position", "pair", "arc", and every metric, such as "train loss"."""
-        import polars as pl
-
         arc = _pairs(self.arc)
         columns: dict[str, Any] = {"position": np.repeat(self.positions.numpy(), arc.shape[1])}
         columns |= {"pair": np.tile(np.arange(arc.shape[1]), len(arc)), "arc": arc.ravel()}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -28,9 +29,6 @@ from thalweg.objective.arguments import as_objective
 from thalweg.objective.seeds import generator
 from thalweg.results import BaseResult
 from thalweg.results.words import percent, range_words, typeset
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["ScatterSurface", "scatter_surface"]
 
@@ -123,8 +121,6 @@ class ScatterSurface(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per point: whose it is, whether it was visited, its place and every metric."""
-        import polars as pl
-
         columns = {"snapshot": self.snapshot, "replica": self.replica, "neighbour": self.neighbour}
         columns |= {f"c{k + 1}": self.coordinates[:, k] for k in range(2)} | self.values
         return pl.DataFrame({name: value.numpy() for name, value in columns.items()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.landscape.directions import Directions
@@ -20,8 +21,6 @@ from thalweg.results import BaseResult
 from thalweg.results.words import typeset
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.figures import Figure
 
 __all__ = ["Surface"]
@@ -130,8 +129,6 @@ class Surface(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per cell: the coordinates "c1", "c2", …, then every metric."""
-        import polars as pl
-
         places = self.coordinates().reshape(-1, len(self.axes))
         columns = {f"c{k + 1}": places[:, k] for k in range(len(self.axes))}
         return pl.DataFrame(columns | {name: value.ravel() for name, value in self.values.items()})

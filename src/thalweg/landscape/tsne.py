@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.declared import declared
 from thalweg.errors import InputError
@@ -17,9 +17,6 @@ from thalweg.landscape.path_figures import SQUARE, Labels, drawn, path_panel
 from thalweg.landscape.pca import PCA
 from thalweg.results import BaseResult
 from thalweg.results.words import percent
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["TSNE", "tsne"]
 
@@ -79,8 +76,6 @@ class TSNE(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per snapshot and replica, with its two coordinates."""
-        import polars as pl
-
         length, replicas, _ = self.coordinates.shape
         columns = {"snapshot": np.repeat(np.arange(length), replicas), "replica": np.tile(np.arange(replicas), length)}
         return pl.DataFrame(columns | {f"c{k + 1}": self.coordinates[..., k].numpy().ravel() for k in range(2)})

@@ -19,8 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from thalweg._files.writing import write_bytes
 from thalweg.errors import InputError, brief
 from thalweg.report.choice import choose, commented, questions_of
+from thalweg.runs import Run
 
 if TYPE_CHECKING:
     from thalweg.experiments.framework.findings import Findings
@@ -94,8 +96,6 @@ def write(
             something that is no result, figure or table; a path that ends in something else than html or pdf.
         WriteError: A file cannot be written.
     """
-    from thalweg._files.writing import write_bytes
-
     if isinstance(first, str | os.PathLike):
         from thalweg.report.own import collected
 
@@ -148,7 +148,6 @@ def _of_runs(
 ) -> tuple[Path, Document]:
     """Where the report of runs goes, and what it says."""
     from thalweg.report.drawing import drawn
-    from thalweg.runs import Run
 
     chosen = [runs] if isinstance(runs, Run) else list(runs)
     if not chosen:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.figures import Axis, Band, Figure, Line, Mark, Panel
 from thalweg.report.settings import flat, setting
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.runs import Run
 
 __all__ = ["PANELS", "curve", "curves", "labels", "side_by_side"]
@@ -95,8 +94,6 @@ def curve(metrics: pl.DataFrame, column: str, label: str, against: str = "epoch"
     Returns:
         Marks; none if nothing finite was recorded.
     """
-    import polars as pl
-
     value, steps = pl.col(column), metrics["step"].n_unique()
     stretch = (pl.col("step").rank("dense") - 1) // -(-steps // POINTS)
     kept = (

@@ -10,7 +10,9 @@ from typing import Any
 from thalweg.errors import InputError, brief
 from thalweg.figures import Figure
 from thalweg.report.document import Answer, Document, Part
+from thalweg.report.drawing import drawn
 from thalweg.report.pictures import Picture, static
+from thalweg.report.recorded import found_in
 from thalweg.report.section import Section, Table, table
 from thalweg.report.story import markup
 from thalweg.runs import Run
@@ -67,9 +69,6 @@ def _is_table(content: Any) -> bool:
 
 
 def _of_run(run: Run, target: Path, key: str) -> Section:
-    from thalweg.report.drawing import drawn
-    from thalweg.report.recorded import found_in
-
     (section,) = drawn([run], [found_in(run)], target, title="", chapters=()).sections
     return dataclasses.replace(section, key=key)
 

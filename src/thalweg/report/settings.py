@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from thalweg.errors import InputError
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.fields import rows
 from thalweg.report.story import inline
 from thalweg.sources import Source, is_stamped
 
@@ -35,9 +37,6 @@ def experiment_of(run: Run) -> str:
 
 def settings(experiment: str, config: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Every setting with its meaning from the configuration's own docs; none for an experiment that is not there."""
-    from thalweg.experiments.framework.discovery import find
-    from thalweg.experiments.framework.fields import rows
-
     try:
         known = {row.name: row for row in rows(find(experiment).config)}
     except InputError:

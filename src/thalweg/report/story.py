@@ -8,6 +8,7 @@ import re
 from markupsafe import Markup, escape
 
 from thalweg.errors import InputError
+from thalweg.experiments.framework.discovery import find
 
 __all__ = ["inline", "markup", "story"]
 
@@ -23,8 +24,6 @@ def story(experiment: str) -> tuple[str, dict[str, str]]:
 
     Both are empty for an experiment that is not there any more, or for a user's own run.
     """
-    from thalweg.experiments.framework.discovery import find
-
     try:
         found = find(experiment)
     except InputError:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.figures import Axis, ErrorBars, Figure, HLine, Mark, Panel, Scatter
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Quantity", "flat", "panel", "pictured", "tabled"]
 
@@ -64,7 +62,5 @@ def pictured(name: str, title: str, caption: str, columns: Sequence[Quantity], a
 
 def tabled(columns: Mapping[str, Any], axis: str = "replica") -> pl.DataFrame:
     """A table with a row for each network: its number, and the given columns."""
-    import polars as pl
-
     found = {name: value if isinstance(value, list) else flat(value) for name, value in columns.items()}
     return pl.DataFrame({axis: range(len(next(iter(found.values())))), **found})

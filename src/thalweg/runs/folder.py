@@ -35,9 +35,9 @@ from thalweg._files.writing import canonical, remove_stale
 from thalweg.errors import InputError
 from thalweg.runs import unsealed
 from thalweg.runs.checksums import KEY, Checksum, checksum_of, settled, stamp, verify
+from thalweg.runs.frames import joined, read_metrics, write_frame
 from thalweg.runs.index import FORMAT, UNCHECKED, Chunk, Index
 from thalweg.runs.ledger import Ledger, strange
-from thalweg.runs.metrics import joined, read_metrics, write_frame
 from thalweg.runs.recording import Recording, State
 from thalweg.runs.snapshots import BUFFERS, FileShard
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.errors import InputError
 from thalweg.figures import Figure
@@ -15,10 +16,7 @@ from thalweg.figures.scales import number
 from thalweg.results import BaseResult
 from thalweg.results.words import counted, listed, percent, range_words
 from thalweg.runs.curves import curves
-from thalweg.runs.metrics import KEYS
-
-if TYPE_CHECKING:
-    import polars as pl
+from thalweg.runs.frames import KEYS
 
 __all__ = ["History", "history"]
 
@@ -98,8 +96,6 @@ class History(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per replica: its status, its last step, and the last value of every metric."""
-        import polars as pl
-
         ends = {metric: _last_known(values) for metric, values in self.values.items()}
         fates = {"replica": range(len(self.status)), "status": self.status, "last step": self.last}
         return pl.DataFrame(fates | ends | {"message": self.messages})
@@ -135,8 +131,6 @@ def history(name: str, frame: pl.DataFrame, status: Sequence[Mapping[str, Any]])
         frame: Columns step, epoch, replica and the metrics.
         status: Per replica what became of it.
     """
-    import polars as pl
-
     count = max(1, len(status))
     metrics = [column for column in frame.columns if column not in KEYS]
     known = [pl.col(column).drop_nulls().last() for column in metrics]  # a step may come in several pieces

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 
+from thalweg.runs.frames import joined
 from thalweg.runs.index import Chunk, Index
-from thalweg.runs.metrics import joined
 from thalweg.runs.recording import Recording, State
 from thalweg.runs.snapshots import MemoryShard, Shard
 

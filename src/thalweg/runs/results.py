@@ -18,6 +18,7 @@ import numpy as np
 from thalweg._files.reading import read_json, regular
 from thalweg._files.writing import json_bytes, replacing
 from thalweg.errors import InputError, nearest
+from thalweg.runs.frames import read_frame, write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,8 +77,6 @@ def save(folder: Path, name: str, value: Result, ledger: Ledger | None = None) -
         with _written(path, others, ledger) as temporary:
             write_tensors(temporary, tensors, metadata)
     elif kind == ".parquet":
-        from thalweg.runs.metrics import write_parquet
-
         with _written(path, others, ledger) as temporary:
             write_parquet(temporary, value)  # type: ignore[arg-type] -- _kind has looked
     else:
@@ -214,8 +213,6 @@ def load(folder: Path, name: str, ledger: Ledger | None = None) -> Any:
     if path.suffix == ".safetensors":
         return _load_arrays(path)
     if path.suffix == ".parquet":
-        from thalweg.runs.metrics import read_frame
-
         return read_frame(path)
     return read_json(path)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg._files.reading import present
+from thalweg._lazy import polars as pl
 from thalweg.errors import InputError
 from thalweg.runs.checksums import Checksum, checksum_of, verify
 from thalweg.runs.environment import now
+from thalweg.runs.frames import empty, first_line, joined, plain, read_metrics, write_frame
 from thalweg.runs.layout import RunFiles
 from thalweg.runs.ledger import Ledger
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.runs.folder import FolderRecording
 
     Recordings = Mapping[str, FolderRecording]
@@ -40,10 +40,6 @@ class Marker:
 
 
 def _labelled(recordings: Recordings) -> pl.DataFrame:
-    import polars as pl
-
-    from thalweg.runs.metrics import empty, joined
-
     frames = [
         frame.select(pl.lit(name).alias("recording"), pl.all())
         for name, recording in recordings.items()
@@ -62,8 +58,6 @@ def merge(files: RunFiles, recordings: Recordings) -> dict[str, dict[str, str]]:
     Returns:
         The columns for the marker.
     """
-    from thalweg.runs.metrics import write_frame
-
     write_frame(files.metrics, _labelled(recordings))
     return {
         name: {column: str(dtype) for column, dtype in recording.metrics.schema.items()}
@@ -120,8 +114,6 @@ def remove_parts(files: RunFiles) -> None:
 
 def read(files: RunFiles, recordings: Recordings) -> pl.DataFrame:
     """All metrics, with the column `recording` first."""
-    from thalweg.runs.metrics import read_metrics
-
     if not present(files.complete):
         return _labelled(recordings)
     rows = read_metrics(verified(files, files.metrics), labelled=True)
@@ -140,10 +132,6 @@ def part(files: RunFiles, name: str) -> pl.DataFrame | None:
     columns = marker(files).columns.get(name)
     if columns is None:
         raise InputError(f"{files.complete} is corrupt: it does not know recording '{name}'")
-    import polars as pl
-
-    from thalweg.runs.metrics import first_line, plain
-
     path = verified(files, files.metrics)
     kinds: dict[str, Any] = {column: getattr(pl, dtype, None) for column, dtype in columns.items()}
     try:

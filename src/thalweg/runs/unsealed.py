@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from thalweg._files.tensors import open_tensors
@@ -84,8 +85,6 @@ def check_rows(path: Path, rows: pl.DataFrame, index: Index, after: int = -1) ->
     Raises:
         InputError: It has not.
     """
-    import numpy as np
-
     replicas = index.replicas or 0
     steps, numbers = rows["step"].to_numpy(), rows["replica"].to_numpy()
     whole = replicas > 0 and len(rows) > 0 and len(rows) % replicas == 0

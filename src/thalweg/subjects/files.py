@@ -6,16 +6,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thalweg._lazy import polars as pl
 from thalweg.errors import InputError, brief, first_line, nearest
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Arrays", "read"]
 
@@ -79,8 +77,6 @@ def _arrays(path: Path) -> Arrays:
 
 
 def _table(path: Path, target: str) -> Arrays:
-    import polars as pl
-
     try:
         frame = pl.read_csv(path) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from thalweg._files.writing import canonical
+from thalweg._lazy import polars as pl
 from thalweg.experiments.framework.config import ExperimentConfig
 from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
 from thalweg.sweeps.planning import Plan, Task, worded
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["medians", "retold"]
 
@@ -60,8 +57,6 @@ def medians(run: Run) -> dict[str, float | None]:
 
     Replicas that did not complete are left out; empty if the experiment keeps no table, or one of several models.
     """
-    import polars as pl
-
     if TABLE not in run.results:
         return {}
     table = run.load(TABLE)
@@ -98,8 +93,6 @@ def _config(tasks: Sequence[Task]) -> ExperimentConfig:
 
 def _joined(tasks: Sequence[Task], root: Path) -> pl.DataFrame:
     """The tables below each other; the replicas of every further seed are numbered on."""
-    import polars as pl
-
     frames, seen = [], dict[bytes, int]()
     for task in tasks:
         frame = Run.open(root / task.name).load(TABLE)

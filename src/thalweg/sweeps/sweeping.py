@@ -15,6 +15,7 @@ from thalweg.errors import InputError
 from thalweg.experiments.framework.findings import Findings
 from thalweg.progress import track
 from thalweg.runs import Run, RunFiles
+from thalweg.runs.frames import read_frame, write_frame
 from thalweg.sweeps.dispatch import dispatch
 from thalweg.sweeps.planning import Plan, Task
 from thalweg.sweeps.table import collect
@@ -86,7 +87,6 @@ def sweep(
     path = run.path / "sweep.parquet"
     if run.state == "complete":
         from thalweg.experiments.framework.execution import load_findings
-        from thalweg.runs.metrics import read_frame
 
         return Sweep(run, read_frame(path), load_findings(run))
     try:
@@ -158,8 +158,6 @@ def _work(task: Task) -> float:
 
 def _done(plan: Plan, root: Path, workers: Workers, path: Path, command: str) -> pl.DataFrame:
     """Do what is missing; the table is written whatever happens meanwhile."""
-    from thalweg.runs.metrics import write_frame
-
     tasks = {task.name: task for task in missing(plan, root)}
     folders = tuple(str(Path(folder).resolve()) for folder in list(thalweg.experiments.__path__)[1:])
     place = str(root.resolve())

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from thalweg._lazy import polars as pl
 from thalweg.errors import InputError
 from thalweg.experiments.framework.findings import Findings
 from thalweg.runs import Run
 from thalweg.sweeps.joining import medians
 from thalweg.sweeps.planning import Plan, Task, flat
 from thalweg.sweeps.working import Outcome
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["RESULT", "collect"]
 
@@ -35,8 +33,6 @@ def collect(plan: Plan, root: Path, outcomes: Mapping[str, Outcome] | None = Non
         running or missing), ``message``, ``run`` (name of the folder below `root`); all other settings by dotted name;
         ``result.`` with the name of every number that was found, null where a task found none, NaN where it found NaN.
     """
-    import polars as pl
-
     rows = [_row(task, root, (outcomes or {}).get(task.name)) for task in plan.tasks]
     columns = dict.fromkeys(column for row in rows for column in row)
     return pl.DataFrame([_series(column, [row.get(column) for row in rows]) for column in columns])
@@ -85,8 +81,6 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
     >>> _series("c", [64, "given", None]).to_list()
     ['64', 'given', None]
     """
-    import polars as pl
-
     present = [value for value in values if value is not None]
     lists = bool(present) and all(isinstance(value, list) for value in present)
     kind = _kind([item for value in present for item in value] if lists else present)

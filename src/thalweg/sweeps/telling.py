@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.errors import nearest
 from thalweg.experiments.framework.findings import Findings
 from thalweg.figures.scales import number
@@ -14,9 +15,6 @@ from thalweg.sweeps.drawing import against
 from thalweg.sweeps.joining import retold
 from thalweg.sweeps.planning import Plan, worded
 from thalweg.sweeps.table import RESULT
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["tell"]
 
@@ -34,8 +32,6 @@ def tell(plan: Plan, table: pl.DataFrame, root: Path) -> Findings:
         table: Of :func:`thalweg.sweeps.table.collect`.
         root: Folder of all runs.
     """
-    import polars as pl
-
     complete = table.filter(pl.col("status") == "complete")
     rest = table.filter(pl.col("status") != "complete")
     words = {task.name: task.words for task in plan.tasks}
@@ -84,8 +80,6 @@ def _finite(rows: pl.DataFrame, name: str) -> np.ndarray:
 
 def _sentence(plan: Plan, complete: pl.DataFrame, key: str, name: str) -> str:
     """Where the median of a number is lowest and highest; nothing if it is the same everywhere."""
-    import polars as pl
-
     values = {task.name: worded(task.values[key]) for task in plan.tasks}
     at = complete.with_columns(pl.col("run").replace_strict(values).alias("at"))
     medians = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -107,8 +108,6 @@ class Local:
 
 def _begin(alive: Connection, threads: int) -> None:
     """Set up a worker process: its threads, and its end when the driver is gone, be it by `kill -9`."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     asked = bool(os.environ.get("OMP_NUM_THREADS"))
     os.environ |= dict.fromkeys(_THREADS, str(threads))  # for libraries that are not yet loaded

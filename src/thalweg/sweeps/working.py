@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import thalweg.experiments
+from thalweg.experiments.framework.discovery import find
+from thalweg.experiments.framework.options import validated
+from thalweg.runs.lock import LockedError
+from thalweg.runs.state import one_line
+
 __all__ = ["Order", "Outcome", "perform"]
 
 log = logging.getLogger(__name__)
@@ -59,8 +65,6 @@ def perform(order: Order) -> Outcome:
     Returns:
         How it ended. An error is a value: the other tasks go on.
     """
-    from thalweg.runs.state import one_line
-
     try:
         return _performed(order)
     except Exception as error:  # whatever a task does, its sentence must reach the table
@@ -69,11 +73,7 @@ def perform(order: Order) -> Outcome:
 
 
 def _performed(order: Order) -> Outcome:
-    import thalweg.experiments
-    from thalweg.experiments.framework.discovery import find
     from thalweg.experiments.framework.execution import compute, start
-    from thalweg.experiments.framework.options import validated
-    from thalweg.runs.lock import LockedError
 
     for folder in order.folders:
         if folder not in thalweg.experiments.__path__ and Path(folder).is_dir():

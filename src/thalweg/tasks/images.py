@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.errors import InputError
+from thalweg.tasks.operations import stratified, stream
 
 __all__ = ["RawImages", "digits"]
 
@@ -74,8 +75,6 @@ def digits() -> RawImages:
     ((1437, 1, 8, 8), (360, 1, 8, 8))
     """
     from sklearn.datasets import load_digits
-
-    from thalweg.tasks.operations import stratified, stream
 
     flat, target = load_digits(return_X_y=True)
     images = np.asarray(flat).reshape(-1, 1, 8, 8).astype(np.uint8)

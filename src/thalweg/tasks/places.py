@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from platformdirs import user_cache_path
+
 from thalweg.errors import InputError, nearest
 from thalweg.tasks.sources import SOURCES, Source
 
@@ -72,8 +74,6 @@ class DataRow:
 
 def cache_folder() -> Path:
     """The folder into which ``thalweg data fetch`` installs, by the platform's convention."""
-    from platformdirs import user_cache_path
-
     return user_cache_path("thalweg") / "data"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
+from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.findings import Findings
 from thalweg.progress import duration, storage
 from thalweg.report.settings import experiment_of, flat, setting
@@ -211,8 +212,6 @@ def _several(values: Any) -> str:
 
 @lru_cache(maxsize=128)
 def _presets(experiment: str) -> dict[str, dict[str, str]]:
-    from thalweg.experiments.framework.discovery import find
-
     try:
         presets = find(experiment).presets
     except InputError:  # a loop of the user's own, or an experiment that is gone

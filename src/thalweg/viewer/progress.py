@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from thalweg.report.settings import experiment_of
+from thalweg.runs import Run, RunFiles
+from thalweg.sweeps import replan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +56,6 @@ def _lost(status: list[dict[str, object]]) -> str:
 
 
 def _of_sweep(run: Run) -> Progress:
-    from thalweg.runs import RunFiles
-
     tasks = _tasks(run.path, experiment_of(run))
     done = sum(RunFiles(run.path.parent / name).complete.is_file() for name in tasks)
     return Progress(f"{done:,} of {len(tasks):,} tasks complete", done / len(tasks))
@@ -64,7 +64,4 @@ def _of_sweep(run: Run) -> Progress:
 @lru_cache(maxsize=32)
 def _tasks(path: Path, experiment: str) -> tuple[str, ...]:
     """Folders of a sweep's tasks; its own is named after them, so that they stay what they are."""
-    from thalweg.runs import Run
-    from thalweg.sweeps import replan
-
     return tuple(task.name for task in replan(experiment, Run.open(path).config).tasks)

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
+from thalweg._files.writing import WriteError, write_bytes
 from thalweg.errors import InputError
 
 __all__ = ["library", "packed", "size", "unpacked", "unpacker", "without_maps"]
@@ -90,8 +92,6 @@ def library() -> tuple[str, int]:
     """
     from plotly.offline import get_plotlyjs
 
-    from thalweg._files.writing import WriteError, write_bytes
-
     script = without_maps(get_plotlyjs())
     kept = _cache() / f"plotly-{hashlib.sha256(script.encode()).hexdigest()[:16]}.lzma85"
     with suppress(OSError, ValueError):
@@ -122,6 +122,4 @@ def unpacker() -> str:
 
 
 def _cache() -> Path:
-    from platformdirs import user_cache_path
-
     return user_cache_path("thalweg")
