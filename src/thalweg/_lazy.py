@@ -1,6 +1,7 @@
-"""What is loaded when it is first used, so that importing a package stays cheap: its own names (PEP 562), and polars.
+"""What is loaded when it is first used, so that importing a package stays cheap: its names (PEP 562), polars, torch.
 
-``from thalweg._lazy import polars as pl`` at the top of a file is polars itself, imported by the first ``pl.…``.
+``from thalweg._lazy import polars as pl`` at the top of a file is polars itself, imported by the first ``pl.…``; in the
+same way torch, where a module must not wait for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["lazy", "polars"]
+__all__ = ["lazy", "polars", "torch"]
 
 
 class _Deferred(ModuleType):
@@ -25,8 +26,9 @@ class _Deferred(ModuleType):
 
 if TYPE_CHECKING:
     import polars
+    import torch
 else:
-    polars = _Deferred("polars")
+    polars, torch = _Deferred("polars"), _Deferred("torch")
 
 
 def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.progress import storage
 
@@ -40,8 +41,6 @@ def free(device: Any = "cpu") -> int:
         device: A torch device, or its name.
     """
     if getattr(device, "type", str(device).partition(":")[0]) == "cuda":
-        import torch  # not for programs that only look at files
-
         return torch.cuda.mem_get_info(device)[0]
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from thalweg._lazy import torch
+
 __all__ = ["chosen", "cores", "decided", "fixed", "limit", "most", "number_for", "sleeping", "use", "wait_asleep"]
 
 log = logging.getLogger("thalweg")
@@ -71,8 +73,6 @@ def chosen(seconds: float) -> Iterator[int]:
 @contextmanager
 def use(number: int | None) -> Iterator[int]:
     """Take a number of threads that was chosen before while the block runs; None leaves the number as it is."""
-    import torch
-
     before, chosen_before = torch.get_num_threads(), _state.number
     if number is None:
         yield before
@@ -87,8 +87,6 @@ def use(number: int | None) -> Iterator[int]:
 
 def switch(number: int) -> None:
     """Change the number of threads within a block of :func:`use`."""
-    import torch
-
     if torch.get_num_threads() != number:
         torch.set_num_threads(number)
     _state.number = number
@@ -97,8 +95,6 @@ def switch(number: int) -> None:
 @contextmanager
 def fixed(number: int) -> Iterator[None]:
     """Take this number of threads for everything in the block, whatever its size."""
-    import torch
-
     before, fixed_before = torch.get_num_threads(), _state.fixed
     torch.set_num_threads(number)
     _state.fixed = True
@@ -115,8 +111,6 @@ def decided() -> bool:
         return True
     if _limit is None and any(os.environ.get(name) for name in _ASKED):
         return True
-    import torch
-
     now = torch.get_num_threads()
     return now != _state.number and now not in (most(), cores(), _physical())
 
@@ -139,8 +133,6 @@ def most() -> int:
 def limit(number: int) -> None:
     """Set the share of a worker process; what is chosen in it stays below."""
     global _limit
-    import torch
-
     _limit = number
     torch.set_num_threads(number)
 

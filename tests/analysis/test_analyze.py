@@ -125,7 +125,7 @@ def test_checkpoints_are_measured_with_their_own_statistics(tmp_path: Path) -> N
         model = net()
         model.load_state_dict(torch.load(tmp_path / f"{step}.pt", weights_only=True))
         model = model.double().eval()
-        losses.append(float(nn.functional.cross_entropy(model(data[0].double()), data[1])))
+        losses.append(float(nn.functional.cross_entropy(model(data[0].double()), data[1]).detach()))
         sharp = torch.linalg.eigvalsh(_plain_hessian(model, data))[-1]
         place = along.columns["number"].index(float(step))
         assert along.columns["λmax"][place] == pytest.approx(float(sharp), rel=0.02)

@@ -68,7 +68,7 @@ def test_draws_the_joint_principal_components(tiny: tuple[Run, Findings]) -> Non
         for replica, mark in enumerate(marks.values()):
             np.testing.assert_allclose(mark.x, expected[:, replica, 0], atol=1e-9)
             np.testing.assert_allclose(mark.y, expected[:, replica, 1], atol=1e-9)
-        assert f"{panel.equal}" == "True"
+        assert panel.equal is True
     assert "first layer (520 parameters)" in layer.title
     assert "whole model (682 parameters)" in whole.title
 

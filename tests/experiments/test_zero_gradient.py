@@ -66,7 +66,9 @@ def test_every_row_is_what_plain_autograd_finds(tiny: tuple[Run, Findings], star
     """Ratio, loss and gradient belong to one and the same θ, on the training data, in float64."""
     run, found = tiny
     theta = run.load(f"{result}-00000").theta
-    for row, point in zip(rows(found, start), theta, strict=False):
+    found_rows = rows(found, start)
+    assert 0 < len(found_rows) <= len(theta)
+    for row, point in zip(found_rows, theta[: len(found_rows)], strict=True):
         loss, gradient, hessian = plain(TINY, point, l2)
         values = np.linalg.eigvalsh(hessian)
         assert row["loss"] == pytest.approx(loss, rel=1e-9)

@@ -109,7 +109,7 @@ def _scalar(function: Callable[..., Any], at: Point, generator: torch.Generator)
 def _nested(kinds: str, function: Scalar, along: list[Point]) -> Scalar:
     """Differentiates once for each letter, along one direction after the other."""
     steps = {"R": _reverse, "G": _functional, "F": _forward}
-    for kind, direction in zip(kinds, along, strict=False):
+    for kind, direction in zip(kinds, along[: len(kinds)], strict=True):
         function = steps[kind](function, direction)
     return function
 

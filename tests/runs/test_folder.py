@@ -42,9 +42,9 @@ def test_no_pickle_in_any_file(run: Run, fill) -> None:
     with run.writing():
         fill(run.recording())
         run.save("a", {"x": torch.ones(3)})
-    for path in run.path.rglob("*"):
-        if path.is_file():
-            assert path.suffix in (".json", ".safetensors", ".parquet") or path.name == "lock"
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert {".json", ".safetensors", ".parquet"} <= {path.suffix for path in files}
+    assert all(path.suffix in (".json", ".safetensors", ".parquet") or path.name == "lock" for path in files)
 
 
 def test_another_process_reads_what_is_committed(run: Run, fill) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from thalweg import scale
+from thalweg import sweeps
 from thalweg.errors import InputError
 from thalweg.experiments import Experiment, execute
 from thalweg.experiments.framework.execution import load_findings
@@ -39,7 +39,7 @@ def begun(log: Path) -> list[tuple[str, int]]:
 def test_a_worker_killed_in_the_middle(weather: Experiment, tmp_path: Path, cluster: str) -> None:
     log = tmp_path / "log"
     config = weather.preset("tiny").model_copy(update={"seconds": 0.8, "log": log})
-    plan = scale.plan("weather", config, {"wind.speed": "1,2,3", "seed": "0..1"})
+    plan = sweeps.plan("weather", config, {"wind.speed": "1,2,3", "seed": "0..1"})
     killed: list[tuple[str, int]] = []
 
     def kill() -> None:
@@ -50,7 +50,7 @@ def test_a_worker_killed_in_the_middle(weather: Experiment, tmp_path: Path, clus
 
     killer = threading.Thread(target=kill)
     killer.start()
-    done = scale.sweep(plan, tmp_path / "cluster", scale.Cluster(cluster))
+    done = sweeps.sweep(plan, tmp_path / "cluster", sweeps.Cluster(cluster))
     killer.join()
     assert done.run.state == "complete"
     assert killed[0][0] in [name for name, process in begun(log) if process != killed[0][1]]  # done by another one
@@ -64,7 +64,7 @@ def test_a_worker_killed_in_the_middle(weather: Experiment, tmp_path: Path, clus
 
 
 def test_nobody_answers(weather: Experiment, tmp_path: Path) -> None:
-    plan = scale.plan("weather", weather.preset("tiny"), {"seed": "0..1"})
+    plan = sweeps.plan("weather", weather.preset("tiny"), {"seed": "0..1"})
     for address in ("tcp://127.0.0.1:9", "nowhere"):
         with pytest.raises(InputError, match=f"cluster must be the address of a dask scheduler, found {address}: "):
-            scale.sweep(plan, tmp_path, scale.Cluster(address, timeout=1))
+            sweeps.sweep(plan, tmp_path, sweeps.Cluster(address, timeout=1))

@@ -7,16 +7,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.analysis.planning import Plan
 from thalweg.errors import InputError, first_line, nearest
+from thalweg.figures import Axis, Bars, Figure, Panel
 from thalweg.results import BaseResult, Stored
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
-
-    import polars as pl
 
     from thalweg.figures import Figure
 
@@ -105,8 +105,6 @@ class Part(BaseResult):
             raise InputError(f"the part {self.key} has no picture: table() gives its numbers")
         if not self.figure:
             return self.results[0].plot()
-        from thalweg.figures import Axis, Bars, Figure, Panel
-
         name, value = self.figure
         names = [str(one) for one in self.rows[name]]
         width = max(map(len, names))
@@ -117,8 +115,6 @@ class Part(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """Its rows, or the numbers: "number", "value", "error", "samples", "how"."""
-        import polars as pl
-
         return pl.DataFrame(self.rows) if self.rows else numbers_table(self.numbers)
 
     def summary(self) -> str:
@@ -128,8 +124,6 @@ class Part(BaseResult):
 
 def numbers_table(numbers: tuple[Number, ...]) -> pl.DataFrame:
     """Numbers as a table; those without an error have none."""
-    import polars as pl
-
     return pl.DataFrame(
         {
             "number": [one.name for one in numbers],
@@ -202,8 +196,6 @@ class Analysis(BaseResult):
 
     def contents(self) -> list[Any]:
         """What a report of it shows, in order: itself, then every part with its pictures, then what was left out."""
-        import polars as pl
-
         found: list[Any] = [self]
         main = self.plot()
         for part in self.parts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.analysis.around import light
 from thalweg.analysis.costs import some
@@ -16,6 +17,7 @@ from thalweg.analysis.part import Part, failure, spoken
 from thalweg.analysis.planning import Stage
 from thalweg.curvature import eigenpairs, hessian_operator, trace
 from thalweg.errors import InputError
+from thalweg.figures import Axis, Figure, Line, Panel, Scatter
 from thalweg.landscape import Grid, Surface, path_on_plane, pca_directions, surface
 from thalweg.landscape.surface_figures import flat
 from thalweg.objective import Objective, normalization
@@ -24,8 +26,6 @@ from thalweg.results import BaseResult
 from thalweg.runs import Recording
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.figures import Figure
 
 __all__ = ["Along", "Walk", "path"]
@@ -46,8 +46,6 @@ class Along(BaseResult):
 
     def plot(self) -> Figure:
         """One panel for each number, over the steps."""
-        from thalweg.figures import Axis, Figure, Line, Panel
-
         steps, *names = self.columns
         x = self.columns[steps]
         panels = []
@@ -62,8 +60,6 @@ class Along(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per checkpoint."""
-        import polars as pl
-
         return pl.DataFrame(self.columns)
 
     def summary(self) -> str:
@@ -93,8 +89,6 @@ class Walk(BaseResult):
 
     def plot(self) -> Figure:
         """Levels of the loss with the path above them."""
-        from thalweg.figures import Line, Scatter
-
         x, y = self.coordinates.T.numpy()
         line = Line(x, y, colour="ink", width=1.0)
         texts = [""] * len(x)
@@ -109,8 +103,6 @@ class Walk(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per checkpoint: "step", the coordinates "c1", "c2", and "off plane"."""
-        import polars as pl
-
         rows = [self.coordinates[:, 0], self.coordinates[:, 1], self.off_plane]
         names = ("c1", "c2", "off plane")
         return pl.DataFrame({"step": list(self.steps), **{n: r.tolist() for n, r in zip(names, rows, strict=True)}})

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.analysis.costs import Costs
 from thalweg.results import Stored
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Plan", "Stage", "plan"]
 
@@ -101,8 +98,6 @@ class Plan(Stored):
 
     def table(self) -> pl.DataFrame:
         """One row per stage: "stage", "plan", "seconds"."""
-        import polars as pl
-
         rows = [(stage.key, stage.words, round(stage.seconds, 1)) for stage in self.stages]
         return pl.DataFrame(rows, schema=["stage", "plan", "seconds"], orient="row")
 

@@ -8,9 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg import checkpoints, subjects
+from thalweg.analysis import Analysis
+from thalweg.analysis import analyze as measure
 from thalweg.cli.common import watched
 from thalweg.cli.printing import complain, say
 from thalweg.errors import InputError
+from thalweg.experiments.framework.options import plain_value, read_arguments
+from thalweg.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +51,6 @@ def import_checkpoints(options: argparse.Namespace) -> None:
 
 def analyze(options: argparse.Namespace) -> None:
     """Measure trained weights with all instruments and write one report."""
-    from thalweg.analysis import Analysis
-    from thalweg.analysis import analyze as measure
-
     if not options.minutes > 0:
         raise InputError(f"minutes must be positive, found {options.minutes:g}")
     if options.out is not None and options.out.suffix.lower() not in (".html", ".pdf"):
@@ -80,8 +82,6 @@ def analyze(options: argparse.Namespace) -> None:
 
 def _arguments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Keyword arguments of the model and of a function of data."""
-    from thalweg.experiments.framework.options import plain_value, read_arguments
-
     found: dict[str, dict[str, Any]] = {"model.args": {}, "data.args": {}}
     for name, value in read_arguments(options.rest).items():
         table, dot, key = name.rpartition(".")
@@ -95,8 +95,6 @@ def _read(
     options: argparse.Namespace, arguments: Mapping[str, dict[str, Any]], paths: list[str]
 ) -> tuple[Subject | Any, MemoryRecording, dict[str, Objective]]:
     """The subject with the weights of a checkpoint, all checkpoints, and the losses on its data."""
-    from thalweg import checkpoints, subjects
-
     sources = checkpoints.find(paths)
     if options.data is None:
         for name in ("metrics", "target"):
@@ -129,8 +127,6 @@ def _created(
     more: Mapping[str, Any],
 ) -> Run:
     """The run folder, named after what the numbers depend on."""
-    from thalweg.runs import Run
-
     named = {name: str(source) for name, source in subject.sources.items() if name != "data" or options.data}
     config = {
         **named,

@@ -15,6 +15,7 @@ from thalweg.errors import InputError
 from thalweg.experiments.framework.discovery import find
 from thalweg.experiments.framework.options import read_arguments
 from thalweg.runs import Run
+from thalweg.sweeps import sweeping
 from thalweg.sweeps import workers as working
 from thalweg.sweeps.planning import Plan, plan, read_settings, replan
 
@@ -61,9 +62,7 @@ def sweep(options: argparse.Namespace) -> None:
 
 def resume(run: Run) -> None:
     """Go on with a sweep, on this machine."""
-    from thalweg.sweeps.sweeping import SUFFIX
-
-    made = replan(run.experiment.removesuffix(SUFFIX), run.config)
+    made = replan(run.experiment.removesuffix(sweeping.SUFFIX), run.config)
     finish(made, run.path.parent, _workers(None, None), run.environment["command"])
 
 
@@ -73,20 +72,20 @@ def finish(plan: Plan, root: Path, workers: working.Workers, command: str) -> No
     Raises:
         SystemExit: With code 1, if there are tasks that did not come to their end.
     """
-    from thalweg.sweeps.sweeping import missing, open_sweep, sweep
-
-    left, run = missing(plan, root), open_sweep(plan, root, command)
+    left, run = sweeping.missing(plan, root), sweeping.open_sweep(plan, root, command)
     was_complete = run.state == "complete"
     state = f"{len(plan.tasks) - len(left)} of {len(plan.tasks)} tasks complete already"
     complain(f"{run.path}: {state}{'' if was_complete else f'; {workers.words}'}")
     try:
         with watched():
-            done = sweep(plan, root, workers, command=command)
+            done = sweeping.sweep(plan, root, workers, command=command)
             if not (was_complete and run.files.report.is_file()):
                 report.write(done.run, findings=done.findings)
     except KeyboardInterrupt:
         again = f"`thalweg resume {shlex.quote(str(run.path))}` does the rest"
-        raise KeyboardInterrupt(f"interrupted, {len(missing(plan, root))} tasks are missing; {again}") from None
+        raise KeyboardInterrupt(
+            f"interrupted, {len(sweeping.missing(plan, root))} tasks are missing; {again}"
+        ) from None
     for statement in done.findings.statements:
         say(statement)
     for warning in done.findings.warnings:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.critical.certificate import certify
 from thalweg.critical.following import follow
@@ -23,9 +23,6 @@ from thalweg.objective import Objective
 from thalweg.progress import each
 from thalweg.results import BaseResult
 from thalweg.results.words import counted
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Continuation", "continue_in_decay"]
 
@@ -64,8 +61,6 @@ class Continuation(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per weight decay and point: status, loss, ‖g‖, index, least |λ|."""
-        import polars as pl
-
         names = ("loss", "gradient", "negative", "smallest")
         frames = []
         for decay, points in zip(self.decays, self.points, strict=True):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.critical.looks import LOOKS
 from thalweg.critical.point_figures import details, index_axis
@@ -18,9 +18,6 @@ from thalweg.figures.scales import number
 from thalweg.results import BaseResult, Stored
 from thalweg.results.networks import flat, tabled
 from thalweg.results.words import counted, percent, range_words
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["Descents", "Edge", "SolutionLandscape"]
 
@@ -139,8 +136,6 @@ class SolutionLandscape(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per walk that arrived: saddle and minimum with their losses, mode and sign."""
-        import polars as pl
-
         loss = self.points.number("loss")
         rows = [(e.source, e.target, e.mode, e.sign, float(loss[e.source]), float(loss[e.target])) for e in self.edges]
         kinds = {"saddle": pl.Int64, "minimum": pl.Int64, "mode": pl.Int64, "sign": pl.Int64}

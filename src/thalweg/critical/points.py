@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.critical.looks import LOOKS, look
 from thalweg.critical.point_figures import Points, details, dots, loss_axis, shares_axis
@@ -20,9 +21,6 @@ from thalweg.objective.precision import computed_in
 from thalweg.results import BaseResult
 from thalweg.results.networks import flat, tabled
 from thalweg.results.words import counted, range_words
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["NUMBERS", "Certificate", "CriticalPoints", "Status", "as_points"]
 
@@ -267,8 +265,6 @@ class CriticalPoints(BaseResult):
 
 
 def _series(values: Sequence[Any]) -> pl.Series:
-    import polars as pl
-
     return pl.Series(list(values))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.figures import Axis, Band, Bars, Figure, Line, Panel
 from thalweg.figures.scales import number
@@ -16,9 +16,6 @@ from thalweg.objective.precision import computed_in
 from thalweg.results import BaseResult
 from thalweg.results.networks import Quantity, pictured
 from thalweg.results.words import counted
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["CountEstimate", "DiagonalEstimate", "SubsetEstimate", "TraceEstimate"]
 
@@ -66,8 +63,6 @@ class TraceEstimate(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row with all fields."""
-        import polars as pl
-
         names = ("value", "standard_error", "sampling_error", "method", "products", "samples", "precision")
         return pl.DataFrame({name: [getattr(self, name)] for name in names})
 
@@ -134,8 +129,6 @@ class DiagonalEstimate(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per parameter: its position, the entry and its errors."""
-        import polars as pl
-
         columns = {"value": self.values, "standard_error": self.standard_errors, "sampling_error": self.sampling_errors}
         known = {name: value.double().cpu().numpy() for name, value in columns.items() if value is not None}
         return pl.DataFrame({"parameter": np.arange(len(self.values)), **known})
@@ -210,8 +203,6 @@ class CountEstimate(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per sign: the estimate and its interval."""
-        import polars as pl
-
         names = ("negative", "undecided", "positive")
         rows = [(name, getattr(self, name), *getattr(self, f"{name}_interval")) for name in names]
         return pl.DataFrame(rows, schema=["sign", "eigenvalues", "low", "high"], orient="row")
@@ -266,8 +257,6 @@ class SubsetEstimate(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per subset and component."""
-        import polars as pl
-
         values = self.values.double().cpu().numpy().reshape(len(self.values), -1)
         subset, component = np.indices(values.shape)
         return pl.DataFrame({"subset": subset.ravel(), "component": component.ravel(), "value": values.ravel()})

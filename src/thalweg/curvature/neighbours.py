@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.curvature.intervals import wilson_interval
 from thalweg.declared import declared
@@ -30,9 +31,6 @@ from thalweg.objective.seeds import generator
 from thalweg.progress import track
 from thalweg.results import BaseResult
 from thalweg.results.words import counted, percent, range_words
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = ["UNITS", "NeighbourRatio", "Scale", "neighbour_ratio"]
 
@@ -111,8 +109,6 @@ class NeighbourRatio(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per θ and radius."""
-        import polars as pl
-
         names = ("ratio", "low", "high", "higher", "lower", "undecided")
         replica, place = np.indices(self._rows("ratio").shape)
         columns = {name: self._rows(name).ravel() for name in names}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from torch import Tensor
 
+from thalweg._lazy import polars as pl
 from thalweg._short import short
 from thalweg.curvature.eigenvalue_figures import ranked_figure
 from thalweg.figures.scales import number
@@ -15,8 +16,6 @@ from thalweg.objective.precision import computed_in
 from thalweg.results import BaseResult
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.figures import Figure
 
 __all__ = ["Eigenpairs"]
@@ -83,8 +82,6 @@ class Eigenpairs(BaseResult):
 
     def table(self) -> pl.DataFrame:
         """One row per pair: rank, value, residual, whether it converged, and the errors by the draw."""
-        import polars as pl
-
         columns = {"eigenvalue": self.values, "residual": self.residuals, "converged": self.converged}
         columns |= {"sampling_error": self.sampling_errors, "bias": self.biases}
         known = {name: value.cpu().numpy() for name, value in columns.items() if value is not None}

@@ -11,11 +11,13 @@ import numpy as np
 
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared import member_figures as shared
+from thalweg.experiments.shared.networks import network
 from thalweg.experiments.shared.sizes import shapes
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures import Axis, Figure, HLine, Line, Lines, Mark, Panel, Scatter
 from thalweg.figures.scales import number
 from thalweg.results.words import counted, range_words
+from thalweg.tasks.functions import target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -157,9 +159,6 @@ def _is_line(fit: Fit, losses: np.ndarray) -> bool:
 
 def _only_lines(config: Config) -> list[str]:
     """Networks that no training can bend."""
-    from thalweg.experiments.shared.networks import network
-    from thalweg.tasks.functions import target
-
     if config.data.source is not None:
         return []
     stiff = [text for text in config.networks if network(text, config.model, config.budget).homogeneous]
@@ -227,8 +226,6 @@ def _fits(config: Config, fits: Sequence[Fit], ends: Mapping[str, pl.DataFrame])
 
 
 def _title(config: Config, function: str) -> str:
-    from thalweg.tasks.functions import target
-
     if config.data.source is not None:
         return config.data.called
     return target(function).label

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._lazy import torch
 from thalweg.progress import track
 from thalweg.results.words import counted
 
@@ -64,8 +65,6 @@ def measured_on(config: Config, setup: Setup) -> Objective:
 
     Normalisation layers take the statistics of these data at every θ, since those of training belong to one θ only.
     """
-    import torch
-
     from thalweg.objective.seeds import generator
 
     objective = setup.objective.with_l2(0.0)
@@ -99,8 +98,6 @@ def columns(config: Config, setup: Setup, theta: Tensor, keep: Keep) -> dict[str
 
 
 def _arrays(compute: Part) -> dict[str, np.ndarray]:
-    import torch
-
     return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in compute().items()}
 
 

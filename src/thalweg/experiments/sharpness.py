@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from thalweg._lazy import polars as pl
 from thalweg.experiments._sharpness_measures import ERRORS, SHARPNESS, WORDS, columns, measured_on
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Passes, Stage, Training
@@ -58,7 +59,6 @@ from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
 
 if TYPE_CHECKING:
-    import polars as pl
     from torch import Tensor
 
     from thalweg.experiments.shared.training import Setup
@@ -185,8 +185,6 @@ def run(config: Config, run: Run) -> Findings:
 
 def measure(config: Config, run: Run) -> pl.DataFrame:
     """One row per setting and run: loss, accuracy and every measure, where it has one with its error."""
-    import polars as pl
-
     from thalweg.generalization import distance
 
     trained = Members(members(config), run)

@@ -27,6 +27,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph
 
 from thalweg._version import __version__
+from thalweg.figures.matplotlib import drawn as rendered
 from thalweg.figures.palette import CATEGORIES, INK, MUTED
 from thalweg.report.pictures import Picture
 from thalweg.report.print_tables import MONO, SANS
@@ -165,8 +166,6 @@ def _registered(name: str) -> str:
 
 def drawn(picture: Picture) -> bytes:
     """The figure as a PDF of its own."""
-    from thalweg.figures.matplotlib import drawn as rendered
-
     return rendered(picture.figure, "pdf")
 
 

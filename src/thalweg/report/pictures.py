@@ -19,6 +19,8 @@ from thalweg._files.reading import read_bytes, regular
 from thalweg._files.writing import write_bytes
 from thalweg.errors import InputError
 from thalweg.figures import Figure
+from thalweg.figures import matplotlib as static_renderer
+from thalweg.figures.matplotlib.inlined import address
 from thalweg.figures.plotly.single import element, interactive
 from thalweg.figures.reading import notes
 
@@ -99,10 +101,7 @@ def stored(pictures: Sequence[Picture], name: str, key: str) -> Markup:
 
 def static(figure: Figure) -> str:
     """The drawn figure as a ``data:`` address."""
-    from thalweg.figures.matplotlib import render
-    from thalweg.figures.matplotlib.inlined import address
-
-    return address(*render(figure))
+    return address(*static_renderer.render(figure))
 
 
 def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> Picture:
@@ -117,14 +116,11 @@ def draw(figure: Figure, folder: Path, beside: Path, *, keep: bool = False) -> P
     Raises:
         WriteError: A file cannot be written.
     """
-    from thalweg.figures.matplotlib import render
-    from thalweg.figures.matplotlib.inlined import address
-
     data = json.dumps(figure.to_json(), allow_nan=False, ensure_ascii=False).encode()
     places = {kind: folder / f"{figure.name}.{kind.lower()}" for kind in ("PNG", "SVG", "JSON")}
     found = _kept(places, data) if keep else None
     if found is None:
-        found = render(figure)
+        found = static_renderer.render(figure)
         for target, content in zip(places.values(), (*found, data), strict=True):  # the JSON last: it vouches for both
             write_bytes(target, content)
     files = [(kind, Path(os.path.relpath(target, beside)).as_posix()) for kind, target in places.items()]

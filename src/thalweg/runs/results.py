@@ -17,6 +17,7 @@ import numpy as np
 
 from thalweg._files.reading import read_json, regular
 from thalweg._files.writing import json_bytes, replacing
+from thalweg._lazy import torch
 from thalweg.errors import InputError, nearest
 from thalweg.runs.frames import read_frame, write_parquet
 
@@ -131,8 +132,6 @@ def _is_a(value: object, name: str) -> bool:
 
 def _tensors(name: str, arrays: Mapping[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The arrays as tensors, and what tells how to turn them back."""
-    import torch
-
     tensors: dict[str, Tensor] = {}
     numpys = []
     for key, value in arrays.items():

@@ -16,6 +16,7 @@ from thalweg._short import short
 from thalweg.errors import InputError, brief
 from thalweg.objective.batches import sample_count
 from thalweg.objective.containers import leaves, mapped, rebuilt
+from thalweg.subjects.code import seeded
 from thalweg.tasks.task import Task
 
 __all__ = ["Loose", "as_task", "parts"]
@@ -94,8 +95,6 @@ def as_task(given: Any, name: str, *, dtype: torch.dtype = torch.float32, seed: 
     >>> task.kind, task.outputs, task.input_shape
     ('classification', 3, (3,))
     """
-    from thalweg.subjects.code import seeded
-
     if isinstance(given, Task):
         return given
     train, test = parts(given)

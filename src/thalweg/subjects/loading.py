@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from thalweg.errors import InputError, brief
+from thalweg.objective.samples import sample_count, taken
 from thalweg.sources import Source, is_code, stamped
 from thalweg.subjects import files
 from thalweg.subjects.code import allow, explaining, located, resolve, seeded
+from thalweg.subjects.data import parts
 from thalweg.subjects.subject import Subject
 
 __all__ = ["data_of", "load", "loss_of", "maker_of", "metrics_of"]
@@ -148,9 +150,6 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 def _held_out(data: Any, share: float, seed: int) -> tuple[Any, Any]:
     """(train, test): a share of the samples, drawn from the seed, becomes the test set."""
-    from thalweg.objective.samples import sample_count, taken
-    from thalweg.subjects.data import parts
-
     if parts(data)[1] is not None:
         raise InputError("data.test_share goes with data without a test set, found one")
     count = sample_count(data)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
 
+from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.threads import children_asleep, cores, limit
 
@@ -114,8 +115,6 @@ def _begin(alive: Connection, threads: int) -> None:
     threading.Thread(target=_outlive_nobody, args=(alive,), daemon=True).start()
 
     if asked:
-        import torch
-
         torch.set_num_threads(threads)
     else:
         limit(threads)

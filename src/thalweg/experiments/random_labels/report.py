@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.training import recipe_words
@@ -16,8 +17,6 @@ from thalweg.figures.scales import number
 from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.experiments.random_labels.config import Config
 
 __all__ = ["merge"]
@@ -135,8 +134,6 @@ def _at_chance(accuracy: float, chance: float, tests: int) -> str:
 
 def _against(config: Config, cases: list[_Case], chance: float) -> Figure:
     """Epochs until fitted and test accuracy against the value that varies (Zhang et al. 2017, figure 1b and 1c)."""
-    import polars as pl
-
     words = config.vary.rpartition(".")[2].replace("_", " ")
     ends = pl.concat([case.last for case in cases], how="diagonal")
     epochs = pl.DataFrame(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.members import METRICS
 from thalweg.experiments.shared.training import recipe_words, stop_words
@@ -15,8 +16,6 @@ from thalweg.figures.scales import number
 from thalweg.results.words import counted, percent, range_words
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from thalweg.experiments.shared.members import Members, Varied
 
 __all__ = ["described", "ends", "field_words", "flat", "measured", "place", "rows", "scores", "setting", "twins"]
@@ -24,8 +23,6 @@ __all__ = ["described", "ends", "field_words", "flat", "measured", "place", "row
 
 def described(trained: Members, table: pl.DataFrame) -> pl.DataFrame:
     """The table with what a sentence needs beside numbers: network, task and its number of training samples."""
-    import polars as pl
-
     rows = []
     for member in trained.members:
         setup = trained.setup(member)
@@ -66,8 +63,6 @@ def setting(config: Varied, table: pl.DataFrame) -> str:
 
 def place(config: Varied, table: pl.DataFrame) -> tuple[pl.DataFrame, Axis]:
     """The table with a column `place`, and the axis of it: the varied number, or one tick for each word."""
-    import polars as pl
-
     if not table["value"].is_null().any():
         return table.with_columns(place=pl.col("value")), shared.axis(table, "value", field_words(config))
     names = table["member"].unique(maintain_order=True).to_list()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from thalweg._lazy import polars as pl
 from thalweg.figures import Axis, Band, Figure, Line, Lines, Mark, Panel
-
-if TYPE_CHECKING:
-    import polars as pl
 
 __all__ = [
     "axis",
@@ -38,8 +36,6 @@ def groups(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def last(history: pl.DataFrame) -> pl.DataFrame:
     """The rows of every run at its own last step: one that has learnt enough may have ended before others."""
-    import polars as pl
-
     return history.filter(pl.col("step") == pl.col("step").max().over("member", "replica"))
 
 
@@ -141,8 +137,6 @@ def matrix(part: pl.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     A run that has ended before the others, since it had learnt enough, stays where it was.
     """
-    import polars as pl
-
     again = pl.int_range(pl.len()).over("step", "replica")  # tables of several runs may number theirs alike
     numbered = part.with_columns(pl.concat_str("replica", again, separator="/").alias("run"), pl.col(name).cast(float))
     ends = numbered.group_by("run", maintain_order=True).agg(pl.col("step").max())["step"].to_numpy()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator, model_validator
 
+from thalweg._lazy import polars as pl
 from thalweg.errors import InputError, nearest
 from thalweg.experiments.framework.fields import named as row_of
 from thalweg.experiments.framework.fields import rows, value
@@ -27,7 +28,6 @@ from thalweg.figures.scales import number
 from thalweg.progress import track
 
 if TYPE_CHECKING:
-    import polars as pl
     from torch import Tensor
 
     from thalweg.runs import Recording, Run
@@ -214,8 +214,6 @@ def histories(trained: Members) -> pl.DataFrame:
 
 
 def _each(trained: Members, what: str, look: Callable[[Member, Setup, Recording], pl.DataFrame]) -> pl.DataFrame:
-    import polars as pl
-
     def compute(member: Member) -> pl.DataFrame:
         return look(member, *trained.trained(member))
 
@@ -229,8 +227,6 @@ def _each(trained: Members, what: str, look: Callable[[Member, Setup, Recording]
 
 def _head(member: Member, setup: Setup, recording: Recording) -> pl.DataFrame:
     """Who it is: one row per replica."""
-    import polars as pl
-
     status = recording.status
     return pl.DataFrame(
         {
@@ -250,7 +246,6 @@ def _all_rows(member: Member, setup: Setup, recording: Recording) -> pl.DataFram
 
 def _last_rows(member: Member, setup: Setup, recording: Recording, measure: Measure | None) -> pl.DataFrame:
     import numpy as np
-    import polars as pl
 
     head = _head(member, setup, recording)
     metrics = _metrics(recording)
@@ -277,8 +272,6 @@ def _last_rows(member: Member, setup: Setup, recording: Recording, measure: Meas
 
 def _metrics(recording: Recording) -> pl.DataFrame:
     """Rows by step and replica; a metric that this task does not have is a column of nulls."""
-    import polars as pl
-
     frame = recording.metrics.sort("step", "replica")
     absent = [pl.lit(None, dtype=pl.Float64).alias(name) for name in METRICS if name not in frame.columns]
     return frame.with_columns(pl.col("replica").cast(pl.Int64), *absent).with_columns(

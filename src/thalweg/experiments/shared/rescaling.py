@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thalweg._lazy import torch
 from thalweg.figures import Axis, Figure, Line, Panel, Scatter
 from thalweg.figures.scales import number
 
@@ -32,8 +33,6 @@ def rescaling(objective: Objective, theta: Tensor, *, tolerance: float, seed: in
         alpha, measured and predicted λmax, adaptive sharpness (η = 0), average sharpness with relative steps, and the
         greatest relative change of an output, all (A,).
     """
-    import torch
-
     from thalweg import generalization as measures
     from thalweg.curvature import eigenpairs, hessian_operator
 

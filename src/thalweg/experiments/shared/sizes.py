@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.experiments.shared.subjects import counted, own_network, task, test_count
 from thalweg.limits import check_disk, check_memory
@@ -114,8 +115,6 @@ def check_data(tasks: Iterable[TaskConfig], table: str = "") -> None:
 
 def built(data: TaskConfig, model: ModelConfig) -> nn.Module:
     """The network of a task, for its names and layers; whatever else is drawn at random does not notice."""
-    import torch
-
     from thalweg import models
 
     if model.source is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.models.config import ModelConfig
 from thalweg.sources import Source, is_code
@@ -26,8 +27,6 @@ def task(data: TaskConfig, dtype: str = "float32") -> Task:
     Raises:
         InputError: Data that cannot be found or read.
     """
-    import torch
-
     from thalweg import tasks
 
     return tasks.load(data, getattr(torch, dtype)) if data.source is None else _own_task(data, dtype)
@@ -35,8 +34,6 @@ def task(data: TaskConfig, dtype: str = "float32") -> Task:
 
 @lru_cache(maxsize=4)  # asked for at every look at sizes, before a run is made
 def _own_task(data: TaskConfig, dtype: str) -> Task:
-    import torch
-
     from thalweg.subjects.altering import altered
     from thalweg.subjects.code import explaining
     from thalweg.subjects.data import as_task

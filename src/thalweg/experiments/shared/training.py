@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
+from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.experiments.framework.config import ExperimentConfig
 from thalweg.experiments.framework.stages import Stage, Training
@@ -169,8 +170,6 @@ def build(config: TrainingConfig, data: Task) -> Setup:
     Raises:
         InputError: A network or loss that does not fit the task.
     """
-    import torch
-
     options = {"l2": config.l2, "dtype": getattr(torch, config.dtype), "device": config.device, "memory": MEMORY}
     with named_in("model", ModelConfig):
         made = subject(data, config.model, config.loss, config.metrics, config.data.source or "")

@@ -8,6 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from thalweg.figures.figure import Figure
+from thalweg.figures.matplotlib import render
+from thalweg.figures.matplotlib.inlined import address
 from thalweg.figures.plotly import to_json
 from thalweg.figures.plotly.packing import library, packed, size, unpacker
 from thalweg.figures.reading import notes
@@ -39,9 +41,6 @@ def plotly_element() -> Markup:
 def page(figure: Figure) -> str:
     """One figure with its title and caption as HTML that opens without a network."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from thalweg.figures.matplotlib import render
-    from thalweg.figures.matplotlib.inlined import address
 
     loader = PackageLoader("thalweg.figures.plotly")
     environment = Environment(
