@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: xdist already uses every core
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -22,6 +24,20 @@ EXTRA = Path(__file__).parent / "experiments" / "extra"
 collect_ignore = [str(EXTRA)]  # its files must not be imported a second time, under a name of the tests
 
 torch.set_num_threads(1)
+
+# An oracle asks for torchvision, and the one that is installed may be for another build of torch. Libraries that look
+# for it (torchmetrics, transformers) would then fail to import, so they find none; nothing else uses it.
+sys.modules["torchvision"] = None
+_distribution = importlib.metadata.distribution
+
+
+def _without_torchvision(name: str) -> Any:
+    if name == "torchvision":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return _distribution(name)
+
+
+importlib.metadata.distribution = _without_torchvision
 
 
 @pytest.fixture

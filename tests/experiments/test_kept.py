@@ -36,7 +36,7 @@ execute(name, find(name).preset("tiny"), root)
 @pytest.mark.parametrize(
     ("name", "last", "whole", "function"),
     [
-        ("spectrum", "signs-start-2", "signs", "curvature.minimal_ratio"),
+        ("spectrum", "signs-start-2", "signs", "experiments.spectrum.measure.minimal_ratio"),
         ("sharpness", "box-02-batch-size-10", "measured-02-batch-size-10", "generalization.hessian_sharpness"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_killed_measurement_goes_on_where_it_stopped(
     assert last in killed.results
     assert whole not in killed.results
     calls = []
-    module, _, called = function.partition(".")
+    module, _, called = function.rpartition(".")
     holder = importlib.import_module(f"thalweg.{module}")
     real = getattr(holder, called)
     monkeypatch.setattr(holder, called, lambda *given, **more: calls.append(1) or real(*given, **more))

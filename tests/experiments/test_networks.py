@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thalweg.errors import InputError
-from thalweg.experiments import capacity, function_fit, image_fit
+from thalweg.experiments import find
 from thalweg.experiments.framework.options import override
 from thalweg.experiments.shared.networks import counted_labels, network
 from thalweg.models import describe, parameter_count
@@ -38,15 +38,15 @@ def test_names_of_the_course_have_the_sizes_of_the_course():
     assert network("1-3-3-1", template).activation == "tanh"  # its own, where nothing else is asked for
 
 
-@pytest.mark.parametrize("experiment", [function_fit, image_fit])
+@pytest.mark.parametrize("experiment", ["function-fit", "image-fit"])
 def test_networks_of_every_preset_fit_its_data(experiment):
-    for config in experiment.PRESETS.values():
+    for config in find(experiment).presets.values():
         labels = counted_labels(config, config.data)
         assert len(labels) == len(config.networks)
 
 
 def test_unequal_networks_are_refused_with_their_counts_unless_asked_for():
-    config = override(function_fit.PRESETS["quick"], {"networks": ["deep", "10-10"]})
+    config = override(find("function-fit").preset("quick"), {"networks": ["deep", "10-10"]})
     with pytest.raises(InputError, match=r"equal numbers of parameters within 0.02, found deep 571, 10-10 141"):
         counted_labels(config, config.data)
     free = override(config, {"tolerance": "None"})
@@ -68,7 +68,7 @@ def test_unequal_networks_are_refused_with_their_counts_unless_asked_for():
 )
 def test_words_that_name_no_network_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        override(function_fit.PRESETS["quick"], change)
+        override(find("function-fit").preset("quick"), change)
 
 
 def test_a_template_of_another_family_gives_what_both_have():
@@ -79,6 +79,6 @@ def test_a_template_of_another_family_gives_what_both_have():
 
 
 def test_sizes_of_the_capacity_presets_ascend_and_are_at_least_ten():
-    for name, config in capacity.PRESETS.items():
+    for name, config in find("capacity").presets.items():
         assert list(config.values) == sorted(set(config.values))
         assert name == "tiny" or len(config.values) >= 10
