@@ -3,6 +3,7 @@
     python benchmarks/course.py                 # both presets, about two hours on two cores
     python benchmarks/course.py --preset quick  # the tour alone
     python benchmarks/course.py --table         # only the table, from runs that are there already
+    python benchmarks/course.py --pictures      # the pictures of README and docs, from the runs of `course`
 
 Every experiment runs as a command of its own, as a user starts it; the time is that of the command, with its start,
 estimate and report. Beside it stands what was estimated before the run. A finished experiment is not run again: its
@@ -21,9 +22,12 @@ from pathlib import Path
 
 from thalweg.experiments import find
 from thalweg.experiments.framework.estimates import estimate
+from thalweg.experiments.framework.execution import load_findings
 from thalweg.report.course import FURTHER, experiments
+from thalweg.runs import find_runs
 
-PAGE = Path(__file__).parents[1] / "docs" / "from-the-exercise.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "from-the-exercise.md"
 PRESETS = ("quick", "course")
 ENTRY = "from thalweg.cli import entry; entry()"
 LIMIT, ALL = 20.0, 90.0  # minutes that `course` may take: each experiment, and all of them together
@@ -52,13 +56,23 @@ def table(times: dict[str, dict[str, float]]) -> str:
     return "\n".join([*lines, f"| all | {' | '.join(total)} |"])
 
 
+def pictures(root: Path) -> None:
+    """The first figure of every experiment, as it was found at the scale of the course."""
+    for run in find_runs(root):
+        if run.state == "complete" and run.config == find(run.experiment).preset("course").model_dump(mode="json"):
+            load_findings(run).figures[0].save(DOCS / "pictures" / f"{run.experiment}.png")
+
+
 def main() -> None:
     """Runs what is missing and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=PRESETS, action="append")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--pictures", action="store_true")
     options = parser.parse_args()
+    if options.pictures:
+        return pictures(options.runs)
     kept = options.runs / "times.json"
     times = json.loads(kept.read_text()) if kept.is_file() else {}
     for preset in () if options.table else options.preset or PRESETS:

@@ -43,12 +43,22 @@ def page(experiment: Experiment) -> str:
     """What an experiment asks and does, how to run it, and every field."""
     docstring = experiment.text
     fields = [row for row in rows(experiment.config) if not row.tables]
-    lines = [*title(experiment.name), docstring, "", *title("Run it", "-"), ".. code-block:: console", ""]
+    lines = [*title(experiment.name), docstring, "", *picture(experiment)]
+    lines += [*title("Run it", "-"), ".. code-block:: console", ""]
     lines += [f"   $ thalweg run {experiment.name}", f"   $ thalweg run {experiment.name} --help", ""]
     lines += [*title("Presets", "-"), *presets(experiment, fields)]
     lines += [*title("Fields", "-"), "On the command line as ``--FIELD VALUE``, in a TOML file as keys and tables.", ""]
     cells = [[f"``{row.name}``", f"``{row.kind}``", shown(row.default), row.text] for row in fields]
     return "\n".join([*lines, *table(["Field", "Type", "Default", "Meaning"], cells)])
+
+
+def picture(experiment: Experiment) -> list[str]:
+    """What it drew first at the scale of the course; nothing for an experiment that has no picture here."""
+    name = f"pictures/{experiment.name}.png"
+    if not (Path(__file__).parents[1] / name).is_file():
+        return []
+    words = f"The first figure of ``thalweg run {experiment.name} --preset course``; its report has the others."
+    return [f".. figure:: /{name}", f"   :alt: A figure of {experiment.name}", "", f"   {words}", ""]
 
 
 def presets(experiment: Experiment, fields: list[FieldRow]) -> list[str]:

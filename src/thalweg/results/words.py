@@ -18,11 +18,13 @@ FEW = 8
 def percent(share: float) -> str:
     """A share as a person writes it: three digits, more where fewer would say "all".
 
-    >>> percent(0.97125), percent(0.1), percent(1.0), percent(0.99999), percent(0.0000012)
-    ('97.1 %', '10 %', '100 %', '99.999 %', '1.2×10⁻⁴ %')
+    >>> percent(0.97125), percent(0.1), percent(1.0), percent(0.999304), percent(0.99999), percent(0.0000012)
+    ('97.1 %', '10 %', '100 %', '99.9 %', '99.999 %', '1.2×10⁻⁴ %')
     """
     value = 100 * share
-    return f"{f'{value:.6g}' if 99.9 < value < 100 else number(value)} %"
+    longer = (f"{value:.{places}f}" for places in range(1, 7))
+    short = next((text for text in longer if float(text) < 100), None) if 99.9 < value < 100 else None
+    return f"{short or number(value)} %"
 
 
 def range_words(values: Iterable[float], words: Callable[[float], str] = number) -> str:

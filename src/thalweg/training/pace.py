@@ -130,4 +130,5 @@ class Pace:
         factor = CLEARLY if self._number != 1 else 1 / CLEARLY  # the one in force stays unless it is clearly slower
         before, self._number = self._number, 1 if factor * one < several else self._most or 1
         if self._number != before:
-            log.info("training goes on with %d threads instead of %d, which is faster now", self._number, before)
+            words = "thread" if self._number == 1 else "threads"
+            log.info("training goes on with %d %s instead of %d, which is faster now", self._number, words, before)
