@@ -10,8 +10,9 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from thalweg.curvature import estimate_counts, hessian, hessian_operator, spectral_density
+from thalweg.curvature import estimate_counts, hessian, hessian_operator, minimal_ratio, spectral_density
 from thalweg.errors import InputError
+from thalweg.generalization import hessian_sharpness
 from thalweg.objective import Objective
 
 SAMPLES = 400
@@ -88,3 +89,43 @@ def test_what_cannot_be_drawn() -> None:
     with pytest.raises(InputError, match="samples needs the operator of an objective"):
         estimate_counts(torch.eye(3, dtype=torch.float64), 0.1, samples=2)
     assert math.isfinite(estimate_counts(OBJECTIVE, BAND, samples=40, subsets=2, probes=2, steps=5).positive)
+
+
+def test_intervals_of_a_minimal_ratio_cover_the_exact_one() -> None:
+    exact = float(minimal_ratio(OBJECTIVE, THETA, method="eigvalsh").ratio)
+    hits, widths = 0, []
+    for seed in range(6):
+        found = minimal_ratio(OBJECTIVE, THETA, samples=100, steps=23, minimum_band=BAND, seed=seed)
+        of_all = minimal_ratio(OBJECTIVE, THETA, method="estimate", steps=23, minimum_band=BAND, seed=seed)
+        hits += float(found.low) <= float(of_all.ratio) <= float(found.high)
+        widths.append(float(found.high - found.low) >= float(of_all.high - of_all.low) - 0.05)
+    assert found.method == "estimate"
+    assert float(found.loss) != float(OBJECTIVE.value(THETA))  # that of the samples
+    assert hits >= 5
+    assert sum(widths) >= 5
+    assert 0 < exact <= 1
+    with pytest.raises(InputError, match="samples applies to method 'estimate' only, found method 'ldl'"):
+        minimal_ratio(OBJECTIVE, THETA, method="ldl", samples=100)
+
+
+def test_errors_of_sharpness_on_samples_are_its_scatter() -> None:
+    """λmax and the trace over many draws, against the exact ones and against the errors stated."""
+    found = [hessian_sharpness(OBJECTIVE, THETA, samples=100, trace_products=100, seed=seed) for seed in range(30)]
+    for column, name, true in ((0, "largest", EXACT[-1]), (2, "trace", EXACT.sum())):
+        off = np.array([float(getattr(one, name)) for one in found]) - true
+        errors = np.array([float(one.sampling_errors[column]) for one in found])
+        assert 0.6 < np.sqrt(np.mean(errors**2)) / np.sqrt(np.mean(off**2)) < 1.7, name
+    alone = hessian_sharpness(OBJECTIVE, torch.stack([THETA, 2 * THETA]), samples=100, seed=3)
+    assert float(alone.largest[0]) == pytest.approx(float(found[3].largest), rel=1e-6)
+    assert alone.sampling_errors is not None
+    assert alone.sampling_errors.shape == (2, 3)
+    assert "The draw of 100 samples adds" in alone.summary()
+    assert "trace sampling error" in alone.table().columns
+
+
+def test_sharpness_on_all_samples_is_that_of_all_data() -> None:
+    found, whole = (hessian_sharpness(OBJECTIVE, THETA, samples=n, trace_products=100) for n in (SAMPLES, None))
+    for name in ("largest", "smallest", "trace", "loss"):
+        assert float(getattr(found, name)) == pytest.approx(float(getattr(whole, name)), rel=1e-6)
+    assert found.sampling_errors.abs().max() < 1e-12
+    assert whole.sampling_errors is None

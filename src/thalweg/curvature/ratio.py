@@ -25,6 +25,7 @@ from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta
+from thalweg.objective.drawing import SUBSETS, draw
 from thalweg.objective.from_modules import from_modules
 from thalweg.objective.precision import precision
 from thalweg.progress import each
@@ -47,6 +48,7 @@ def minimal_ratio(
     probes: int = 10,
     steps: int = 80,
     confidence: float = 0.95,
+    samples: int | None = None,
     seed: int = 0,
 ) -> MinimalRatio:
     """Counts the signs of the Hessian's eigenvalues at every θ, against the error band of that Hessian.
@@ -63,7 +65,9 @@ def minimal_ratio(
         probes: Random vectors of an estimate.
         steps: Lanczos steps of each.
         confidence: Level of its intervals.
-        seed: Of the order of the samples and of the random vectors.
+        samples: Estimate on so many samples, drawn without replacement, instead of all; no others are read, and loss,
+            gradient norm and band are theirs. The error of the draw widens the intervals. Sets "auto" to "estimate".
+        seed: Of the order of the samples, of the random vectors and of the draw.
 
     Raises:
         InputError: An argument is out of range, or the dense matrices do not fit where counting was asked for.
@@ -81,14 +85,16 @@ def minimal_ratio(
     if theta.numel() == 0:
         raise InputError(f"theta must hold at least one vector, found shape {tuple(theta.shape)}")
     matrix_bytes = 8 * objective.size**2
-    if method == "auto" and 3 * matrix_bytes > memory:
+    if method == "auto" and (samples is not None or 3 * matrix_bytes > memory):
         method = "estimate"
+    if samples is not None and method != "estimate":
+        raise InputError(f"samples applies to method 'estimate' only, found method '{method}'")
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size)
     parts: list[dict[str, Tensor]] = []
     if method == "estimate":
         name = method
         parts = [
-            _estimated(objective, one, permute, minimum_band, probes, steps, confidence, seed)
+            _estimated(objective, one, permute, minimum_band, probes, steps, confidence, samples, seed)
             for one in each("signs of the Hessian, points", flat.unbind())
         ]
     else:
@@ -169,10 +175,12 @@ def _estimated(
     probes: int,
     steps: int,
     confidence: float,
+    samples: int | None,
     seed: int,
 ) -> dict[str, Tensor]:
     """Estimates at one theta (P,), as tensors of shape (1,)."""
-    objective, theta = objective.double(), theta.to(torch.float64)
+    everything, theta = objective.double(), theta.to(torch.float64)
+    objective = everything if samples is None else draw(everything, samples, SUBSETS, seed).drawn
     value, gradient = objective.value_and_gradient(theta)
     operator = hessian_operator(objective, theta)
     norm = norm_bounds(operator, seed=seed)[1]
@@ -194,12 +202,13 @@ def _estimated(
     if math.isfinite(norm) and math.isfinite(float(value)):
         # A Hessian of exactly zero has no scale of its own: every eigenvalue is then undecided at any band.
         counts = estimate_counts(
-            operator,
+            operator if samples is None else hessian_operator(everything, theta),
             band if band > 0.0 else torch.finfo(torch.float64).tiny,
             probes=probes,
             steps=steps,
             confidence=confidence,
             memory=objective.memory,
+            samples=samples,
             seed=seed,
         )
         size = objective.size

@@ -19,8 +19,10 @@ from thalweg.curvature.operator import hessian_operator
 from thalweg.curvature.trace import trace
 from thalweg.declared import declared
 from thalweg.errors import InputError, brief
+from thalweg.figures.scales import number
 from thalweg.objective import Objective
 from thalweg.objective.arguments import as_theta, floating
+from thalweg.objective.drawing import SUBSETS, draw
 from thalweg.objective.from_modules import from_modules
 from thalweg.objective.seeds import replica_seed
 from thalweg.progress import each
@@ -50,6 +52,9 @@ class HessianSharpness(BaseResult):
         trace_error: Its standard error, (…); 0 where it is exact.
         loss: L, (…).
         status: "converged", "unconverged" or "nonfinite" per θ, in the order of the flattened leading axes.
+        sampling_errors: Errors of λmax, λmin and the trace by the draw of `samples`, (…, 3): one standard deviation,
+            and with it the bias of an extreme eigenvalue, which few samples push outwards. None for all data.
+        samples: How many were drawn; None for all data.
     """
 
     largest: Tensor
@@ -60,6 +65,8 @@ class HessianSharpness(BaseResult):
     trace_error: Tensor
     loss: Tensor
     status: tuple[str, ...]
+    sampling_errors: Tensor | None = None
+    samples: int | None = None
 
     def plot(self) -> Figure:
         """Largest and smallest eigenvalue and the trace of every network, with their errors."""
@@ -75,6 +82,9 @@ class HessianSharpness(BaseResult):
         """One row per network."""
         names = ("largest", "smallest", "residual", "spectral", "trace", "trace_error", "loss")
         columns = {name.replace("_", " "): getattr(self, name) for name in names}
+        if self.sampling_errors is not None:
+            drawn = zip(("largest", "smallest", "trace"), self.sampling_errors.unbind(-1), strict=True)
+            columns |= {f"{name} sampling error": values for name, values in drawn}
         return tabled(columns | {"status": list(self.status)})
 
     def summary(self) -> str:
@@ -85,8 +95,16 @@ class HessianSharpness(BaseResult):
         total = estimated(flat(self.trace), flat(self.trace_error))
         return (
             f"The largest eigenvalue of the Hessian is {top}, the smallest {range_words(flat(self.smallest))}, "
-            f"the trace {total} ({counted(len(self.status), 'network')}).{cautions}"
+            f"the trace {total} ({counted(len(self.status), 'network')}).{cautions}{self._drawn}"
         )
+
+    @property
+    def _drawn(self) -> str:
+        """What the draw of the samples adds to the errors."""
+        if self.sampling_errors is None:
+            return ""
+        top, _, total = (number(float(errors.max())) for errors in self.sampling_errors.unbind(-1))
+        return f" The draw of {counted(self.samples or 0, 'sample')} adds an error of up to {top} and {total} (trace)."
 
 
 @from_modules()
@@ -98,6 +116,7 @@ def hessian_sharpness(
     tolerance: float = 1e-3,
     max_products: int = 1000,
     trace_products: int = 60,
+    samples: int | None = None,
     seed: int = 0,
     first: int = 0,
 ) -> HessianSharpness:
@@ -109,7 +128,9 @@ def hessian_sharpness(
         tolerance: Residual of both eigenvalues relative to ‖H‖₂.
         max_products: Budget of Lanczos at each θ.
         trace_products: Hessian-vector products for the trace.
-        seed: Of the random vectors.
+        samples: Measure on so many samples, drawn without replacement and the same for every θ, instead of all; no
+            others are read, and the loss is theirs.
+        seed: Of the random vectors and of the draw.
         first: Number of the first θ: replica 7 of 100 draws the vectors of replica 7 alone (`first=7`).
 
     Example:
@@ -122,14 +143,15 @@ def hessian_sharpness(
     """
     theta = as_theta(objective, theta)
     exact = objective.double()
+    drawn = None if samples is None else draw(exact, samples, SUBSETS, seed)
     lead, flat = theta.shape[:-1], theta.detach().reshape(-1, objective.size).double()
-    loss = exact.value(flat)
-    rows, status = [], []
+    loss = (exact if drawn is None else drawn.drawn).value(flat)
+    rows, errors, status = [], [], []
     for r, point in enumerate(each("sharpness, points", flat.unbind())):
-        row, state = [math.nan] * 5, "nonfinite"
+        row, doubt, state = [math.nan] * 5, [math.nan] * 3, "nonfinite"
         if bool(loss[r].isfinite()):
-            own = replica_seed(seed, first + r, "sharpness")
             operator = hessian_operator(exact, point)
+            own = seed if samples is not None else replica_seed(seed, first + r, "sharpness")  # one draw for all
             pairs = eigenpairs(
                 operator,
                 1,
@@ -138,19 +160,28 @@ def hessian_sharpness(
                 relative_to="norm",
                 check=False,
                 max_products=max_products,
+                samples=samples,
                 seed=own,
             )
             state = pairs.status
             if state != "nonfinite":
-                found = trace(operator, products=trace_products, seed=own)
+                found = trace(operator, products=trace_products, samples=samples, seed=own)
+                if pairs.sampling_errors is not None and pairs.biases is not None:
+                    order = pairs.values.argsort(descending=True)
+                    off = torch.hypot(pairs.sampling_errors, pairs.biases)[order]
+                    doubt = [*off[[0, -1]].tolist(), found.sampling_error]
                 ends = pairs.values.tolist()
                 row = [max(ends), min(ends), float(pairs.residuals.max()), found.value, found.standard_error]
         rows.append(row)
+        errors.append(doubt)
         status.append(state)
     table = torch.tensor(rows, dtype=torch.float64, device=theta.device).reshape(*lead, 5)
     largest, smallest, residual, total, error = table.unbind(-1)
     spectral = torch.maximum(largest.abs(), smallest.abs())
-    return HessianSharpness(largest, smallest, residual, spectral, total, error, loss.reshape(lead), tuple(status))
+    doubts = None if samples is None else torch.tensor(errors, dtype=torch.float64).reshape(*lead, 3)
+    return HessianSharpness(
+        largest, smallest, residual, spectral, total, error, loss.reshape(lead), tuple(status), doubts, samples
+    )
 
 
 @declared
