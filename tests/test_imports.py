@@ -47,6 +47,7 @@ RANK = {
     "integrations": 6,
     "viewer": 7,
     "cli": 8,
+    "__main__": 8,
 }
 """A package imports packages of its own rank or lower."""
 
