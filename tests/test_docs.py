@@ -5,17 +5,37 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from thalweg import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages say a reader has: mine.py, checkpoints of its network, and the files of settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    for file, page in (("my.toml", "configuration.md"), ("sweep.toml", "sweeps.md")):
+        Path(file).write_text("\n".join(blocks(ROOT / "docs" / page, "toml")))
+    code = next(block for block in blocks(ROOT / "docs" / "own-model.md", "python"))
+    Path("mine.py").write_text(code)
+    names: dict[str, Any] = {}
+    exec(compile(code, "mine.py", "exec"), names)  # noqa: S102 -- our own page
+    Path("checkpoints").mkdir()
+    for file in ("checkpoints/1.pt", "checkpoints/2.pt", "first.pt", "last.pt"):
+        torch.save(names["Net"]().state_dict(), file)
+    return tmp_path
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -34,8 +54,8 @@ def commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_python_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thalweg.analysis.planning.KEPT", 0.005)  # an analysis of ten minutes takes three seconds
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)  # noqa: S102 -- our own pages
@@ -62,16 +82,13 @@ def test_wrong_numbers_are_wrong_and_right_ones_right() -> None:
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
 def test_commands_are_understood(
-    page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str, command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Settings are read and checked; nothing is computed or fetched."""
     begun: list[str] = []
-    monkeypatch.chdir(tmp_path)
-    for file, page_ in (("my.toml", "configuration.md"), ("sweep.toml", "sweeps.md")):
-        Path(file).write_text("\n".join(blocks(ROOT / "docs" / page_, "toml")))
-    Path("mine.py").write_text(next(block for block in blocks(ROOT / "docs" / "own-model.md", "python")))
     monkeypatch.setattr("thalweg.experiments.framework.execution.start", lambda name, *_, **__: begun.append(name))
     monkeypatch.setattr("thalweg.cli.running.finish", lambda *_: None)
+    monkeypatch.setattr("thalweg.cli.checkpointing.finish", lambda *_: None)
     monkeypatch.setattr("thalweg.cli.sweeping.finish", lambda plan, *_: begun.append(plan.experiment))
     monkeypatch.setattr("thalweg.tasks.fetch", begun.append)
     monkeypatch.setattr("thalweg.viewer.serve", lambda *_, **__: None)

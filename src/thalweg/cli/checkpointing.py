@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from thalweg.runs import MemoryRecording, Recording, Run
     from thalweg.subjects import Subject
 
-__all__ = ["analyze", "import_checkpoints"]
-
+__all__ = ["analyze", "finish", "import_checkpoints"]
 
 COMMANDS = {"analysis": "analyze", "checkpoints": "import"}  # what makes a run of each kind
 
@@ -58,21 +57,36 @@ def analyze(options: argparse.Namespace) -> None:
     arguments = _arguments(options)
     subject, recording, objectives = _read(options, arguments, options.checkpoint)
     run = _created("analysis", options, arguments, recording, subject, {"minutes": options.minutes})
-    complain(f"{'complete already' if run.state == 'complete' else 'running'}: {run.path}")
     several = f"{len(recording.steps)} checkpoints"
     name = f"{subject.label}: {several if len(recording.steps) > 1 else Path(options.checkpoint[0]).name}"
+    finish(run, recording, objectives, name, options.out)
+
+
+def finish(
+    run: Run, recording: MemoryRecording, objectives: Mapping[str, Objective], name: str, out: Path | None = None
+) -> None:
+    """Measure what is missing in the run of an analysis, write the report, say what was found.
+
+    Args:
+        run: Which; its configuration says in how many minutes.
+        recording: The checkpoints.
+        objectives: The loss on "train" and, where there are test data, on "test".
+        name: Title of the report.
+        out: Where the report goes; default: into the run's folder.
+    """
+    complain(f"{'complete already' if run.state == 'complete' else 'running'}: {run.path}")
     if run.state == "complete":
         found: Analysis = run.load("analysis")
     else:
         try:
             with watched(), run.writing():
                 train, test = objectives["train"], objectives.get("test")
-                found = measure(train, recording, test=test, minutes=options.minutes, run=run, name=name)
+                found = measure(train, recording, test=test, minutes=run.config["minutes"], run=run, name=name)
                 run.save("analysis", found)
                 run.complete()
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command continues") from None
-    target = options.out or run.files.report
+    target = out or run.files.report
     found.write(target)
     say(found.summary())
     for sentence in found.omissions:
