@@ -97,6 +97,8 @@ MADE: dict[str, tuple[Callable[[], Any], str]] = {
     "Norms": (lambda: generalization.norms(OBJECTIVE, MANY), "path_norm=(12,) float64"),
     "Pair": (lambda: generalization.rescalable_pairs(OBJECTIVE)[0], "divided='2.weight'"),
     "RankCorrelation": (lambda: generalization.rank_correlation(range(50), range(50)), "tau=1"),
+    "RankCorrelations": (lambda: generalization.rank_correlations({"norm": range(9)}, {"gap": range(9)}), "groups=9"),
+    "Rescaling": (lambda: generalization.rescaling(OBJECTIVE, ONE, count=3), "predicted="),
     "Sensitivity": (lambda: generalization.sensitivity(OBJECTIVE, MANY), "norms=(12, 40) float64"),
     "Batches": (lambda: OBJECTIVE.batches, "counts=(40,), divisible=True"),
     "Evaluation": (lambda: OBJECTIVE.evaluation, "batches=Batches(held="),

@@ -11,7 +11,7 @@ from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.framework.options import override
-from thalweg.experiments.function_fit import PRESETS, Config
+from thalweg.experiments.function_fit.config import PRESETS, Config
 from thalweg.models import build
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -76,9 +76,9 @@ def test_a_linear_target_is_fitted_and_the_dead_are_told(tmp_path):
     )
     found = load_findings(execute("function-fit", config, tmp_path))
     assert found.numbers["train_loss: 2*x - 1: linear (2)"] < 1e-8
-    assert "lowest in the median is linear (2)" in found.statements[1]
-    assert "every run of it below every run" in found.statements[1]
-    assert "dead networks, which are constant: 2 runs of 1-1-1-1-1 (12)" in found.statements[1]
+    assert found.statements[0].startswith("On 2*x - 1, linear (2) ends with the lowest training loss")
+    assert "every run below every run" in found.statements[0]
+    assert "dead networks, which are constant: 2 runs of 1-1-1-1-1 (12)" in found.statements[0]
 
 
 def test_biases_start_at_zero_on_request(tmp_path):

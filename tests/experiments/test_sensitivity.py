@@ -9,7 +9,8 @@ import pytest
 from thalweg.errors import InputError
 from thalweg.experiments import execute
 from thalweg.experiments.framework.execution import load_findings
-from thalweg.experiments.sensitivity import PRESETS, Config, merge
+from thalweg.experiments.sensitivity.config import PRESETS, Config
+from thalweg.experiments.sensitivity.report import merge
 from thalweg.experiments.shared.training import build
 from thalweg.generalization import sensitivity
 from thalweg.models.config import ModelConfig
@@ -77,7 +78,7 @@ def test_a_table_of_many_runs_pools_equal_settings(finished) -> None:
 def test_one_setting_needs_no_correlation(tmp_path) -> None:
     config = TINY.model_copy(update={"values": (), "replicas": 1, "training": Recipe(lr=0.01, epochs=2)})
     found = load_findings(execute("sensitivity", config, tmp_path))
-    assert "No rank correlation with the generalisation gap: 1 setting completed." in found.statements
+    assert "No rank correlation with the generalization gap: 1 setting completed." in found.statements
     assert "correlations" not in [figure.name for figure in found.figures]
 
 

@@ -6,10 +6,11 @@ import polars as pl
 import pytest
 
 from thalweg.experiments import execute
-from thalweg.experiments._sharpness_measures import WORDS, measured_on
 from thalweg.experiments.framework.execution import load_findings
 from thalweg.experiments.shared.training import build
-from thalweg.experiments.sharpness import PRESETS, Config
+from thalweg.experiments.sharpness.config import PRESETS, Config
+from thalweg.experiments.sharpness.measure import WORDS, measured_on
+from thalweg.experiments.sharpness.report import merge
 from thalweg.generalization import distance, epsilon_sharpness
 from thalweg.models import parameter_count
 from thalweg.models.config import ModelConfig
@@ -59,11 +60,11 @@ def test_every_measure_is_told_and_ranked(finished) -> None:
 
 def test_counter_example_goes_as_predicted_and_the_function_stays(finished) -> None:
     found = finished.load("rescaling")
-    assert found["measured"] == pytest.approx(found["predicted"], rel=1e-3)
-    assert found["measured"].max() > 100 * found["measured"].min()
-    assert found["change"].max() < 1e-13
-    assert found["adaptive"] == pytest.approx(found["adaptive"][6], rel=1e-8)
-    assert found["relative"] == pytest.approx(found["relative"][6], rel=1e-8)
+    assert found.measured == pytest.approx(found.predicted, rel=1e-3)
+    assert found.measured.max() > 100 * found.measured.min()
+    assert found.change.max() < 1e-13
+    assert found.adaptive == pytest.approx(found.adaptive[6], rel=1e-8)
+    assert found.relative == pytest.approx(found.relative[6], rel=1e-8)
 
 
 def test_smooth_networks_of_values_have_no_margins_and_no_counter_example(tmp_path) -> None:
@@ -108,8 +109,6 @@ def test_normalisation_layers_take_the_statistics_of_each_theta(tmp_path) -> Non
 
 
 def test_rough_eigenvalues_and_maxima_are_told(finished) -> None:
-    from thalweg.experiments.sharpness import merge
-
     parts = [finished.load(name) for name in finished.results if name.startswith("measured-")]
     table = pl.concat(parts).with_columns(network=pl.lit("MLP"), task=pl.lit("digits"), samples=60, distance=1.0)
     spoilt = table.with_columns(unconverged=pl.lit(1.0), lambda_min=-2 * pl.col("lambda_max"))

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import kendalltau, multivariate_normal
 
 from thalweg.errors import InputError
-from thalweg.generalization import granulated_correlation, rank_correlation
+from thalweg.generalization import granulated_correlation, rank_correlation, rank_correlations
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -98,3 +98,27 @@ def test_bad_input_is_named(arguments, options, message) -> None:
 def test_hyperparameters_of_another_length() -> None:
     with pytest.raises(InputError, match=r"hyperparameters\['a'\] must have one entry per network"):
         granulated_correlation([1.0, 2.0], [1.0, 2.0], {"a": [1]})
+
+
+def test_correlations_of_many_measures_are_those_of_each() -> None:
+    source = np.random.default_rng(3)
+    settings = np.repeat(np.arange(8), 2)
+    gap = source.normal(size=16)
+    measures = {"near": gap + 0.1 * source.normal(size=16), "far": source.normal(size=16), "same": np.ones(16)}
+    found = rank_correlations(measures, {"gap": gap}, groups=settings, seed=5)
+    for name, values in measures.items():
+        assert found.gaps["gap"][name] == rank_correlation(values, gap, groups=settings, seed=5)
+        if name != "same":
+            tau = found.table().filter(measure=name)["Kendall τ"].item()
+            assert tau == pytest.approx(kendalltau(values, gap).statistic, rel=1e-12)
+    assert found.groups == 8
+    (bars,) = [mark for mark in found.plot().panels[0].marks if type(mark).__name__ == "Bars"]
+    assert tuple(bars.names) == ("near", "far")
+    assert found.summary().startswith("1 of 2 measures (near) has a rank correlation with the gap")
+
+
+@pytest.mark.parametrize("name", ["measures", "gaps"])
+def test_correlations_need_measures_and_gaps(name: str) -> None:
+    given = {"measures": {"norm": [1.0, 2.0]}, "gaps": {"gap": [1.0, 2.0]}} | {name: {}}
+    with pytest.raises(InputError, match=f"{name} must map at least one name to numbers"):
+        rank_correlations(**given)

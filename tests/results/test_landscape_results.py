@@ -7,6 +7,7 @@ short, makes a page; with NaN, with one network and with many.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ torch.manual_seed(0)
 DATA = torch.randn(40, 4, dtype=torch.float64), torch.randint(0, 3, (40,))
 MODEL = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
 OBJECTIVE = Objective(MODEL, nn.CrossEntropyLoss(), DATA)
+RELU = Objective(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3)).double(), nn.CrossEntropyLoss(), DATA)
 PLANE = landscape.random_directions(OBJECTIVE, OBJECTIVE.theta, count=2)
 RECIPE = training.Recipe(steps=6, lr=0.05, batch_size=20)
 
@@ -139,6 +141,16 @@ MADE: dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]] = {
         lambda found: _first(found.percentile(10.0)),
     ),
     "RankCorrelation": (_ranked, lambda found: number(found.tau)),
+    "RankCorrelations": (
+        lambda kind: generalization.rank_correlations(
+            {"norm": _ranked(kind).measure, "margin": -_ranked(kind).measure}, {"gap in loss": _ranked(kind).gap}
+        ),
+        lambda found: number(found.gaps["gap in loss"]["norm"].tau),
+    ),
+    "Rescaling": (
+        lambda kind: generalization.rescaling(RELU, RELU.theta * (math.nan if kind == "NaN" else 1), count=3),
+        lambda found: number(float(found.measured[0] / found.measured[1])),
+    ),
     "History": (lambda kind: _trained(kind).history, lambda found: _first(found.final("train_loss"))),
     "Recording": (_trained, lambda found: _first(found.history.final("train_loss"))),
 }
@@ -158,7 +170,7 @@ def test_it_presents_itself(case: tuple[str, str, Any]) -> None:
     words = found.summary()
     assert words.endswith(".")
     assert "\n" not in words
-    if kind != "NaN" and not (name == "RankCorrelation" and kind == "one"):  # of one network there is no order
+    if kind != "NaN" and not (name.startswith("RankCorrelation") and kind == "one"):  # of one network there is no order
         assert MADE[name][1](found) in words
     assert len(repr(found)) < 300
 

@@ -96,7 +96,7 @@ def costs(stages: Sequence[Stage]) -> list[Cost]:
         return found
 
 
-def _training(stage: Training, prices: _Prices) -> Cost:
+def _training(stage: Training[TrainingConfig], prices: _Prices) -> Cost:
     config, recipe = stage.config, stage.config.training
     _, samples = trained(config.data, config.model)
     per_epoch = -(-samples // _batch(config, samples))
@@ -155,7 +155,7 @@ class _Prices:
             self._steps[key] = _step(setup, config), _sample(setup.objective, config)
         return self._steps[key]
 
-    def passes(self, stage: Passes) -> float:
+    def passes(self, stage: Passes[TrainingConfig]) -> float:
         """Seconds of measurements."""
         config = stage.config
         _, samples = trained(config.data, config.model)

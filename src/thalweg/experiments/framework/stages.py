@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from thalweg.experiments.shared.training import TrainingConfig
+from pydantic import BaseModel
 
 __all__ = ["Other", "Passes", "Stage", "Training"]
 
+Config = TypeVar("Config", bound=BaseModel)
+"""A configuration of one training, `shared.training.TrainingConfig`, which stands above this module."""
+
 
 @dataclass(frozen=True)
-class Training:
+class Training(Generic[Config]):
     """The training of all replicas of one network, with what is evaluated at the recorded steps.
 
     Args:
@@ -27,12 +29,12 @@ class Training:
     """
 
     name: str
-    config: TrainingConfig
+    config: Config
     evaluated: bool = True
 
 
 @dataclass(frozen=True)
-class Passes:
+class Passes(Generic[Config]):
     """Measurements in float64: how many passes of one θ over the data they are, all replicas together.
 
     Args:
@@ -46,7 +48,7 @@ class Passes:
     """
 
     name: str
-    config: TrainingConfig
+    config: Config
     values: float = 0
     gradients: float = 0
     products: float = 0
@@ -67,4 +69,4 @@ class Other:
     seconds: Callable[[], float]
 
 
-Stage = Training | Passes | Other
+Stage = Training[Any] | Passes[Any] | Other

@@ -1,58 +1,24 @@
-"""Deep against shallow: do deep networks fit a function better than shallow ones of equal size?
-
-**Question.** Several networks have the same number of parameters, in many thin layers or in one wide layer. Which fits
-a function of one variable better, and is the difference larger than that between two seeds?
-
-**Method.** Every network is trained on every target function, several times from independent initial weights; the
-replicas of one network and target train as one batch. The numbers of parameters are printed, and networks more than 2 %
-apart are refused (``--tolerance None`` compares any). Networks are given by their widths (``--networks 190
-10-18-15-4``), by a name of the course, or as ``"depth 4"``, whose width is solved for ``--budget``. A target is a name
-or any expression of x (``--functions "sin(3*pi*x) + sin(4*pi*x)"``), which is parsed and never evaluated as code.
-
-**Figures and how to read them.**
-
-- *Training loss*: one frame for each target, all networks in it. Thick: median over the runs; thin: single runs; band:
-  their range. Where the bands overlap, "deeper is better" is a statement about seeds. The dashed level is the mean
-  squared error of the best straight line: a network that ends there has learnt no bend.
-- *Fits*: the target and what the networks make of it, each by its run of median loss (thick) and the others (thin).
-
-**Measured.** The classic sheet expects about 2·10⁻⁵, 6·10⁻⁵ and 6.5·10⁻² on sin(5πx)/(5πx) from the networks of 571,
-572 and 571 parameters after 20,000 epochs, the last one "a straight line". ``course`` gives medians of 5.0·10⁻⁵,
-5.4·10⁻⁵ and 4.7·10⁻⁵ over five runs: no order that the seeds would not overturn. With biases that start at 0
-(``course-zero``) it gives 3.7·10⁻⁴, 2.5·10⁻³ and 6.46·10⁻², which *is* the best straight line: all kinks of the shallow
-network start at x = 0, outside the data. The famous gap is one of initialisation. On sgn(sin 5πx) depth does help:
-0.0038, 0.013 and 0.55 (``course``).
-
-**Traps.** "Equal size" that is not: count. One run for each network: a deep thin network may be dead from the start
-(constant, its loss the variance of the target), which a median over seeds survives and the report says. A ReLU network
-without biases has only kinks at 0, so on x > 0 it can only be f(x) = c·x, however deep (a warning says so).
-"""
+"""Settings of `function-fit`, its presets, and the networks and targets that they name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from thalweg.errors import InputError
-from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.framework.stages import Stage, Training
-from thalweg.experiments.shared.members import Member, Members, histories, named
+from thalweg.experiments.shared.members import Member, named
 from thalweg.experiments.shared.networks import Compared, alone, counted_labels
 from thalweg.experiments.shared.sizes import check_data
+from thalweg.experiments.shared.training import TrainingConfig
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
+from thalweg.tasks.functions import target
 from thalweg.training.recipe import Cadence, Recipe
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from thalweg.experiments.shared.training import Setup, TrainingConfig
-    from thalweg.runs import Run
-
-__all__ = ["PRESETS", "Config", "run"]
+__all__ = ["PRESETS", "Config", "members", "pairs"]
 
 OWN = "data"
 """What data of the user's are called among the functions."""
@@ -85,8 +51,6 @@ class Config(Compared):
 
     @model_validator(mode="after")
     def _functions_only(self) -> Config:
-        from thalweg.tasks.functions import target
-
         if self.data.source is not None:
             if self.functions != (OWN,):
                 raise InputError(f"functions must be left out for data of your own, found {self.functions}")
@@ -103,7 +67,7 @@ class Config(Compared):
 
     def stages(self) -> list[Stage]:
         """The training of every network on every target."""
-        return [Training(member.name, member.config) for member in _members(self)]
+        return [Training(member.name, member.config) for member in members(self)]
 
     def check_data(self) -> None:
         """Refuse functions that cannot be evaluated on the interval."""
@@ -160,38 +124,15 @@ PRESETS = {
 }
 
 
-def run(config: Config, run: Run) -> Findings:
-    """Trains every network on every target and tells which fits best."""
-    from thalweg.experiments import _function_story as story
-
-    given = _members(config)
-    trained = Members(given, run, _without_biases if config.biases == "zero" else None)
-    history = histories(trained)
-    fits = [
-        story.Fit(text, label, member.label, run.cached(f"fit-{member.name}", partial(story.fit, trained, member)))
-        for (text, label, _), member in zip(_pairs(config), given, strict=True)
-    ]
-    return story.tell(config, history, fits)
-
-
-def _pairs(config: Config) -> list[tuple[str, str, ModelConfig]]:
+def pairs(config: Config) -> list[tuple[str, str, ModelConfig]]:
     """Every target with every network and its label."""
     networks = counted_labels(config, config.data)
     return [(text, label, model) for text in config.functions for label, model in networks.items()]
 
 
-def _members(config: Config) -> tuple[Member, ...]:
-    return named((f"{text}: {label}", None, _one(config, text, model)) for text, label, model in _pairs(config))
-
-
-def _without_biases(setup: Setup, theta: Tensor) -> Tensor:
-    """The same initial weights θ (R, P) with all biases 0."""
-    layout = setup.objective.layout
-    start = theta.clone()
-    for name in layout.names:
-        if name.endswith("bias"):
-            start[:, layout.slices[name]] = 0
-    return start
+def members(config: Config) -> tuple[Member, ...]:
+    """A training for each of the pairs."""
+    return named((f"{text}: {label}", None, _one(config, text, model)) for text, label, model in pairs(config))
 
 
 def _one(config: Config, text: str, model: ModelConfig) -> TrainingConfig:

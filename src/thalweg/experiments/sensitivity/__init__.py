@@ -1,0 +1,1 @@
+"""Sensitivity: how much do networks that were trained differently react to their inputs?"""
