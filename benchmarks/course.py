@@ -60,7 +60,7 @@ def pictures(root: Path) -> None:
     """The first figure of every experiment, as it was found at the scale of the course."""
     for run in find_runs(root):
         if run.state == "complete" and run.config == find(run.experiment).preset("course").model_dump(mode="json"):
-            load_findings(run).figures[0].save(DOCS / "pictures" / f"{run.experiment}.png")
+            load_findings(run).figures[0].save(DOCS / "pictures" / f"{run.experiment}.png", dpi=120)
 
 
 def main() -> None:

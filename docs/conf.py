@@ -30,6 +30,8 @@ html_theme = "furo"
 html_title = "Thalweg"
 html_static_path: list[str] = []
 
+suppress_warnings = ["ref.python"]  # a short name such as Plan in a signature, which two packages have
+
 myst_enable_extensions = ["deflist", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
