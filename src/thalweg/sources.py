@@ -42,7 +42,7 @@ def without_unset(data: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     >>> without_unset({"kind": "mlp", "source": None, "args": {}}, ("source", "args"))
     {'kind': 'mlp'}
     """
-    return {name: value for name, value in data.items() if name not in names or value not in (None, {})}
+    return {name: value for name, value in data.items() if name not in names or value not in (None, {}, (), [])}
 
 
 _CODE = re.compile(r"(?P<path>.+\.py|python):(?P<name>[A-Za-z_]\w*)")

@@ -15,10 +15,11 @@ from thalweg.analysis.around import around
 from thalweg.analysis.costs import Costs, measured
 from thalweg.analysis.curving import curvature
 from thalweg.analysis.part import Analysis, Part, failure
-from thalweg.analysis.path import path, with_buffers
+from thalweg.analysis.path import path
 from thalweg.analysis.planning import Plan, Stage, plan
 from thalweg.analysis.point import point
 from thalweg.analysis.robust import robustness
+from thalweg.checkpoints import with_buffers
 from thalweg.declared import declared
 from thalweg.errors import InputError
 from thalweg.objective import Objective

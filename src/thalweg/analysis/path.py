@@ -15,6 +15,7 @@ from thalweg.analysis.around import light
 from thalweg.analysis.costs import some
 from thalweg.analysis.part import Part, failure, spoken
 from thalweg.analysis.planning import Stage
+from thalweg.checkpoints import with_buffers
 from thalweg.curvature import eigenpairs, hessian_operator, trace
 from thalweg.errors import InputError
 from thalweg.figures import Axis, Figure, Line, Panel, Scatter
@@ -153,12 +154,6 @@ def path(objective: Objective, recording: Recording, stage: Stage) -> Part:
         left_out=tuple(dict.fromkeys(left_out)),
         spent={"products": len(steps) * (settings["products"] + settings["trace"])},
     )
-
-
-def with_buffers(objective: Objective, recording: Recording, place: int) -> Objective:
-    """The objective with the buffers of one checkpoint."""
-    buffers = recording.snapshots.buffers(place)
-    return objective.with_buffers({name: value[0] for name, value in buffers.items()}) if buffers else objective
 
 
 def _numbers(own: Objective, theta: Tensor, settings: dict[str, int], left_out: list[str]) -> dict[str, float]:

@@ -24,7 +24,17 @@ from thalweg._lazy import lazy
 if TYPE_CHECKING:
     from thalweg.checkpoints.finding import Source, find
     from thalweg.checkpoints.loading import load, restore
+    from thalweg.checkpoints.marking import checked, label, marked
+    from thalweg.checkpoints.recording import record, with_buffers
 
-__all__ = ["Source", "find", "load", "restore"]
+__all__ = ["Source", "checked", "find", "label", "load", "marked", "record", "restore", "with_buffers"]
 
-__getattr__, __dir__ = lazy(__name__, {"finding": "Source find", "loading": "load restore"})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "finding": "Source find",
+        "loading": "load restore",
+        "marking": "checked label marked",
+        "recording": "record with_buffers",
+    },
+)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from thalweg.objective import Objective
-    from thalweg.runs import MemoryRecording, Recording, Run
+    from thalweg.runs import MemoryRecording, Run
     from thalweg.subjects import Subject
 
 __all__ = ["analyze", "finish", "import_checkpoints"]
@@ -38,7 +38,7 @@ def import_checkpoints(options: argparse.Namespace) -> None:
         say(f"imported already: {run.path}")
         return
     with watched(), run.writing():
-        _copied(recording, run.recording(), objectives)
+        checkpoints.record(recording, run.recording(), objectives)
         run.complete()
     steps = recording.steps.tolist()
     said = recording.meta["steps"]
@@ -159,17 +159,3 @@ def _created(
         data_checksum=subject.task().checksum if options.data else None,
         command=shlex.join(["thalweg", COMMANDS[experiment], *options.typed]),
     )
-
-
-def _copied(source: Recording, target: Recording, objectives: Mapping[str, Objective]) -> None:
-    """Every checkpoint with loss and metrics, as a training would have recorded them."""
-    for place, (step, epoch) in enumerate(zip(source.steps.tolist(), source.epochs.tolist(), strict=True)):
-        theta, buffers = source.snapshots[place], source.snapshots.buffers(place)
-        metrics = {
-            f"{name}_{key}": value
-            for name, objective in objectives.items()
-            for key, value in objective.metrics(theta.to(objective.dtype), buffers).items()
-        }
-        target.append(step, epoch, theta, metrics, buffers)
-        target.commit({}, {"step": step})
-    target.finish(meta=source.meta)

@@ -32,6 +32,8 @@ def check_fields(experiment: Experiment, given: Iterable[str], options: str, com
         whole = f"{experiment.config.SHORT[head]}{dot}{rest}" if head in experiment.config.SHORT else plain
         if named(plain, known) or named(whole, known):
             continue
+        if plain in experiment.config.REFUSES:
+            raise InputError(f"--{plain} has no place in {experiment.name}: {experiment.config.REFUSES[plain]}")
         if plain in FOLDERS:
             raise InputError(f"unknown option '--{name}': --root names the folder that keeps the runs")
         all_names = [*fields, *re.findall(r"^  (--\w+) ", options, re.MULTILINE)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.sizes import check_precision, snapshots, trained
-from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.experiments.shared.weights import MeasuredConfig
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -25,8 +27,10 @@ def rate_name(lr: float) -> str:
     return f"{lr:g}".replace("+", "")
 
 
-class Config(TrainingConfig):
+class Config(MeasuredConfig):
     """Settings of `edge-of-stability`."""
+
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"checkpoint": {"replicas": 1, "learning_rates": ()}}
 
     learning_rates: tuple[float, ...] = (0.5, 1.0, 2.0)
     """The learning rates η (`training.lr` is refused); every replica starts from the same weights for each."""
@@ -36,6 +40,9 @@ class Config(TrainingConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
+        if self.checkpoint and len(self.learning_rates) != 1:
+            words = "the one with which the checkpoints were trained"
+            raise InputError(f"learning_rates must be {words}, found {self.learning_rates}")
         if not self.learning_rates or not all(0 < lr < math.inf for lr in self.learning_rates):
             raise InputError(f"learning_rates must be positive, at least one, found {self.learning_rates}")
         if len(set(self.learning_rates)) < len(self.learning_rates):
@@ -56,15 +63,19 @@ class Config(TrainingConfig):
             raise InputError(f"training.stop must be None for paths of one length, found '{self.training.stop}'")
         return self
 
+    def untrained(self) -> Recipe:
+        """Of the recipe only the optimizer counts, for its limit."""
+        return self.training
+
     def stages(self) -> list[Stage]:
         """The path of every learning rate, and the sharpness along it."""
         found: list[Stage] = []
-        places = snapshots(self.training, trained(self.data, self.model)[1])
+        places = len(self.checkpoint) or snapshots(self.training, trained(self.data, self.model)[1])
         for lr in self.learning_rates:
             found.append(Training(f"lr-{rate_name(lr)}", self.model_copy(update={"training": self.recipe(lr)})))
             products = PRODUCTS * places * self.replicas
             found.append(Passes(f"sharpness-{rate_name(lr)}", self, products=products))
-        return found
+        return self.measured(found)
 
     def recipe(self, lr: float) -> Recipe:
         """How it is trained with one learning rate."""

@@ -24,6 +24,7 @@ from thalweg.experiments.edge_of_stability.config import Config
 from thalweg.experiments.edge_of_stability.measure import measure
 from thalweg.experiments.edge_of_stability.report import report
 from thalweg.experiments.shared.training import recipe_words, set_up
+from thalweg.experiments.shared.weights import weights_words
 
 if TYPE_CHECKING:
     from thalweg.experiments.framework.findings import Findings
@@ -37,4 +38,6 @@ def run(config: Config, run: Run) -> Findings:
     setup = set_up(config, run)
     length = recipe_words(config.recipe(1.0), setup.objective.samples).rpartition(", ")[2]
     setting = f"{setup.network} on {setup.task.label}, full batch, {length}"
+    if config.checkpoint:
+        setting = weights_words(config, setup).rstrip(".")
     return report(measure(config, setup, run), setting)

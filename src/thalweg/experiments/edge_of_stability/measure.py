@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from thalweg.checkpoints import with_buffers
 from thalweg.curvature import eigenpairs, hessian_operator
 from thalweg.experiments.edge_of_stability.config import Config, limit, rate_name
 from thalweg.experiments.shared.training import Setup
+from thalweg.experiments.shared.weights import recorded
 from thalweg.objective import Objective
 from thalweg.progress import track
 from thalweg.runs import Recording, Run
@@ -59,19 +61,25 @@ def measure(config: Config, setup: Setup, run: Run) -> list[Path]:
     """Trains with every learning rate and measures the sharpness at every snapshot."""
     paths = []
     for lr in config.learning_rates:
-        recording = train(
-            setup.objective,
-            setup.objective.initial(config.replicas, config.seed),
-            config.recipe(lr),
-            seed=config.seed,
-            recording=run.recording(f"lr-{rate_name(lr)}"),
-            evaluate=setup.evaluate,
-        )
+        recording = _trained(config, setup, lr, run.recording(f"lr-{rate_name(lr)}"))
         measured = run.cached(
             f"sharpness-{rate_name(lr)}", lambda recording=recording: _sharpness(setup.objective, recording, config)
         )
         paths.append(_path(config.recipe(lr), recording, measured))
     return paths
+
+
+def _trained(config: Config, setup: Setup, lr: float, recording: Recording) -> Recording:
+    if config.checkpoint:
+        return recorded(config, setup, recording)
+    return train(
+        setup.objective,
+        setup.objective.initial(config.replicas, config.seed),
+        config.recipe(lr),
+        seed=config.seed,
+        recording=recording,
+        evaluate=setup.evaluate,
+    )
 
 
 def _path(recipe: Recipe, recording: Recording, measured: dict[str, np.ndarray]) -> Path:
@@ -90,11 +98,11 @@ def _path(recipe: Recipe, recording: Recording, measured: dict[str, np.ndarray])
 
 def _sharpness(objective: Objective, recording: Recording, config: Config) -> dict[str, np.ndarray]:
     """λmax at every snapshot of every replica with the residual of its Ritz pair, NaN where it diverged: (S, R)."""
-    exact = objective.double()
     steps, replicas, _ = recording.snapshots.shape
     values, residuals = np.full((steps, replicas), np.nan), np.full((steps, replicas), np.nan)
     with track("sharpness", total=steps * replicas) as advance:
         for s in range(steps):
+            exact = (with_buffers(objective, recording, s) if config.checkpoint else objective).double()
             for r in range(replicas):
                 theta = recording.snapshots[s, r].double()
                 if theta.isfinite().all() and exact.value(theta).isfinite():

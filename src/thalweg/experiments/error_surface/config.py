@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from thalweg.errors import InputError
 from thalweg.experiments.framework.stages import Passes, Stage
 from thalweg.experiments.shared.sizes import recorded, snapshots, test_samples, trained
-from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.experiments.shared.weights import MeasuredConfig
 from thalweg.limits import check_memory
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -25,7 +25,7 @@ EIGENVECTORS = 40
 PlaneName = Literal["random", "trajectory", "curvature", "saddle", "solutions"]
 
 
-class Config(TrainingConfig):
+class Config(MeasuredConfig):
     """Settings of `error-surface`."""
 
     replicas: int = Field(default=3, ge=1)

@@ -15,6 +15,7 @@ from thalweg.errors import InputError
 from thalweg.experiments.error_surface.config import Config
 from thalweg.experiments.shared.trained import run_name
 from thalweg.experiments.shared.training import Setup
+from thalweg.experiments.shared.weights import recorded
 from thalweg.landscape import Directions, Grid, PathOnPlane, Perturbation, Profile, ScatterSurface, Surface
 from thalweg.landscape.exporting import PREFIX
 from thalweg.landscape.saved import SavedSurface
@@ -99,7 +100,9 @@ class _Subject:
 
 
 def train_all(config: Config, setup: Setup, run: Run) -> Recording:
-    """Trains all replicas."""
+    """Trains all replicas, or takes the checkpoints."""
+    if config.checkpoint:
+        return recorded(config, setup, run.recording())
     return train(
         setup.objective,
         None,
@@ -127,11 +130,15 @@ def measure(config: Config, setup: Setup, recording: Recording, replicas: tuple[
         replicas=replicas,
     )
     makers: dict[str, Callable[[_Subject], Any]] = {"visited": _visited, "parameters": _parameters, "line": _line}
+    several = {"visited", "line"} & set(config.parts)
+    asked = set(config.parts) - (several if len(subject.path) < 2 else set())
     parts = {
-        name: run.cached(name, lambda make=make: make(subject)) if name in config.parts else None
+        name: run.cached(name, lambda make=make: make(subject)) if name in asked else None
         for name, make in makers.items()
     }
     planes, refused = [], []
+    if several - asked:
+        refused.append("The weights visited and the line between them need several checkpoints, found one.")
     for key in config.planes if "planes" in config.parts else ():
         try:
             planes.append(run.cached(f"plane-{key}", lambda key=key: _plane(subject, key)))

@@ -12,6 +12,7 @@ from thalweg.experiments.error_surface.measure import Measured, Plane, Visited
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.trained import Trained, run_name
 from thalweg.experiments.shared.training import Setup, recipe_words
+from thalweg.experiments.shared.weights import weights_words
 from thalweg.figures.scales import number
 from thalweg.landscape import Perturbation, Profile
 from thalweg.landscape.exporting import export
@@ -95,6 +96,8 @@ def _headline(numbers: dict[str, Any]) -> list[str]:
 
 
 def _training(config: Config, setup: Setup, found: Trained) -> str:
+    if config.checkpoint:
+        return weights_words(config, setup)
     done = found.replicas
     return (
         f"{counted(config.replicas, 'training')} of the network {setup.network} on {setup.task.label}: "

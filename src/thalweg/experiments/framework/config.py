@@ -36,7 +36,14 @@ class ExperimentConfig(BaseModel):
     """Short for a table in another place: ``--model`` of an experiment that has one for each of its cases."""
 
     RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {}
-    """Table -> fields that speak of what is built in, and their values where the user names a source of their own."""
+    """Table -> fields that speak of what is built in, and their values where the user names a source of their own; also
+    of a field that takes the place of others."""
+
+    REFUSES: ClassVar[Mapping[str, str]] = {
+        "checkpoint": "this experiment compares trainings and makes them itself; trajectory, error-surface, spectrum, "
+        "interpolation, sharpness and edge-of-stability measure checkpoints, and `thalweg analyze` any"
+    }
+    """Fields of other experiments -> why this one has none."""
 
     seed: int = Field(default=0, ge=0, lt=2**32)  # what NumPy's older generators take, t-SNE's among them
     """Seed of everything random: data, initial weights, batch order, dropout, probes."""

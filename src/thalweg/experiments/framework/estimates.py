@@ -105,7 +105,8 @@ def faster(experiment: Experiment, config: ExperimentConfig, seconds: float) -> 
         seconds: How long it takes.
     """
     quick = experiment.preset("quick")
-    if seconds < LONG or config == quick or config.sources:  # the presets know nothing of what is the user's own
+    own = config.sources or value(config, "checkpoint")  # the presets know nothing of what is the user's own
+    if seconds < LONG or config == quick or own:
         return ""
     shorter = estimate(quick)
     if not shorter.known or shorter.seconds > seconds / 2:

@@ -94,8 +94,10 @@ def override(config: C, changes: Mapping[str, object]) -> C:
             raise InputError(f"field '{name}' must be given once, found {spelled[name]} and {key}")
         spelled[name] = key
     data = config.model_dump()
-    for name, key in sorted(spelled.items(), key=lambda pair: not pair[0].endswith(f".{SOURCE}")):  # sources first
+    for name, key in sorted(spelled.items(), key=lambda pair: not _replaces(pair[0], config)):  # these first
         row = named(name, known)
+        if row is None and isinstance(config, ExperimentConfig) and name in config.REFUSES:
+            raise InputError(f"{name} has no place here: {config.REFUSES[name]}")
         if row is None:
             raise InputError(
                 f"unknown field '{key}'{closest(name, list(known)) or ', see `thalweg run EXPERIMENT --help`'}"
@@ -103,6 +105,8 @@ def override(config: C, changes: Mapping[str, object]) -> C:
         found = _converted(changes[key], row, key)
         if name.endswith(f".{SOURCE}") and found is not None:
             _replace(data, name.removesuffix(f".{SOURCE}"), config, spelled)
+        elif _replaces(name, config) and found and not value(config, name):
+            _reset(data, name, config, spelled)
         _assign(data, name.split("."), found)
     return validated(type(config), data, spelled)
 
@@ -227,6 +231,16 @@ def _replace(data: dict[str, Any], table: str, config: BaseModel, given: Mapping
     if value(config, f"{table}.{SOURCE}") is not None:
         return
     _assign(data, table.split("."), {})
+    _reset(data, table, config, given)
+
+
+def _replaces(name: str, config: BaseModel) -> bool:
+    """Whether a field takes the place of others."""
+    return name.endswith(f".{SOURCE}") or (isinstance(config, ExperimentConfig) and name in config.RESETS)
+
+
+def _reset(data: dict[str, Any], table: str, config: BaseModel, given: Mapping[str, str]) -> None:
+    """Give the fields that another one takes the place of the values that they then have, where none is given."""
     resets = config.RESETS.get(table, {}) if isinstance(config, ExperimentConfig) else {}
     for name, default in resets.items():
         if not any(one == name or one.startswith(f"{name}.") for one in given):

@@ -10,10 +10,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from thalweg.checkpoints import label
 from thalweg.errors import InputError
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.sizes import built, check_precision, check_recipe, test_samples, trained
 from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.experiments.shared.weights import RESETS, MeasuredConfig
 from thalweg.figures.scales import number
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
@@ -39,7 +41,7 @@ class Comparison:
     recipes: tuple[Recipe, Recipe]
 
 
-class Config(TrainingConfig):
+class Config(MeasuredConfig):
     """Settings of `interpolation`."""
 
     batch_sizes: tuple[int, ...] = (64, 1024)
@@ -87,7 +89,11 @@ class Config(TrainingConfig):
     curve_training: Recipe = Recipe(lr=1e-2, steps=1000, batch_size=128, schedule="linear", final=0.01)
     """How the bends are trained."""
 
-    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"model": {"align": False}}
+    COUNT: ClassVar[tuple[int, int | None]] = (2, 2)
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "model": {"align": False},
+        "checkpoint": {**RESETS, "batch_sizes": (), "learning_rates": ()},
+    }
 
     @model_validator(mode="after")
     def _two_solutions(self) -> Config:
@@ -101,7 +107,10 @@ class Config(TrainingConfig):
         check_precision(self.dtype, dict(self.curve_training), "curve_training.")
         if self.curve_training.stop is not None:
             raise InputError(f"curve_training.stop must be None for a curve, found '{self.curve_training.stop}'")
-        if not self.batch_sizes and not self.learning_rates:
+        if self.checkpoint and (self.batch_sizes or self.learning_rates):
+            words = "checkpoints, which are the two solutions"
+            raise InputError(f"batch_sizes and learning_rates must be none with {words}")
+        if not self.checkpoint and not self.batch_sizes and not self.learning_rates:
             raise InputError("batch_sizes or learning_rates must be two values, found none of both")
         return self
 
@@ -129,7 +138,7 @@ class Config(TrainingConfig):
                 bend = self.model_copy(update={"training": self.curve_training})
                 found.append(Training(f"{one.name}-bends", bend, evaluated=False))
                 found.append(Passes(f"{one.name}-curve", self, values=line, precise=False))
-        return found
+        return self.measured(found)
 
     def check_sizes(self, root: str | Path) -> None:
         """Refuse also places that do not tell the two solutions apart, and networks that cannot be aligned."""
@@ -149,6 +158,10 @@ class Config(TrainingConfig):
 
 def comparisons(config: Config) -> list[Comparison]:
     """The comparisons that a configuration asks for."""
+    if config.checkpoint:
+        first, second = map(label, config.checkpoint)
+        names = (first, second) if first != second else (f"{first} (first)", f"{second} (second)")
+        return [Comparison("checkpoints", "checkpoint", names, (config.training, config.training))]
     out = []
     for name, field, title, word in (
         ("batch-size", "batch_size", "batch size", "batch"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from thalweg.experiments.interpolation.config import Comparison, Config, comparisons
 from thalweg.experiments.shared.training import Setup
+from thalweg.experiments.shared.weights import recorded
 from thalweg.landscape import Profile, align, connect, follow, interpolate, valley, with_ends
 from thalweg.landscape.evaluating import Evaluator
 from thalweg.results import Stored
@@ -97,6 +98,10 @@ def measure(config: Config, setup: Setup, run: Run) -> list[Pairs]:
     trained: dict[tuple[int, Recipe], Recording] = {}  # a solution that stands in both comparisons is trained once
     out = []
     for one in comparisons(config):
+        if config.checkpoint:
+            sides = [_saved(config, setup, run, side) for side in (0, 1)]
+            out.append(_pairs(config, setup, one, sides, run))
+            continue
         sides = []
         for side, recipe in enumerate(one.recipes):
             if (side, recipe) not in trained:
@@ -112,6 +117,12 @@ def _trained(config: Config, setup: Setup, recipe: Recipe, side: int, run: Run, 
     start = setup.objective.initial(config.replicas, config.seed, first=0 if config.start == "shared" else first)
     options = {"seed": config.seed, "recording": run.recording(name), "evaluate": setup.evaluate, "first": first}
     return train(setup.objective, start, recipe, **options)
+
+
+def _saved(config: Config, setup: Setup, run: Run, side: int) -> Recording:
+    """One of two checkpoints."""
+    alone = config.model_copy(update={"checkpoint": config.checkpoint[side : side + 1]})
+    return recorded(alone, setup, run.recording(f"checkpoints-{side + 1}"))
 
 
 def _pairs(config: Config, setup: Setup, one: Comparison, sides: list[Recording], run: Run) -> Pairs:

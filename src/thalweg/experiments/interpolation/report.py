@@ -9,6 +9,7 @@ from thalweg.experiments.interpolation.config import Config
 from thalweg.experiments.interpolation.figures import figures
 from thalweg.experiments.interpolation.measure import Pairs, Way
 from thalweg.experiments.shared.training import Setup, recipe_words
+from thalweg.experiments.shared.weights import weights_words
 from thalweg.figures.scales import number
 from thalweg.results.words import counted, percent, range_words
 
@@ -24,6 +25,8 @@ def report(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
         f"every network from {start}; α = 0 is the first of a pair, α = 1 the second; numbers are medians over the "
         f"pairs, in brackets lowest and highest.{statistics}"
     )
+    if config.checkpoint:
+        what = f"{weights_words(config, setup)} α = 0 is the first, α = 1 the second.{statistics}"
     statements = [*_headline(compared), what]
     tables: dict[str, list[dict[str, Number]]] = {"Comparisons": [], "Ways": [], "Pairs": []}
     numbers: dict[str, Number] = {}
@@ -32,7 +35,9 @@ def report(config: Config, setup: Setup, compared: list[Pairs]) -> Findings:
         title, key = one.comparison.title.capitalize(), one.comparison.name.replace("-", "_")
         warnings += [f"{title}: {sentence}" for sentence in one.lost]
         numbers[f"{key}_pairs"] = len(one.kept)
-        first, second = (recipe_words(recipe, setup.task.samples) for recipe in one.comparison.recipes)
+        first, second = config.checkpoint or (
+            recipe_words(recipe, setup.task.samples) for recipe in one.comparison.recipes
+        )
         tables["Comparisons"].append({"comparison": one.comparison.title, "first": first, "second": second})
         if one.line is None:
             statements.append(f"{title}: no pair of networks was completed.")

@@ -33,12 +33,17 @@ def described(trained: Members, table: pl.DataFrame) -> pl.DataFrame:
 
 def field_words(config: Varied) -> str:
     """The varied field as an axis or a sentence calls it."""
+    if config.saved:
+        return "checkpoint"
     return config.vary.rpartition(".")[2].replace("_", " ")
 
 
 def setting(config: Varied, table: pl.DataFrame) -> str:
     """What was trained on what, what varies, and what all trainings have in common: epochs or steps."""
     network, task = table["network"][0], table["task"][0]
+    if config.saved:
+        which = counted(len(config.saved), "checkpoint")
+        return f"Nothing was trained: {network} on {task} with the weights of {which}."
     others = table["network"].n_unique() - 1
     more = f" (and {counted(others, 'other')})" if others else ""
     parts = shared.groups(table)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import field_validator, model_validator
 
 from thalweg._lazy import polars as pl
+from thalweg.checkpoints import label
 from thalweg.errors import InputError, nearest
 from thalweg.experiments.framework.fields import named as row_of
 from thalweg.experiments.framework.fields import rows, value
@@ -24,6 +25,7 @@ from thalweg.experiments.framework.options import override, toml_value
 from thalweg.experiments.framework.stages import Stage, Training
 from thalweg.experiments.shared import subjects, training
 from thalweg.experiments.shared.training import Setup, TrainingConfig
+from thalweg.experiments.shared.weights import recorded
 from thalweg.figures.scales import number
 from thalweg.progress import track
 
@@ -134,6 +136,8 @@ def members(config: Varied) -> tuple[Member, ...]:
         plain = isinstance(found, int | float) and not isinstance(found, bool)
         return f"{field} {number(found) if plain else found}", float(found) if plain else None, one
 
+    if config.saved:
+        return named((label(one), None, config.model_copy(update={"checkpoint": (one,)})) for one in config.saved)
     if not config.values:
         return named([entry(config)])
     return named(entry(override(config, {config.vary: item, "values": ()})) for item in config.values)
@@ -170,6 +174,8 @@ class Members:
         from thalweg.training import train
 
         setup, config = self.setup(member), member.config
+        if config.saved:
+            return setup, recorded(config, setup, self.run.recording(member.name))
         theta = setup.objective.initial(config.replicas, config.seed)
         recording = train(
             setup.objective,

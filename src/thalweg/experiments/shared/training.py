@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
+from thalweg import checkpoints
 from thalweg._lazy import torch
 from thalweg.errors import InputError
 from thalweg.experiments.framework.config import ExperimentConfig
@@ -34,6 +35,7 @@ from thalweg.training.recipe import Recipe
 if TYPE_CHECKING:
     from thalweg.objective import Objective
     from thalweg.runs import Run
+    from thalweg.subjects import Subject
     from thalweg.tasks import Task
 
 MEMORY = 2**30  # bytes for pieces and for graphs that are kept: what an experiment takes is the same everywhere
@@ -78,7 +80,7 @@ class TrainingConfig(ExperimentConfig):
 
     @model_serializer(mode="wrap")
     def _without_unset(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return without_unset(plain(self), ("metrics",))
+        return without_unset(plain(self), ("metrics", "checkpoint"))
 
     @model_validator(mode="after")
     def _representable(self) -> TrainingConfig:
@@ -97,6 +99,11 @@ class TrainingConfig(ExperimentConfig):
         if self.data.source is None and self.loss in ("cross-entropy", "nll") and not is_classification(self.data):
             raise InputError(f"loss must be mse or auto for a task whose targets are values, found {self.loss}")
         return self
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """Checkpoints that are measured in place of a training; none where the experiment takes none."""
+        return ()
 
     def trainings(self) -> list[TrainingConfig]:
         """The trainings of a run, one configuration each."""
@@ -173,8 +180,19 @@ def build(config: TrainingConfig, data: Task) -> Setup:
     options = {"l2": config.l2, "dtype": getattr(torch, config.dtype), "device": config.device, "memory": MEMORY}
     with named_in("model", ModelConfig):
         made = subject(data, config.model, config.loss, config.metrics, config.data.source or "")
+        if config.saved:
+            made = _restored(made, config.saved[-1])
     evaluate = made.objectives(**options)
     return Setup(data, evaluate["train"], evaluate, described(config.model, data))
+
+
+def _restored(made: Subject, saved: str) -> Subject:
+    """The subject with the frozen parameters of a checkpoint, which θ does not hold."""
+    module = made.module()
+    if all(parameter.requires_grad for parameter in module.parameters()):
+        return made
+    checkpoints.restore(module, checkpoints.checked([saved])[0])
+    return replace(made, model=module, model_args={}, name=made.label)
 
 
 def stop_words(recipe: Recipe) -> str:

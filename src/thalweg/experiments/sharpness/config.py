@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from thalweg.experiments.framework.stages import Passes, Stage, Training
 from thalweg.experiments.shared.members import Varied, members
+from thalweg.experiments.shared.weights import RESETS, MeasuredConfig
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -16,8 +20,10 @@ GRADIENTS, PRODUCTS = 150, 60
 """Gradients, and products of the Hessian with a vector, that the measures of one network take, about."""
 
 
-class Config(Varied):
+class Config(MeasuredConfig, Varied):
     """Settings of `sharpness`."""
+
+    RESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"checkpoint": {**RESETS, "values": ()}}
 
     samples: int | None = Field(default=None, ge=1)
     """Training samples on which everything is measured, drawn once for all networks; default all."""
@@ -63,7 +69,7 @@ class Config(Varied):
                 "samples": self.samples,
             }
             found += [Training(member.name, member.config), Passes(f"measured-{member.name}", member.config, **counts)]
-        return found
+        return self.measured(found)
 
     def numbers(self, parameters: int) -> dict[str, float]:
         """The basis of the random subspace."""

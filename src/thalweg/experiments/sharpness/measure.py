@@ -71,6 +71,8 @@ def measure(config: Config, run: Run) -> pl.DataFrame:
         return _columns(config, setup, theta, partial(_keep, run, member.name))
 
     frame = table(trained, kept)
+    if config.checkpoint:  # where they started is not known
+        return measures.described(trained, frame)
     travelled = []
     for member in trained.members:
         snapshots = run.recording(member.name).snapshots

@@ -30,7 +30,12 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
     answer, *more = ranked.sentences
     first, last = measures.ends(table, "epsilon") or ("", "")
     change = first if first == last else f"{first} and {last}"
-    statements = [answer, measures.setting(config, table), *more, f"At the end, the ε-sharpness is {change}."]
+    statements = [
+        answer,
+        measures.setting(config, table),
+        *more,
+        f"At {'the checkpoints' if config.checkpoint else 'the end'}, the ε-sharpness is {change}.",
+    ]
     pictures = [figures.twins(config, table, x), *figures.by_definition(table, x, names), *ranked.figures]
     tables = {"Settings": measures.rows(table, names)} | ranked.tables
     numbers = measures.flat(table, [*METRICS, *names], ranked.rows)

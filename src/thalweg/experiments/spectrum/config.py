@@ -6,7 +6,7 @@ from pydantic import Field
 
 from thalweg.experiments.framework.stages import Passes, Stage
 from thalweg.experiments.shared.sizes import built, trained
-from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.experiments.shared.weights import MeasuredConfig
 from thalweg.models.config import ModelConfig
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -16,6 +16,9 @@ __all__ = ["PLACES", "PRESETS", "Config"]
 PLACES = ("start", "end")
 """Of the training, where the curvature is measured."""
 
+FIRST_LAST = ("first checkpoint", "last checkpoint")
+"""The same of checkpoints."""
+
 COUNTED = 16_750
 """Parameters up to which signs are counted in whole Hessians; a Hessian and its eigenvalues take as long as a product
 for every ten parameters, about."""
@@ -24,7 +27,7 @@ LARGEST = 150
 """Products with a vector that the largest eigenvalues of both matrices take, about."""
 
 
-class Config(TrainingConfig):
+class Config(MeasuredConfig):
     """Settings of `spectrum`."""
 
     probes: int = Field(default=10, ge=2, le=10_000)
@@ -39,6 +42,13 @@ class Config(TrainingConfig):
     exact_up_to: int = Field(default=3000, ge=0)
     """All eigenvalues are computed for at most so many parameters; signs are estimated beyond 16,750."""
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the curvature is measured -> the same in words."""
+        if not self.checkpoint:
+            return {place: f"{place} of training" for place in PLACES}
+        return {"end": "checkpoint"} if len(self.checkpoint) == 1 else dict(zip(PLACES, FIRST_LAST, strict=True))
+
     def stages(self) -> list[Stage]:
         """The training, densities at its two ends and of every layer, the largest eigenvalues, and the signs."""
         from thalweg.objective import ParameterLayout  # torch
@@ -47,14 +57,14 @@ class Config(TrainingConfig):
         steps = self.probes * min(self.steps, parameters)
         names = ParameterLayout.of(built(self.data, self.model)).names
         layers = dict.fromkeys(name.rpartition(".")[0] or "all" for name in names)
-        densities = [f"density-{kind}-{place}" for place in PLACES for kind in ("hessian", "ggn")]
+        densities = [f"density-{kind}-{place}" for place in self.places for kind in ("hessian", "ggn")]
         densities += [f"density-layer-{name}" for name in layers]
         found = [*super().stages(), *(Passes(name, self, products=steps) for name in densities)]
         found += [Passes(f"largest-{kind}", self, products=LARGEST / 2) for kind in ("hessian", "ggn")]
         counted = parameters <= COUNTED
         signs = max(2.0, parameters / 5) if counted else 2 * steps
-        keys = [f"signs-{place}-{r + 1}" for place in PLACES for r in range(self.replicas)]
-        return [*found, *(Passes(key, self, products=signs) for key in keys)]
+        keys = [f"signs-{place}-{r + 1}" for place in self.places for r in range(self.replicas)]
+        return self.measured([*found, *(Passes(key, self, products=signs) for key in keys)])
 
     def numbers(self, parameters: int) -> dict[str, float]:
         """The whole Hessian and the workspace of its eigenvalues."""

@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thalweg.experiments.shared.training import recipe_words, set_up
+from thalweg.experiments.shared.weights import weights_words
 from thalweg.experiments.spectrum.config import Config
 from thalweg.experiments.spectrum.measure import measure
 from thalweg.experiments.spectrum.report import report
@@ -41,6 +42,6 @@ __all__ = ["run"]
 def run(config: Config, run: Run) -> Findings:
     """Trains, then measures the curvature at the first and the last weights."""
     setup = set_up(config, run)
-    words = recipe_words(config.training, setup.objective.samples)
+    words = f"{setup.network} on {setup.task.label}, {recipe_words(config.training, setup.objective.samples)}"
     found = measure(config, setup, run)
-    return report(config, found, f"{setup.network} on {setup.task.label}, {words}", setup.objective.kinks)
+    return report(config, found, weights_words(config, setup) if config.checkpoint else words, setup.objective.kinks)

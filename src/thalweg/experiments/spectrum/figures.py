@@ -16,25 +16,26 @@ def figures(config: Config, found: Measured) -> tuple[Figure, ...]:
     """All figures, the main one first."""
     shape = config.probes, config.steps
     places = [
-        (f"{place} of training", [one.estimate.spectrum(name, one.eigenvalues) for name, one in densities.items()])
+        (config.places[place], [one.estimate.spectrum(name, one.eigenvalues) for name, one in densities.items()])
         for place, densities in found.densities.items()
     ]
     layers = [(name, [one.estimate.spectrum(name, one.eigenvalues)]) for name, one in found.layers.items()]
     largest = {MATRICES[kind][0]: (flat(one.values), flat(one.residuals)) for kind, one in found.largest.items()}
-    caption = "The largest eigenvalues at the end of training, by Lanczos; error bars: residuals."
+    end = f"at the {config.places['end']}"
+    caption = f"The largest eigenvalues {end}, by Lanczos; error bars: residuals."
     return (
         density_figure("density", "Density of the eigenvalues", places, *shape),
         ranked_figure(largest, "Largest eigenvalues", caption),
-        density_figure("layers", "Density by layer at the end of training", layers, *shape),
-        _signs(found),
+        density_figure("layers", f"Density by layer {end}", layers, *shape),
+        _signs(config, found),
     )
 
 
-def _signs(found: Measured) -> Figure:
+def _signs(config: Config, found: Measured) -> Figure:
     """Signs of every run, at the start and at the end."""
     names, panels = [f"run {r + 1}" for r in found.fine], []
     for place, ratios in found.signs.items():
         counts = {name: flat([float(getattr(one, name)) for one in ratios]) for name in SIGNS}
-        panels.append(signs_panel(counts, names, f"{place} of training"))
+        panels.append(signs_panel(counts, names, config.places[place]))
     caption = "Eigenvalues of the Hessian that are certainly positive, certainly negative, or inside the zero band."
     return Figure("signs", "Signs of the eigenvalues", caption, tuple(panels), share_y=True)

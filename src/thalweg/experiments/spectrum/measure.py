@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg._short import short
+from thalweg.checkpoints import with_buffers
 from thalweg.curvature import (
     Eigenpairs,
     MinimalRatio,
@@ -24,13 +25,14 @@ from thalweg.curvature import (
     spectral_density,
 )
 from thalweg.experiments.shared.training import Setup
-from thalweg.experiments.spectrum.config import PLACES, Config
+from thalweg.experiments.shared.weights import recorded
+from thalweg.experiments.spectrum.config import Config
 from thalweg.objective import Objective
 from thalweg.objective.stack_hessian import Curvature
 from thalweg.progress import track
 from thalweg.results import Stored
 from thalweg.results.words import counted
-from thalweg.runs import Run
+from thalweg.runs import Recording, Run
 from thalweg.training import train
 
 __all__ = ["MATRICES", "Density", "Measured", "measure"]
@@ -86,7 +88,32 @@ class Measured:
 
 def measure(config: Config, setup: Setup, run: Run) -> Measured:
     """Trains, then measures."""
-    recording = train(
+    recording = _trained(config, setup, run)
+    objective = setup.objective.double()
+    fine = [r for r, entry in enumerate(recording.status) if entry["status"] == "completed"]
+    if not fine:
+        return Measured((), objective.size, {}, {}, {}, {})
+    places = {place: _at(config, objective, recording, fine, place) for place in config.places}
+    objective, end = places["end"][0], places["end"][1][0]
+    densities = {
+        place: {
+            words: run.cached(f"density-{kind}-{place}", partial(_whole, config, one, theta[0], kind, make))
+            for kind, (words, make) in matrices(objective).items()
+        }
+        for place, (one, theta) in places.items()
+    }
+    layers = _layers(config, objective, end, run)
+    largest = {
+        kind: run.cached(f"largest-{kind}", partial(_largest, config, objective, end, make))
+        for kind, (_, make) in matrices(objective).items()
+    }
+    return Measured(tuple(fine), objective.size, densities, layers, largest, _signs(places, run))
+
+
+def _trained(config: Config, setup: Setup, run: Run) -> Recording:
+    if config.checkpoint:
+        return recorded(config, setup, run.recording())
+    return train(
         setup.objective,
         setup.objective.initial(config.replicas, config.seed),
         config.training,
@@ -94,25 +121,15 @@ def measure(config: Config, setup: Setup, run: Run) -> Measured:
         recording=run.recording(),
         evaluate=setup.evaluate,
     )
-    objective = setup.objective.double()
-    fine = [r for r, entry in enumerate(recording.status) if entry["status"] == "completed"]
-    if not fine:
-        return Measured((), objective.size, {}, {}, {}, {})
-    places = [recording.snapshots[s][fine].double().to(objective.device) for s in (0, -1)]
-    end = places[1][0]
-    densities = {
-        place: {
-            words: run.cached(f"density-{kind}-{place}", partial(_whole, config, objective, theta[0], kind, make))
-            for kind, (words, make) in matrices(objective).items()
-        }
-        for place, theta in zip(PLACES, places, strict=True)
-    }
-    layers = _layers(config, objective, end, run)
-    largest = {
-        kind: run.cached(f"largest-{kind}", partial(_largest, config, objective, end, make))
-        for kind, (_, make) in matrices(objective).items()
-    }
-    return Measured(tuple(fine), objective.size, densities, layers, largest, _signs(objective, places, run))
+
+
+def _at(
+    config: Config, objective: Objective, recording: Recording, fine: list[int], place: str
+) -> tuple[Objective, Tensor]:
+    """The loss and the weights at the first or the last snapshot; running statistics are those of a checkpoint."""
+    snapshot = 0 if place == "start" else len(recording.snapshots) - 1
+    here = with_buffers(objective, recording, snapshot) if config.checkpoint else objective
+    return here, recording.snapshots[snapshot][fine].double().to(objective.device)
 
 
 def _whole(config: Config, objective: Objective, theta: Tensor, kind: Curvature, make: Make) -> Density:
@@ -148,12 +165,12 @@ def _largest(config: Config, objective: Objective, theta: Tensor, make: Make) ->
     return replace(pairs, vectors=pairs.vectors[:0])  # as large as the network each, and nobody reads them
 
 
-def _signs(objective: Objective, places: list[Tensor], run: Run) -> dict[str, list[MinimalRatio]]:
+def _signs(places: dict[str, tuple[Objective, Tensor]], run: Run) -> dict[str, list[MinimalRatio]]:
     """Signs of every network at both places; each is kept as soon as it is known, for it may take minutes."""
-    found: dict[str, list[MinimalRatio]] = {place: [] for place in PLACES}
-    keys = [(place, r, theta) for place, thetas in zip(PLACES, places, strict=True) for r, theta in enumerate(thetas)]
+    found: dict[str, list[MinimalRatio]] = {place: [] for place in places}
+    keys = [(place, r, one, theta) for place, (one, thetas) in places.items() for r, theta in enumerate(thetas)]
     with track("signs of the networks at both ends", total=len(keys)) as advance:
-        for done, (place, r, theta) in enumerate(keys, 1):
+        for done, (place, r, objective, theta) in enumerate(keys, 1):
             found[place].append(run.cached(f"signs-{place}-{r + 1}", partial(minimal_ratio, objective, theta)))
             advance(done)
     return found

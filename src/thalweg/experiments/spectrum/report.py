@@ -30,9 +30,9 @@ def report(config: Config, found: Measured, setting: str, kinks: tuple[str, ...]
     if not found.fine:
         return Findings(statements=("Every run diverged.",), numbers={"completed": 0}, warnings=warnings)
     top, ggn = found.largest["hessian"], found.largest.get("ggn")
-    start, end = ({name: _column(found, place, name) for name in COLUMNS} for place in ("start", "end"))
+    end = {name: _column(found, "end", name) for name in COLUMNS}
     size = found.size
-    estimated = found.signs["start"][0].method == "estimate"
+    estimated = found.signs["end"][0].method == "estimate"
     if kinks:
         warnings.append(f"The model is piecewise linear ({', '.join(kinks)}): its Hessian misses the kinks in between.")
     if not bool(top.converged.all()):
@@ -47,29 +47,41 @@ def report(config: Config, found: Measured, setting: str, kinks: tuple[str, ...]
         "undecided_share": float(np.median(end["undecided"])) / size,
         "completed": len(found.fine),
     }
-    first, last = (range_words(one["ratio"], percent) for one in (start, end))
-    down, up = (range_words(one["negative"] / size, percent) for one in (start, end))
+    last, up = range_words(end["ratio"], percent), range_words(end["negative"] / size, percent)
+    words = f"At the {config.places['end']}"
     doubt, band = range_words(end["undecided"] / size, percent), number(float(np.median(end["band"])))
     told = " These are estimates by stochastic Lanczos quadrature." if estimated else ""
+    run = f"run {found.fine[0] + 1}"
     beside = "" if ggn is None else f"; the largest of the Gauss–Newton matrix is {number(float(ggn.values[0]))}"
     residual = number(float(top.residuals.max()))
+    stopped = "the weights as they are" if config.checkpoint else "the place where training stopped"
     statements = (
         (
-            f"At the end of training {last} of {counted(size, 'eigenvalue')} of the Hessian are certainly positive and "
+            f"{words} {last} of {counted(size, 'eigenvalue')} of the Hessian are certainly positive and "
             f"{up} certainly negative; the largest is {number(float(top.values[0]))}."
         ),
-        f"At the start they were {first} and {down}; at the end {doubt} are undecided within ±{band}.{told}",
+        f"{_before(config, found)}{doubt} are undecided within ±{band}.{told}",
         (
             f"The {len(top.values)} largest eigenvalues of the Hessian are known to residuals of at most {residual} "
             f"({counted(top.products, 'product')}){beside}."
         ),
         (
-            f"At the end the gradient norm is {range_words(end['gradient_norm'])}, which certifies no critical point: "
-            "the signs describe the place where training stopped, not a minimum."
+            f"{words} the gradient norm is {range_words(end['gradient_norm'])}, which certifies no critical point: "
+            f"the signs describe {stopped}, not a minimum."
         ),
-        f"{setting}; densities and largest eigenvalues are those of run {found.fine[0] + 1}.",
+        setting if config.checkpoint else f"{setting}; densities and largest eigenvalues are those of {run}.",
     )
     return Findings(figures(config, found), statements, {"Signs": _rows(found)}, numbers, warnings)
+
+
+def _before(config: Config, found: Measured) -> str:
+    """The signs at the first place, and the beginning of a sentence on the last one."""
+    if "start" not in found.signs:
+        return "Of them, "
+    first = range_words(_column(found, "start", "ratio"), percent)
+    down = range_words(_column(found, "start", "negative") / found.size, percent)
+    ends = ("first checkpoint", "last") if config.checkpoint else ("start", "end")
+    return f"At the {ends[0]} they were {first} and {down}; at the {ends[1]} "
 
 
 def _column(found: Measured, place: str, name: str) -> np.ndarray:

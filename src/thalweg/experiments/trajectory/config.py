@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from thalweg.errors import InputError
 from thalweg.experiments.shared.sizes import built, has_test, snapshots, trained
-from thalweg.experiments.shared.training import TrainingConfig
+from thalweg.experiments.shared.weights import MeasuredConfig
 from thalweg.models.config import ModelConfig
 from thalweg.progress import storage
 from thalweg.tasks.config import TaskConfig
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "Config", "matching"]
 
 
-class Config(TrainingConfig):
+class Config(MeasuredConfig):
     """Settings of `trajectory`."""
+
+    COUNT: ClassVar[tuple[int, int | None]] = (2, None)
 
     layer: str | None = Field(default=None, min_length=1)
     """Glob of the parameters drawn beside the whole model, such as "3.*"; default the first layer."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from thalweg import landscape, progress
 from thalweg.errors import InputError
 from thalweg.experiments.shared.training import Setup
+from thalweg.experiments.shared.weights import recorded
 from thalweg.experiments.trajectory.config import Config, matching
 from thalweg.landscape import PCA, TSNE
 from thalweg.objective.seeds import replica_seed
@@ -108,7 +109,9 @@ class View:
 
 
 def train_all(config: Config, setup: Setup, run: Run) -> Recording:
-    """Trains all replicas."""
+    """Trains all replicas, or takes the checkpoints."""
+    if config.checkpoint:
+        return recorded(config, setup, run.recording())
     shared = setup.objective.initial(1, config.seed).expand(config.replicas, -1) if config.start == "shared" else None
     return train(
         setup.objective,

@@ -9,6 +9,7 @@ import numpy as np
 from thalweg.experiments.framework.findings import Findings
 from thalweg.experiments.shared.trained import Trained, run_name
 from thalweg.experiments.shared.training import Setup, recipe_words
+from thalweg.experiments.shared.weights import weights_words
 from thalweg.experiments.trajectory import figures
 from thalweg.experiments.trajectory.config import Config
 from thalweg.experiments.trajectory.measure import View
@@ -67,6 +68,8 @@ def _apart(config: Config, view: View) -> list[str]:
 
 
 def _what(config: Config, setup: Setup, found: Trained) -> str:
+    if config.checkpoint:
+        return weights_words(config, setup)
     done = len(found.replicas)
     completed = "" if done == config.replicas else f", of which {done} completed"
     start = "its own initial weights" if config.start == "own" else "the same initial weights"
