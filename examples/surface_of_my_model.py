@@ -3,7 +3,7 @@ The surface around a model of one's own
 =======================================
 
 A trained network, its loss in a plane of two random directions with the norms of its filters (Li et al. 2018), and what
-that picture hides: in a dozen lines, for any module.
+that picture hides: each picture in one line, for any module.
 """
 
 from pathlib import Path
@@ -14,9 +14,6 @@ from torch import nn
 
 import thalweg
 from thalweg import landscape
-from thalweg.figures import Axis, Contour, Figure, Panel, Surface3D
-from thalweg.figures.choosing import chosen_axis, chosen_scale
-from thalweg.figures.matplotlib import save
 
 # %%
 # A network trained as usual, in a loop of one's own.
@@ -37,22 +34,17 @@ for _ in range(60):
 objective = thalweg.Objective(model.eval(), nn.CrossEntropyLoss(), (x, y))
 directions = landscape.random_directions(objective, objective.theta, normalize="filter", seed=0)
 plane = landscape.surface(objective, objective.theta, directions, 21, metrics=("loss", "accuracy"))
-print(f"loss at the centre {plane.at_center('loss'):.3f}, accuracy {plane.at_center('accuracy'):.3f}")
-print(f"loss on the plane {plane.values['loss'].min():.3f} to {plane.values['loss'].max():.1f}")
+print(plane.summary())
 print("What it hides:", *plane.notes, sep="\n- ")
 
 # %%
-# A figure: levels, and the same in space. The colours follow the numbers, and the caption says how.
+# Levels, and the same in space. The colours follow the numbers, and the caption says how.
 
-(across, up), loss = plane.axes, plane.values["loss"].T  # rows of a figure's field lie along y
-colours, why = chosen_scale("loss", loss)
-a, b = (Axis(label) for label in directions.labels)
-levels = Panel(a, b, (Contour(across, up, loss, scale=colours, filled=True),))
-space = Panel(a, b, (Surface3D(across, up, loss, scale=colours, floor=True),), z=chosen_axis("loss", loss))
-figure = Figure("surface", "The loss around my model", f"{why} {' '.join(plane.notes)}", (levels, space))
 folder = Path("runs/my-surface")
 folder.mkdir(parents=True, exist_ok=True)
-print("written:", *save(figure, folder / "surface"))
+print("written:", plane.plot().save(folder / "surface.png"))
+print("written:", plane.plot("accuracy").save(folder / "accuracy.svg"))
+print("written:", plane.space().save(folder / "space.html"))
 
 # %%
 # The numbers for other programs: ParaView opens the ``.vts`` file.

@@ -56,7 +56,7 @@ PLOTS = DRAWS | {"analysis", "critical", "results", "runs", "curvature", "genera
 PLOTTING = {"matplotlib", "plotly"}
 SLOW = ("matplotlib", "plotly", "sklearn")  # seconds each, if imported
 MAX_LINES = 350
-MAX_INSIDE = 111  # imports inside functions; lower it with the number of them, towards 80
+MAX_INSIDE = 101  # imports inside functions; lower it with the number of them, towards 80
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,10 @@ def test_numbers_of_one_point_are_shown() -> None:
     assert f"values=[{pairs.values[0]:.6g}, {pairs.values[1]:.6g}]" in repr(pairs)
 
 
+def test_an_objective_says_what_it_is_of() -> None:
+    assert repr(OBJECTIVE.with_l2(0.5)) == "Objective(Sequential, CrossEntropyLoss, P=100, N=40, l2=0.5, float64, cpu)"
+
+
 def test_recordings_and_findings() -> None:
     assert repr(RECORDING) == "MemoryRecording('training', S=31, R=3, P=100, float64, finished)"
     assert repr(MemoryRecording("mine")).startswith("MemoryRecording('mine', S=0, R=0, P=0, ")

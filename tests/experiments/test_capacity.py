@@ -52,14 +52,14 @@ def test_a_peak_is_clear_only_beyond_the_range():
     assert clear.numbers["test_error_peak_parameters"] == 40
     assert clear.numbers["test_error_peak_clear"] is True
     assert (
-        "falls to 30 % at 20 parameters, rises to 40 % at 40 parameters and falls again to 10 %" in clear.statements[2]
+        "falls to 30 % at 20 parameters, rises to 40 % at 40 parameters and falls again to 10 %" in clear.statements[0]
     )
     vague = merge(PRESETS["quick"], sizes(errors, train, spread=0.06))
     assert vague.numbers["test_error_peak_clear"] is False
-    assert "not larger than the range over the runs" in vague.statements[2]
+    assert "not larger than the range over the runs" in vague.statements[0]
     none = merge(PRESETS["quick"], sizes([0.5, 0.4, 0.3, 0.2, 0.2], train))
     assert none.numbers["test_error_peak"] == 0.0
-    assert "has no inner peak: its lowest median is 20 %" in none.statements[2]
+    assert "has no inner peak: its lowest median is 20 %" in none.statements[0]
 
 
 def test_the_threshold_is_the_first_size_that_fits_everything():

@@ -44,22 +44,22 @@ def test_epochs_until_fitted_and_what_was_not_fitted():
     assert found.numbers["fitted_epochs: true labels"] == 2.0
     assert (
         "not fitted for lack of steps: 2 of 2 runs did not reach 99.9 % of the training labels within 3 epochs"
-        in (found.statements[2])
+        in (found.statements[3])
     )
-    assert "training accuracy 40 %" in found.statements[2]
+    assert "training accuracy 40 %" in found.statements[3]
     later = merge(PRESETS["tiny"], pl.concat([table.head(8), history("random labels", [0.1, 0.2, 0.3, 0.4, 0.5, 1.0])]))
     assert (
-        "after 5 epochs, 2.5 times as many as true labels; test accuracy 10 %, at chance (10 %)" in later.statements[2]
+        "after 5 epochs, 2.5 times as many as true labels; test accuracy 10 %, at chance (10 %)" in later.statements[3]
     )
 
 
 def test_what_lies_between_two_looks_is_not_compared():
     true = history("true labels", [0.1, 0.9, 1.0])
     found = merge(PRESETS["tiny"], pl.concat([true, history("random labels", [0.1, 0.2, 0.3, 1.0])]))
-    assert "after 3 epochs, as true labels as far as can be told;" in found.statements[2]
+    assert "after 3 epochs, as true labels as far as can be told;" in found.statements[3]
     seldom = pl.concat([true, history("random labels", [0.1, 0.2, 1.0])]).with_columns(pl.col("epoch") * 5)
-    assert found.statements[0].endswith("for each kind of data.")
-    assert merge(PRESETS["tiny"], seldom).statements[0].endswith("; accuracies are looked at every 5 epochs.")
+    assert found.statements[1].endswith("for each kind of data.")
+    assert merge(PRESETS["tiny"], seldom).statements[1].endswith("; accuracies are looked at every 5 epochs.")
 
 
 def test_a_share_has_its_own_figure_with_its_runs_together():
@@ -70,7 +70,7 @@ def test_a_share_has_its_own_figure_with_its_runs_together():
     line = next(mark for mark in figure.panels[0].marks if mark.label == "epochs until fitted")
     assert list(line.x) == [0.0, 0.5, 1.0]
     assert list(line.y) == [2.0, 3.0, 4.0]
-    assert "4 runs" not in found.statements[0]
+    assert "4 runs" not in found.statements[1]
     assert len(found.tables["Data"]) == 3
 
 
@@ -114,5 +114,5 @@ def test_three_layers_of_256_fit_shuffled_labels_at_chance(name, samples, tests,
     )
     found = load_findings(execute("random-labels", config, tmp_path))
     assert found.numbers["train_accuracy: random labels"] == 1.0
-    assert "at chance (10 %)" in found.statements[1]
+    assert "at chance (10 %)" in found.statements[2]
     assert found.numbers["test_accuracy: random labels"] == pytest.approx(0.1, abs=0.05)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Surface"]
 
+ALONG = {"trajectory": "the principal components of the trajectory", "gradient": "the gradient"}
+"""Kinds of directions that a title names in other words."""
+
 
 @short
 @dataclass(frozen=True, eq=False)
@@ -124,8 +127,8 @@ class Surface(BaseResult):
         key = next(iter(self.values)) if metric is None else metric
         if key not in self.values:
             raise InputError(f"metric must be one of {', '.join(self.values)}, found '{key}'")
-        said = key.replace("_", " ")
-        return key, said, title or f"The {said} along {self.directions.kind}"
+        said, kind = key.replace("_", " "), self.directions.kind
+        return key, said, title or f"The {said} along {ALONG.get(kind, kind)}"
 
     def table(self) -> pl.DataFrame:
         """One row per cell: the coordinates "c1", "c2", …, then every metric."""

@@ -81,6 +81,14 @@ class Assembly:
 
     # -- what it is made of
 
+    def __repr__(self) -> str:
+        """Model, loss and sizes in a line, whatever they are."""
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        penalty = f", l2={self.l2:g}" if self.l2 else ""
+        count = f"N={self.batches.rows}" if self.batches.indexable else "streamed"  # counting would read all data
+        sizes = f"P={self.size}, {count}{penalty}, {str(self.dtype).removeprefix('torch.')}, {self.device}"
+        return f"{type(self).__name__}({type(self._model).__name__}, {loss}, {sizes})"
+
     @property
     def size(self) -> int:
         """P, the length of θ."""

@@ -70,7 +70,7 @@ def medians(run: Run) -> dict[str, float | None]:
 
 
 def _varied(task: Task) -> str | None:
-    return getattr(task.config, "vary", None)
+    return task.config.varied
 
 
 def _words(task: Task) -> str:

@@ -125,7 +125,7 @@ def _product(experiment: str, config: ExperimentConfig, given: Mapping[str, list
     if count > MOST_TASKS:
         factors = " × ".join(f"{len(values):,} of {key}" for key, values in given.items())
         raise InputError(f"sweep must have at most {MOST_TASKS:,} tasks, found {count:,}: {factors}")
-    varied = getattr(config, "vary", None) in given  # the task is then the only model of its run
+    varied = config.varied in given  # the task is then the only model of its run
     tasks: dict[str, Task] = {}
     for values in itertools.product(*given.values()):
         changes = dict(zip(given, values, strict=True))

@@ -68,7 +68,7 @@ def _ending(task: Task, root: Path) -> tuple[str, str, Mapping[str, Any]]:
 def _numbers(task: Task, run: Run) -> Mapping[str, Any]:
     """What a run has found; of a model that is the only one of its task, by names that all tasks share."""
     found = Findings.from_json({**run.load("findings"), "figures": []}).numbers
-    if getattr(task.config, "vary", None) not in task.values:
+    if task.config.varied not in task.values:
         return found
     return {name.partition(": ")[0]: value for name, value in found.items()} | medians(run)
 

@@ -80,20 +80,20 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
         f"{config.data.called} ({samples:,} training samples{width}{noise}){loss}, "
         f"{recipe_words(config.training, samples)}, {counted(config.replicas, 'run')} each."
     )
-    statements = [settings]
-    if classes:
-        statements.append(_threshold_words(config, sizes, threshold, samples * outputs))
+    peaks = []
     numbers: dict[str, Any] = {"threshold": threshold}
     for name, words in (("test_error", "test error"), ("test_loss", "test loss")):
         curve = _curve(sizes, name)
         if curve is not None:
             found = peak(*curve[1:])
-            statements.append(_peak_words(words, curve, found, percent if name == "test_error" else number))
+            peaks.append(_peak_words(words, curve, found, percent if name == "test_error" else number))
             numbers |= {
                 f"{name}_peak": found.height if found else 0.0,
                 f"{name}_peak_clear": bool(found and found.clear),
             }
             numbers[f"{name}_peak_parameters"] = int(curve[0][found.at]) if found else None
+    fitted = [_threshold_words(config, sizes, threshold, samples * outputs)] if classes else []
+    statements = [*peaks[:1], *fitted, settings, *peaks[1:]]
     names = [name for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy") if name in table.columns]
     rows = [shared.record(part, [name for name in names if not table[name].is_null().all()]) for part in sizes.values()]
     return Findings([figure(table, classes, threshold)], statements, {"Sizes": rows}, numbers, shared.diverged(table))

@@ -23,6 +23,10 @@ BOUNDS = (
 """Least ratio of the sharpness to the limit, and what is said of it."""
 
 
+MOST = 4
+"""Learning rates of which sentences speak; of more the table and the picture do."""
+
+
 def report(paths: Sequence[Path], setting: str) -> Findings:
     """Puts the findings together.
 
@@ -32,7 +36,7 @@ def report(paths: Sequence[Path], setting: str) -> Findings:
     """
     return Findings(
         figures=(paths_figure(paths),),
-        statements=(_answer(paths), *filter(None, map(_course, paths)), f"{setting}."),
+        statements=(_answer(paths), f"{setting}.", *filter(None, map(_course, paths[:MOST]))),
         tables={"Runs": [row for path in paths for row in _rows(path)]},
         numbers={name: value for path in paths for name, value in _numbers(path).items()},
         warnings=[

@@ -62,6 +62,11 @@ class ExperimentConfig(BaseModel):
         """What is of the user's own, with the checksums of its content."""
         return sources_in(self.model_dump())
 
+    @property
+    def varied(self) -> str | None:
+        """The field that takes several values within one run, dotted from the top; by default there is none."""
+        return None
+
     def check_sizes(self, root: str | Path) -> None:
         """Refuse what cannot fit into memory or onto the disk, before a run is made; by default nothing is asked.
 

@@ -14,12 +14,15 @@ from thalweg.experiments.shared import member_figures as shared
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures import Axis, Figure, HLine, Panel
 from thalweg.figures.scales import number
-from thalweg.results.words import counted, percent, range_words
+from thalweg.results.words import counted, listed, percent, range_words
 
 if TYPE_CHECKING:
     from thalweg.experiments.random_labels.config import Config
 
 __all__ = ["merge"]
+
+MOST = 4
+"""Kinds of data of which sentences speak; of more the table and the pictures do."""
 
 NAMES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -72,7 +75,8 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
     if every > 1:
         settings = f"{settings[:-1]}; accuracies are looked at every {number(every)} epochs."
     base = next((case for case in cases if case.label == "true labels" or case.value == 0), None)
-    statements = [settings, *(_sentence(config, case, base, chance, tests) for case in cases)]
+    told = [_sentence(config, case, base, chance, tests) for case in cases[:MOST]]
+    statements = [_answer(config, cases), settings, *told]
     rows, numbers = [], {}
     for case in cases:
         epochs = float(np.median(case.fitted)) if case.all_fitted else float("nan")
@@ -81,6 +85,16 @@ def merge(config: Config, table: pl.DataFrame) -> Findings:
         numbers[f"fitted_epochs: {case.label}"] = epochs
         numbers |= {f"{name}: {case.label}": shared.median(case.last, name) for name in NAMES[1::2]}
     return Findings(figures, statements, {"Data": rows}, numbers, shared.diverged(table))
+
+
+def _answer(config: Config, cases: list[_Case]) -> str:
+    """Which kinds of data the network has fitted."""
+    fitted = [case.label for case in cases if case.all_fitted]
+    names = f": {listed(fitted)}" if fitted else ""
+    return (
+        f"The network fits {len(fitted) or 'none'} of {counted(len(cases), 'kind')} of data, which means "
+        f"{percent(config.fitted)} of the training labels in every run{names}."
+    )
 
 
 def _case(config: Config, label: str, part: pl.DataFrame) -> _Case:

@@ -77,6 +77,11 @@ class Varied(TrainingConfig):
         members(self)  # every value must be one that the field accepts
         return self
 
+    @property
+    def varied(self) -> str:
+        """The field that is varied."""
+        return self.vary
+
     def trainings(self) -> list[TrainingConfig]:
         """One for every value."""
         return [member.config for member in members(self)]
