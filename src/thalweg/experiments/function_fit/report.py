@@ -16,7 +16,8 @@ from thalweg.experiments.shared.networks import network
 from thalweg.experiments.shared.sizes import shapes
 from thalweg.experiments.shared.training import recipe_words
 from thalweg.figures.scales import number
-from thalweg.results.words import counted, range_words
+from thalweg.results.words import counted, listed, range_words
+from thalweg.sources import Source
 from thalweg.tasks.functions import target
 
 __all__ = ["MOST", "report"]
@@ -35,8 +36,9 @@ def report(config: Config, history: pl.DataFrame, fits: Sequence[Fit]) -> Findin
     names = list(dict.fromkeys(fit.network for fit in fits))
     counts = [int(ends[fit.member]["parameters"][0]) for fit in fits if fit.function == fits[0].function]
     apart = max(counts) / min(counts) - 1
+    own = [Source.of(part.source).label for part in (config.model, config.data) if part.source is not None]
     settings = (
-        f"{counted(len(names), 'network')} (numbers of parameters in parentheses, at most {100 * apart:.2g} % apart); "
+        f"{counted(len(names), 'network')}{f' with {listed(own)}' if own else ''} (numbers of parameters in parentheses, at most {100 * apart:.2g} % apart); "
         f"{f'{config.model.activation}, ' if config.model.source is None else ''}{lengths}, "
         f"{counted(config.replicas, 'run')} each."
     )
