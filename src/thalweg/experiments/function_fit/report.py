@@ -37,8 +37,9 @@ def report(config: Config, history: pl.DataFrame, fits: Sequence[Fit]) -> Findin
     counts = [int(ends[fit.member]["parameters"][0]) for fit in fits if fit.function == fits[0].function]
     apart = max(counts) / min(counts) - 1
     own = [Source.of(part.source).label for part in (config.model, config.data) if part.source is not None]
+    compared = f"{counted(len(names), 'network')}{f' with {listed(own)}' if own else ''}"
     settings = (
-        f"{counted(len(names), 'network')}{f' with {listed(own)}' if own else ''} (numbers of parameters in parentheses, at most {100 * apart:.2g} % apart); "
+        f"{compared} (numbers of parameters in parentheses, at most {100 * apart:.2g} % apart); "
         f"{f'{config.model.activation}, ' if config.model.source is None else ''}{lengths}, "
         f"{counted(config.replicas, 'run')} each."
     )
