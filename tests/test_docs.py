@@ -124,3 +124,12 @@ def test_the_folder_of_a_run_is_what_the_page_says(
     names: dict[str, Any] = {}
     exec(compile(code, str(page), "exec"), names)  # noqa: S102 -- our own page
     assert names["run"].load("findings")["numbers"]
+
+
+def test_links_and_pictures_work_in_the_repository() -> None:
+    root = Path(__file__).parents[1]
+    for page in [root / "README.md", *(root / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        assert "[](" not in text, f"a link without words in {page.name}"
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+            assert picture.startswith("http") or (page.parent / picture).is_file(), f"{picture} in {page.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,9 @@ def test_every_field_is_in_the_help(name: str, capsys: pytest.CaptureFixture[str
     from thalweg.cli import main
 
     assert main(["run", name, "--help"]) == 0
+    short = capsys.readouterr().out.partition("with their values")[2]
+    assert 5 <= len(re.findall(r"^  --\w", short, re.MULTILINE)) <= 14
+    assert main(["run", name, "--help-all"]) == 0
     shown = capsys.readouterr().out
     fields = [row.name for row in rows(find(name).config) if not row.tables]
     assert [field for field in fields if f"--{field}" not in shown] == []

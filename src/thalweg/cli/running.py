@@ -26,13 +26,14 @@ def run(options: argparse.Namespace) -> None:
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg run {experiment.name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--help-all", action="store_true")
     parser.add_argument("--preset", default="quick", action=Once)
     parser.add_argument("--config", type=Path, action=Once)
     parser.add_argument("--root", type=folder, default=Path("runs"), action=Once)
     parser.add_argument("--fresh", action="store_true")
     chosen, rest = parser.parse_known_args(options.rest)
-    if chosen.help:
-        describe(experiment, chosen.preset)
+    if chosen.help or chosen.help_all:
+        describe(experiment, chosen.preset, whole=chosen.help_all)
         return
 
     changes = read_arguments(rest)

@@ -27,6 +27,7 @@ def sweep(options: argparse.Namespace) -> None:
     experiment = find(options.experiment)
     parser = Parser(prog=f"thalweg sweep {experiment.name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--help-all", action="store_true")
     parser.add_argument("--sweep", action="append", default=[], metavar="FIELD=VALUES")
     parser.add_argument("--plot", default="", metavar="NUMBER,…", action=Once)
     parser.add_argument("--workers", type=int, action=Once)
@@ -35,8 +36,8 @@ def sweep(options: argparse.Namespace) -> None:
     parser.add_argument("--config", type=Path, action=Once)
     parser.add_argument("--root", type=folder, default=Path("runs"), action=Once)
     chosen, rest = parser.parse_known_args(options.rest)
-    if chosen.help:
-        describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS)
+    if chosen.help or chosen.help_all:
+        describe(experiment, chosen.preset, "sweep", SWEEP_OPTIONS, whole=chosen.help_all)
         return
 
     from thalweg.subjects.code import allow  # knows torch
