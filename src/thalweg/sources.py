@@ -19,7 +19,17 @@ from typing import Any
 
 from thalweg.errors import InputError, brief, one_line
 
-__all__ = ["PYTHON", "Arguments", "Source", "is_code", "is_stamped", "local_files", "stamped", "without_unset"]
+__all__ = [
+    "PYTHON",
+    "Arguments",
+    "Source",
+    "from_here",
+    "is_code",
+    "is_stamped",
+    "local_files",
+    "stamped",
+    "without_unset",
+]
 
 PYTHON = "python"
 """Path of a source that is an object of the running program, and lies in no file that can be read again."""
@@ -149,9 +159,21 @@ def stamped(text: str, what: str, *, data: bool = False) -> str:
         InputError: No source, or a file that is not there.
     """
     source = Source.of(text)
+    if not source.sha256 and source.path != PYTHON:
+        source = replace(source, path=from_here(source.path))
     if not source.name and (not data or source.path.endswith(".py")):
         raise InputError(f"{what} must be written FILE.py:NAME, found {brief(source.path)}")
     return text if source.sha256 else str(source.stamped())
+
+
+def from_here(path: str | Path) -> str:
+    """A path as a configuration has it, however it is written: relative below the folder that one stands in, else full.
+
+    >>> from_here(Path.cwd() / "lab" / ".." / "mine.py"), from_here("/elsewhere/mine.py")
+    ('mine.py', '/elsewhere/mine.py')
+    """
+    full, here = Path(os.path.normpath(Path(path).absolute())), Path.cwd()
+    return str(full.relative_to(here)) if full.is_relative_to(here) else str(full)
 
 
 def local_files(path: Path) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from thalweg import InputError, subjects
-from thalweg.sources import Source, local_files
+from thalweg.sources import Source, local_files, stamped
 from thalweg.subjects.code import resolve
 
 CODE = """
@@ -254,3 +254,15 @@ def test_arrays_that_are_no_numbers_or_pickles(mine: Path) -> None:
         with pytest.raises(InputError) as refused:
             subjects.load(model=f"{mine}:Net", data=str(mine.parent / "d.npz")).task()
         assert sentence in str(refused.value)
+
+
+def test_a_source_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "mine.py").write_text("def net(): ...")
+    monkeypatch.chdir(tmp_path)
+    wanted = stamped("mine.py:net", "model")
+    assert wanted.startswith("mine.py:net#")
+    for text in (f"{tmp_path}/mine.py:net", "./mine.py:net", "lab/../mine.py:net"):
+        assert stamped(text, "model") == wanted
+    monkeypatch.chdir(tmp_path / "lab")
+    assert stamped("../mine.py:net", "model") == stamped(f"{tmp_path}/mine.py:net", "model")

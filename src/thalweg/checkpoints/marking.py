@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from thalweg._files.reading import read_json
 from thalweg.checkpoints.finding import Source, find
 from thalweg.errors import InputError
 from thalweg.runs.checksums import checksum_of
+from thalweg.sources import from_here
 
 __all__ = ["checked", "label", "marked"]
 
@@ -67,10 +67,7 @@ def label(entry: str) -> str:
 
 
 def _place(source: Source) -> str:
-    """Below the folder that one stands in a path is relative, whoever has written it in full."""
-    path = Path(os.path.normpath(source.path.absolute()))
-    here = Path.cwd()
-    text = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    text = from_here(source.path)
     return f"{text}:{source.part}" if source.part else text
 
 
