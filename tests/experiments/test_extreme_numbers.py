@@ -108,8 +108,9 @@ def outcome(experiment: str, field: str, value: str) -> str:
     config = accepted(experiment, field, value)
     if config is None:
         return ""
-    receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=attempt, args=(experiment, config, sender))
+    fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may wait forever: no fault, then
+    receiver, sender = fresh.Pipe(duplex=False)
+    process = fresh.Process(target=attempt, args=(experiment, config, sender))
     process.start()
     sender.close()
     try:
