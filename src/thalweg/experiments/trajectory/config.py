@@ -11,6 +11,7 @@ from thalweg.errors import InputError
 from thalweg.experiments.shared.sizes import built, has_test, snapshots, trained
 from thalweg.experiments.shared.weights import MeasuredConfig
 from thalweg.models.config import ModelConfig
+from thalweg.models.course import COURSE
 from thalweg.progress import storage
 from thalweg.tasks.config import TaskConfig
 from thalweg.training.recipe import Cadence, Recipe
@@ -62,7 +63,6 @@ class Config(MeasuredConfig):
 
         super().check_sizes(root)
         self._check_labels()
-        self._check_labels()
         if self.layer is not None:
             matching(self.layer, ParameterLayout.of(built(self.data, self.model)))
         parameters, samples = trained(self.data, self.model)
@@ -107,6 +107,12 @@ PRESETS = {
     # train_AT.py visualized_cifar10_NN 100 10 128: 100 epochs, weights every 10, batch 128
     "cifar10": Config(
         data=TaskConfig(name="cifar10"), model=_MLP, training=_every(10, lr=1e-3, batch_size=128, epochs=100)
+    ),
+    # the same for a stack of four convolutions, as `image-fit --networks conv-4x27` has it
+    "cifar10-cnn": Config(
+        data=TaskConfig(name="cifar10"),
+        model=COURSE["conv-4x27"],
+        training=_every(10, lr=1e-3, batch_size=128, epochs=100),
     ),
     # train_FT.py visualized_func_fit_NN 100000 10000: 100,000 samples seen, weights every 10,000
     "function": Config(
