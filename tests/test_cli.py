@@ -19,7 +19,7 @@ from torch import nn
 
 from thalweg import cli, tasks
 from thalweg.cli import arguments
-from thalweg.experiments import Experiment, execute
+from thalweg.experiments import Experiment, discover, execute, override
 from thalweg.experiments.framework.execution import start
 from thalweg.runs import Run
 from thalweg.training import Recorder
@@ -282,6 +282,26 @@ def test_runs_table(ladder: Experiment, here: Path, capsys: pytest.CaptureFixtur
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "ladder-" in line]
     assert sorted(line[1] for line in lines) == ["complete", "interrupted"]
     assert all(line[0].startswith("ladder-") and line[3] in ("B", "kB") for line in lines)
+
+
+def test_runs_table_says_the_preset_and_what_differs(
+    ladder: Experiment, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute("ladder", ladder.preset("tiny"), "runs")
+    changed = execute("ladder", override(ladder.preset("tiny"), {"seed": "5"}), "runs")
+    capsys.readouterr()
+    assert cli.main(["runs"]) == 0
+    shown = {line.split()[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines() if "ladder-" in line}
+    assert shown.pop(changed.name) == ["tiny", "seed=5"]
+    ((_, preset),) = shown.values()
+    assert preset == "tiny"
+
+
+@pytest.mark.parametrize("name", sorted(discover()))
+def test_presets_are_read_without_torch(name: str) -> None:
+    """The table of runs, and help, do not wait for it."""
+    code = f"import sys; from thalweg.experiments import find; find({name!r}).presets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_runs_table_on_a_narrow_terminal_keeps_the_names(

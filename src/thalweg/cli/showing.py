@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -14,7 +15,10 @@ from thalweg.cli.common import open_run, watched
 from thalweg.cli.printing import WIDEST, complain, say
 from thalweg.errors import InputError, one_line
 from thalweg.progress import duration, storage
+from thalweg.report.settings import experiment_of
+from thalweg.runs import Run
 from thalweg.runs.finding import lines
+from thalweg.viewer.listing import DAMAGE, described
 
 __all__ = ["manage_data", "show_runs", "write_export", "write_report"]
 
@@ -32,12 +36,24 @@ def show_runs(options: argparse.Namespace) -> None:
     table.add_column("state", min_width=len("interrupted"))
     table.add_column("size", justify="right", min_width=7)
     table.add_column("age", justify="right", min_width=11)
-    table.add_column("message", overflow="fold")
+    table.add_column("preset", min_width=6)
+    table.add_column("differs from it in, or what went wrong", overflow="fold")
     for name, run in zip(names, runs, strict=True):
-        words = (name, run.state, storage(run.size), duration(run.age), one_line(run.message))
+        preset, changes = _settings(options.root / run.name)
+        differs = one_line(run.message) or ", ".join(changes)
+        words = (name, run.state, storage(run.size), duration(run.age), preset, differs)
         table.add_row(*map(Text, words))  # plain text: brackets in a name are no markup
     # A narrow terminal breaks the lines itself: a name that is cut short cannot be typed.
-    Console(width=max(Console().width, longest + 64)).print(table)
+    Console(width=max(Console().width, longest + 96)).print(table)
+
+
+def _settings(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """The preset that a run's settings are closest to, and what differs from it; nothing where they cannot be read."""
+    try:
+        run = Run.open(folder)
+        return described(experiment_of(run), run.config)
+    except DAMAGE:
+        return "", ()
 
 
 def write_report(options: argparse.Namespace) -> None:

@@ -34,7 +34,15 @@ A result of your own inherits :class:`BaseResult`:
 (Decay(losses=[1, 0.5]), True)
 """
 
-from thalweg.results.base import BaseResult, Presented, Result
-from thalweg.results.stored import Stored, load
+from typing import TYPE_CHECKING
+
+from thalweg._lazy import lazy
+
+if TYPE_CHECKING:
+    from thalweg.results.base import BaseResult, Presented, Result
+    from thalweg.results.stored import Stored, load
 
 __all__ = ["BaseResult", "Presented", "Result", "Stored", "load"]
+
+# These need torch; the settings of experiments, which say things in its words, are read without it.
+__getattr__, __dir__ = lazy(__name__, {"base": "BaseResult Presented Result", "stored": "Stored load"})
