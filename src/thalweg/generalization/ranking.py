@@ -44,8 +44,9 @@ class RankCorrelations(BaseResult):
     def plot(self) -> Figure:
         """A bar for each measure and gap, with its interval."""
         marks: list[Mark] = [VLine(0.0, style="solid", width=0.8)]
-        names = {name for taus in self.measured.values() for name in taus}
-        for gap, taus in self.measured.items():
+        shown = self.measured if any(self.measured.values()) else self.gaps  # the names alone, where none has an order
+        names = {name for taus in shown.values() for name in taus}
+        for gap, taus in shown.items():
             ends = (np.array([getattr(one, end) for one in taus.values()]) for end in ("tau", "low", "high"))
             marks.append(Bars(tuple(taus), *ends, label=gap, horizontal=True))
         caption = (
