@@ -63,7 +63,8 @@ def measure(config: Config, setup: Setup, run: Run) -> list[Path]:
     for lr in config.learning_rates:
         recording = _trained(config, setup, lr, run.recording(f"lr-{rate_name(lr)}"))
         measured = run.cached(
-            f"sharpness-{rate_name(lr)}", lambda recording=recording: _sharpness(setup.objective, recording, config)
+            f"sharpness-{rate_name(lr)}",
+            lambda recording=recording: _sharpness(_loss(config, setup), recording, config),
         )
         paths.append(_path(config.recipe(lr), recording, measured))
     return paths
@@ -94,6 +95,12 @@ def _path(recipe: Recipe, recording: Recording, measured: dict[str, np.ndarray])
         rows["loss"].to_numpy().reshape(len(steps), -1),
         tuple(r for r, entry in enumerate(recording.status) if entry["status"] == "diverged"),
     )
+
+
+def _loss(config: Config, setup: Setup) -> Objective:
+    """The loss that gradient descent goes down: normalisation layers take the statistics of the batch, as in training."""
+    own = setup.normalized and not config.checkpoint
+    return setup.objective.with_batchnorm("batch") if own else setup.objective
 
 
 def _sharpness(objective: Objective, recording: Recording, config: Config) -> dict[str, np.ndarray]:

@@ -93,14 +93,14 @@ def measure(config: Config, setup: Setup, run: Run) -> Measured:
     fine = [r for r, entry in enumerate(recording.status) if entry["status"] == "completed"]
     if not fine:
         return Measured((), objective.size, {}, {}, {}, {})
-    places = {place: _at(config, objective, recording, fine, place) for place in config.places}
-    objective, end = places["end"][0], places["end"][1][0]
+    places = {place: _at(objective, recording, fine, place) for place in config.places}
+    objective, end = places["end"][0]
     densities = {
         place: {
-            words: run.cached(f"density-{kind}-{place}", partial(_whole, config, one, theta[0], kind, make))
+            words: run.cached(f"density-{kind}-{place}", partial(_whole, config, *networks[0], kind, make))
             for kind, (words, make) in matrices(objective).items()
         }
-        for place, (one, theta) in places.items()
+        for place, networks in places.items()
     }
     layers = _layers(config, objective, end, run)
     largest = {
@@ -123,13 +123,16 @@ def _trained(config: Config, setup: Setup, run: Run) -> Recording:
     )
 
 
-def _at(
-    config: Config, objective: Objective, recording: Recording, fine: list[int], place: str
-) -> tuple[Objective, Tensor]:
-    """The loss and the weights at the first or the last snapshot; running statistics are those of a checkpoint."""
+def _at(objective: Objective, recording: Recording, fine: list[int], place: str) -> list[tuple[Objective, Tensor]]:
+    """Loss and weights of every network at the first or the last snapshot, each with its own running statistics."""
     snapshot = 0 if place == "start" else len(recording.snapshots) - 1
-    here = with_buffers(objective, recording, snapshot) if config.checkpoint else objective
-    return here, recording.snapshots[snapshot][fine].double().to(objective.device)
+    return [
+        (
+            with_buffers(objective, recording, snapshot, r),
+            recording.snapshots[snapshot, r].double().to(objective.device),
+        )
+        for r in fine
+    ]
 
 
 def _whole(config: Config, objective: Objective, theta: Tensor, kind: Curvature, make: Make) -> Density:
@@ -165,10 +168,10 @@ def _largest(config: Config, objective: Objective, theta: Tensor, make: Make) ->
     return replace(pairs, vectors=pairs.vectors[:0])  # as large as the network each, and nobody reads them
 
 
-def _signs(places: dict[str, tuple[Objective, Tensor]], run: Run) -> dict[str, list[MinimalRatio]]:
+def _signs(places: dict[str, list[tuple[Objective, Tensor]]], run: Run) -> dict[str, list[MinimalRatio]]:
     """Signs of every network at both places; each is kept as soon as it is known, for it may take minutes."""
     found: dict[str, list[MinimalRatio]] = {place: [] for place in places}
-    keys = [(place, r, one, theta) for place, (one, thetas) in places.items() for r, theta in enumerate(thetas)]
+    keys = [(place, r, *network) for place, networks in places.items() for r, network in enumerate(networks)]
     with track("signs of the networks at both ends", total=len(keys)) as advance:
         for done, (place, r, objective, theta) in enumerate(keys, 1):
             found[place].append(run.cached(f"signs-{place}-{r + 1}", partial(minimal_ratio, objective, theta)))
