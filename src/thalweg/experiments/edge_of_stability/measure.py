@@ -98,7 +98,7 @@ def _path(recipe: Recipe, recording: Recording, measured: dict[str, np.ndarray])
 
 
 def _loss(config: Config, setup: Setup) -> Objective:
-    """The loss that gradient descent goes down: normalisation layers take the statistics of the batch, as in training."""
+    """The loss that gradient descent goes down: normalisation layers take the statistics of the batch."""
     own = setup.normalized and not config.checkpoint
     return setup.objective.with_batchnorm("batch") if own else setup.objective
 
