@@ -146,6 +146,7 @@ THETA: dict[str, Call] = {
     "generalization.average_sharpness": lambda t: generalization.average_sharpness(OBJECTIVE, t, pairs=2),
     "generalization.keskar_sharpness": lambda t: generalization.keskar_sharpness(OBJECTIVE, t, starts=1, iterations=1),
     "generalization.hessian_sharpness": lambda t: generalization.hessian_sharpness(OBJECTIVE, t),
+    "generalization.rescaling": lambda t: generalization.rescaling(OBJECTIVE, t, count=3),
     "generalization.frobenius_product": lambda t: generalization.frobenius_product(OBJECTIVE, t),
     "generalization.spectral_product": lambda t: generalization.spectral_product(OBJECTIVE, t),
     "generalization.norms": lambda t: generalization.norms(OBJECTIVE, t),
@@ -224,6 +225,7 @@ LOSS: dict[str, Call] = {
     "generalization.normalized_margin": lambda o: generalization.normalized_margin(o, A),
     "generalization.multipliers": lambda o: generalization.multipliers(o, 2.0),
     "generalization.rescalable_pairs": lambda o: generalization.rescalable_pairs(o),
+    "generalization.rescaling": lambda o: generalization.rescaling(o, A, count=3),
 }
 MAP: dict[str, Call] = {
     "curvature.eigenpairs": lambda m: curvature.eigenpairs(m, 3).values,
@@ -370,6 +372,7 @@ def test_the_lists_are_complete() -> None:
     other = {
         "landscape.fine_offsets", "landscape.with_ends", "landscape.walk_ratio",
         "generalization.granulated_correlation", "generalization.rank_correlation",
+        "generalization.rank_correlations",
     }  # fmt: skip
     for package in (curvature, critical, landscape, generalization):
         short = package.__name__.removeprefix("thalweg.")
